@@ -1,0 +1,9 @@
+//! Who somebody is: password hashes, tokens, and the throttle on guessing.
+
+mod password;
+mod throttle;
+mod token;
+
+pub use password::{HashParameters, PasswordHasher};
+pub use throttle::{LoginThrottle, SignUpThrottle, ThrottleSettings};
+pub use token::{Claims, Keys, TokenIssuer, TokenSettings};

@@ -1,0 +1,242 @@
+//! Limits on guessing and on signing up, per account and per address.
+
+use std::{
+    hash::Hash,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use moka::sync::Cache;
+
+use crate::{
+    domain::Email,
+    error::{Error, Result},
+};
+
+/// How many failures are let through; 0 switches a limit off.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThrottleSettings {
+    /// Failed logins of one account in a window.
+    pub login_failures_per_account: u32,
+    /// Failed logins from one address in a window.
+    pub login_failures_per_address: u32,
+    /// The window in minutes.
+    pub login_window_minutes: u64,
+    /// Sign-ups from one address in a minute.
+    pub sign_ups_per_address_minute: u32,
+}
+
+/// Refuses a login before it costs a hash, once too many have failed.
+///
+/// Only failures count, so attempts that are being hashed at the same moment are not held against
+/// each other; how far a burst can overshoot is bounded by the hashing queue. An account's own
+/// recent address has a budget of its own: a stranger who fails on purpose does not lock the owner
+/// out.
+pub struct LoginThrottle {
+    accounts: Windows<Email>,
+    known: Windows<(Email, IpAddr)>,
+    addresses: Windows<IpAddr>,
+    familiar: Cache<(Email, IpAddr), ()>,
+}
+
+/// Limits sign-ups by address.
+pub struct SignUpThrottle(Windows<IpAddr>);
+
+/// Fixed windows that begin with their first event, for at most so many keys.
+struct Windows<K> {
+    limit: u32,
+    window: Duration,
+    counts: Cache<K, Arc<Window>>,
+}
+
+struct Window {
+    began: Instant,
+    count: AtomicU32,
+}
+
+/// Past so many keys the least used are forgotten: memory is bounded whoever asks.
+const KEYS: u64 = 100_000;
+const FAMILIAR_FOR: Duration = Duration::from_hours(30 * 24);
+const MINUTE: Duration = Duration::from_mins(1);
+
+impl LoginThrottle {
+    /// A throttle that has seen nothing.
+    #[must_use]
+    pub fn new(settings: &ThrottleSettings) -> Self {
+        let window = MINUTE * u32::try_from(settings.login_window_minutes).unwrap_or(u32::MAX);
+        Self {
+            accounts: Windows::new(settings.login_failures_per_account, window),
+            known: Windows::new(settings.login_failures_per_account, window),
+            addresses: Windows::new(settings.login_failures_per_address, window),
+            familiar: Cache::builder().max_capacity(KEYS).time_to_live(FAMILIAR_FOR).build(),
+        }
+    }
+
+    /// Whether another attempt is let through.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] when too many have failed.
+    pub fn check(&self, email: &Email, address: IpAddr) -> Result<()> {
+        self.addresses.check(&address)?;
+        let key = (email.clone(), address);
+        if self.familiar.contains_key(&key) {
+            self.known.check(&key)
+        } else {
+            self.accounts.check(email)
+        }
+    }
+
+    /// An attempt has failed.
+    pub fn failed(&self, email: &Email, address: IpAddr) {
+        self.addresses.count(address);
+        let key = (email.clone(), address);
+        if self.familiar.contains_key(&key) {
+            self.known.count(key);
+        } else {
+            self.accounts.count(key.0);
+        }
+    }
+
+    /// An attempt has succeeded: its failures are forgotten, and the address is familiar. Those of
+    /// strangers stay when the owner comes from where it always does.
+    pub fn succeeded(&self, email: &Email, address: IpAddr) {
+        let key = (email.clone(), address);
+        if self.familiar.contains_key(&key) {
+            self.known.forget(&key);
+        } else {
+            self.accounts.forget(email);
+            self.familiar.insert(key, ());
+        }
+    }
+}
+
+impl SignUpThrottle {
+    /// A throttle that has seen nothing.
+    #[must_use]
+    pub fn new(settings: &ThrottleSettings) -> Self {
+        Self(Windows::new(settings.sign_ups_per_address_minute, MINUTE))
+    }
+
+    /// Counts a sign-up.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] when there were too many from this address in this minute.
+    pub fn sign_up(&self, address: IpAddr) -> Result<()> {
+        self.0.check(&address)?;
+        self.0.count(address);
+        Ok(())
+    }
+}
+
+impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
+    fn new(limit: u32, window: Duration) -> Self {
+        let counts = Cache::builder().max_capacity(KEYS).time_to_live(window).build();
+        Self { limit, window, counts }
+    }
+
+    fn check(&self, key: &K) -> Result<()> {
+        let full = (self.limit > 0)
+            .then(|| self.counts.get(key))
+            .flatten()
+            .filter(|window| window.count.load(Ordering::Acquire) >= self.limit);
+        full.map_or(Ok(()), |window| {
+            let left = self.window.saturating_sub(window.began.elapsed());
+            Err(Error::Throttled { retry_after: left })
+        })
+    }
+
+    fn count(&self, key: K) {
+        if self.limit > 0 {
+            let window = self.counts.get_with(key, || {
+                Arc::new(Window { began: Instant::now(), count: AtomicU32::new(0) })
+            });
+            window.count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn forget(&self, key: &K) {
+        self.counts.invalidate(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: ThrottleSettings = ThrottleSettings {
+        login_failures_per_account: 3,
+        login_failures_per_address: 5,
+        login_window_minutes: 15,
+        sign_ups_per_address_minute: 2,
+    };
+
+    fn email(name: &str) -> Email {
+        Email::parse(&format!("{name}@example.com")).unwrap()
+    }
+
+    fn address(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    fn fail(throttle: &LoginThrottle, name: &str, last: u8) -> Result<()> {
+        throttle.check(&email(name), address(last))?;
+        throttle.failed(&email(name), address(last));
+        Ok(())
+    }
+
+    #[test]
+    fn failures_of_an_account_add_up_over_addresses() {
+        let throttle = LoginThrottle::new(&SETTINGS);
+        for last in 0..3 {
+            fail(&throttle, "ada", last).unwrap();
+        }
+        let refused = fail(&throttle, "ada", 9).unwrap_err();
+        assert!(matches!(refused, Error::Throttled { retry_after } if retry_after > MINUTE));
+        fail(&throttle, "bob", 9).unwrap();
+    }
+
+    #[test]
+    fn failures_of_an_address_add_up_over_accounts() {
+        let throttle = LoginThrottle::new(&SETTINGS);
+        for name in ["a", "b", "c", "d", "e"] {
+            fail(&throttle, name, 1).unwrap();
+        }
+        assert!(fail(&throttle, "f", 1).is_err());
+        fail(&throttle, "f", 2).unwrap();
+    }
+
+    #[test]
+    fn a_success_forgets_the_failures() {
+        let throttle = LoginThrottle::new(&SETTINGS);
+        for round in 0..2 {
+            fail(&throttle, "ada", 1).unwrap();
+            fail(&throttle, "ada", 2).unwrap();
+            throttle.succeeded(&email("ada"), address(3 + round));
+        }
+    }
+
+    #[test]
+    fn a_stranger_who_fails_does_not_lock_the_owner_out() {
+        let throttle = LoginThrottle::new(&SETTINGS);
+        throttle.succeeded(&email("ada"), address(1));
+        for _ in 0..3 {
+            fail(&throttle, "ada", 66).unwrap();
+        }
+        assert!(fail(&throttle, "ada", 67).is_err());
+        throttle.check(&email("ada"), address(1)).unwrap();
+    }
+
+    #[test]
+    fn sign_ups_are_limited_by_address() {
+        let throttle = SignUpThrottle::new(&SETTINGS);
+        throttle.sign_up(address(1)).unwrap();
+        throttle.sign_up(address(1)).unwrap();
+        assert!(throttle.sign_up(address(1)).is_err());
+        throttle.sign_up(address(2)).unwrap();
+    }
+}

@@ -1,0 +1,105 @@
+//! The database that a command works on: the configured one, or the embedded one.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use rand::RngCore;
+use secrecy::SecretString;
+
+use super::Failure;
+use crate::{
+    config::{JwtAlgorithm, Settings},
+    dev::{Embedded, EmbeddedOptions},
+    startup,
+    store::StoreSettings,
+};
+
+/// Where a command's documents are.
+pub(super) struct Database {
+    embedded: Option<Embedded>,
+    /// How to reach it.
+    pub(super) settings: StoreSettings,
+    /// The development secret that is kept beside an embedded database.
+    pub(super) secret: Option<SecretString>,
+    /// What it is, for a person.
+    pub(super) description: String,
+}
+
+impl Database {
+    /// Finds the configured database, or starts the embedded one.
+    pub(super) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let external = settings.mongo.uri.is_some() || settings.mongo.host.is_some();
+        let secret = development_secret(settings)?;
+        if external {
+            return Ok(Self {
+                embedded: None,
+                settings: startup::store_settings(settings, None),
+                secret,
+                description: "MongoDB as configured".to_owned(),
+            });
+        }
+        let embedded = Embedded::start(&EmbeddedOptions {
+            dir: settings.embedded.dir.clone(),
+            mongod: settings.embedded.mongod.clone(),
+            supervisor: std::env::current_exe()?,
+            cache_gb: settings.embedded.cache_gb,
+        })
+        .await
+        .map_err(|e| e.to_string())?;
+        let description = format!(
+            "embedded MongoDB {} on port {}, data in {}",
+            embedded.version().unwrap_or("(attached)"),
+            embedded.port(),
+            settings.embedded.dir.display(),
+        );
+        Ok(Self {
+            settings: startup::store_settings(settings, Some(embedded.uri())),
+            embedded: Some(embedded),
+            secret,
+            description,
+        })
+    }
+
+    /// Lets go of the embedded database; the last one out stops it.
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// In development a random secret is made once and kept, so that tokens outlive a restart.
+fn development_secret(settings: &Settings) -> Result<Option<SecretString>, Failure> {
+    let jwt = &settings.jwt;
+    if jwt.algorithm != JwtAlgorithm::HS256 || jwt.secret.is_some() {
+        return Ok(None);
+    }
+    let dir = &settings.embedded.dir;
+    let path = dir.join("jwt_secret");
+    if !path.exists() {
+        fs::create_dir_all(dir)?;
+        write_secret(dir, &path)?;
+    }
+    let secret =
+        fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+    Ok(Some(secret.trim().to_owned().into()))
+}
+
+/// Written aside and linked into place, so that of two servers that start at once both read one.
+fn write_secret(dir: &Path, path: &Path) -> Result<(), Failure> {
+    let mut bytes = [0_u8; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    let secret = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let aside = dir.join(format!("jwt_secret.{}", std::process::id()));
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    file.write_all(secret.as_bytes())?;
+    file.sync_all()?;
+    match fs::hard_link(&aside, path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e.into()),
+        _ => {}
+    }
+    fs::remove_file(&aside)?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The command line: one file a command.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
+
+mod database;
+mod openapi;
+mod serve;
+mod verify;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::Settings, dev};
+
+/// A multi-tenant organization platform over MongoDB.
+///
+/// Without a command it serves. Every setting is an environment variable; .env.example lists them.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (the default).
+    Serve,
+    /// Check every invariant of what is stored; exit with 1 if one does not hold.
+    Verify,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Stop the embedded MongoDB of a directory once nobody uses it.
+    #[command(name = dev::SUBCOMMAND, hide = true)]
+    EmbeddedWatch {
+        /// The directory.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
+/// What a command fails with: the sentence that a person gets to read.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the command that the process was called with.
+#[must_use]
+pub fn run() -> ExitCode {
+    #[cfg(debug_assertions)]
+    let _armed = crate::failpoint::arm();
+    let outcome = match Cli::parse().command.unwrap_or(Command::Serve) {
+        Command::EmbeddedWatch { dir } => {
+            dev::watch(&dir).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+        }
+        Command::Openapi => openapi::run(),
+        Command::Serve => with_settings(serve::run),
+        Command::Verify => with_settings(verify::run),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("tenantry: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+fn with_settings<F>(command: impl FnOnce(Settings) -> F) -> Result<ExitCode, Failure>
+where
+    F: Future<Output = Result<ExitCode, Failure>>,
+{
+    match dotenvy::dotenv() {
+        Ok(_) => {}
+        Err(e) if e.not_found() => {}
+        Err(e) => return Err(format!(".env cannot be read: {e}").into()),
+    }
+    let settings = Settings::from_environment()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command(settings))
+}

@@ -1,0 +1,41 @@
+//! `tenantry verify`: checks every invariant.
+
+use std::{process::ExitCode, sync::Arc};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, database::Database};
+use crate::{config::Settings, domain::SystemClock, startup, store::Store};
+
+pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
+    let database = Database::open(&settings).await?;
+    let outcome = verify(&settings, &database).await;
+    database.close().await?;
+    outcome
+}
+
+async fn verify(settings: &Settings, database: &Database) -> Result<ExitCode, Failure> {
+    let store = Store::connect(&database.settings).await?;
+    let manager =
+        startup::build_manager(settings, store, database.secret.clone(), Arc::new(SystemClock))
+            .map_err(|e| e.detail().unwrap_or_default())?;
+    let progress = ProgressBar::new_spinner().with_style(ProgressStyle::with_template(
+        "{spinner} {pos} organizations checked ({per_sec})",
+    )?);
+    let report = manager.verify(|checked| progress.set_position(checked)).await;
+    progress.finish_and_clear();
+    let report = report.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;
+    println!(
+        "{} organizations, {} tenant collections: {}",
+        report.organizations,
+        report.collections,
+        match report.findings.len() {
+            0 => "every invariant holds".to_owned(),
+            count => format!("{count} findings"),
+        }
+    );
+    for finding in &report.findings {
+        println!("  {finding}");
+    }
+    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

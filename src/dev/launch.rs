@@ -1,0 +1,198 @@
+//! Starts a `mongod` of its own, detached from the terminal.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::iter;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::binary::Binary;
+use super::data_dir::{DataDir, write_atomically};
+use super::process::Mongod;
+use super::watcher::reap;
+use crate::store::replica_set::REPLICA_SET;
+
+const PORT: &str = "port";
+/// Below the ports that systems give to outgoing connections, which would take ours now and then.
+const PORTS: Range<u16> = 20_000..32_000;
+/// What `mongod` says before it opens its log.
+const OUTPUT: &str = "mongod.out";
+const LOG_LIMIT: u64 = 50 * 1024 * 1024;
+/// `mongod` needs many open files; only a shell can raise the limit without unsafe code.
+const RAISE_FILE_LIMIT: &str = r#"ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$@""#;
+/// Thousands of tenants are thousands of files, which are closed again soon when they lie idle.
+const ENGINE: &str =
+    "file_manager=(close_handle_minimum=2000,close_idle_time=30,close_scan_interval=10)";
+
+/// A `mongod` just started, and where its log began.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) mongod: Mongod,
+    log_start: u64,
+}
+
+/// Why a `mongod` just started has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Another process was faster to take the port.
+    PortTaken,
+    /// Another `mongod` has the directory.
+    DirectoryTaken,
+    /// Anything else, in the words of its log.
+    Failed(String),
+}
+
+impl Launch {
+    /// Starts `mongod` on its last port when that is free, else (or with `move_port`) on another one.
+    pub(super) fn start(
+        dir: &DataDir,
+        binary: &Binary,
+        cache_gb: f64,
+        move_port: bool,
+    ) -> io::Result<Self> {
+        let log_start = rotate(dir)?;
+        let port = choose_port(dir, move_port)?;
+        let output = File::create(dir.file(OUTPUT))?;
+        let child = command(dir, binary, cache_gb, port)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        reap(child);
+        let mongod = Mongod { pid, port, version: Some(binary.version.clone()) };
+        mongod.record(dir)?;
+        write_atomically(&dir.file(PORT), &port.to_string())?;
+        Ok(Self { mongod, log_start })
+    }
+
+    /// Reads in the log why `mongod` has ended.
+    pub(super) fn why_ended(&self, dir: &DataDir) -> Ended {
+        let reason = errors_in(&tail(&dir.log(), self.log_start));
+        if reason.contains("Address already in use") {
+            return Ended::PortTaken;
+        }
+        if reason.contains("DBPathInUse") {
+            return Ended::DirectoryTaken;
+        }
+        let output = tail(&dir.file(OUTPUT), 0);
+        for reason in [reason, errors_in(&output)] {
+            if !reason.is_empty() {
+                return Ended::Failed(reason);
+            }
+        }
+        let lines: Vec<&str> = output.lines().take(3).collect();
+        match lines.as_slice() {
+            [] => Ended::Failed("it gave no reason".to_owned()),
+            lines => Ended::Failed(lines.join("; ")),
+        }
+    }
+}
+
+fn command(dir: &DataDir, binary: &Binary, cache_gb: f64, port: u16) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", RAISE_FILE_LIMIT, "sh"]).arg(&binary.path);
+    command.arg("--dbpath").arg(dir.db());
+    command.args(["--port", &port.to_string(), "--bind_ip", "127.0.0.1"]);
+    command.args(["--nounixsocket", "--replSet", REPLICA_SET]);
+    command.args(["--wiredTigerCacheSizeGB", &cache_gb.to_string()]);
+    command.args(["--wiredTigerEngineConfigString", ENGINE]);
+    command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+    // A lone node has no secondaries to which it would have to give time at its end.
+    command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+    command.arg("--logpath").arg(dir.log()).arg("--logappend");
+    command.current_dir(dir.root()).process_group(0);
+    command
+}
+
+/// Puts a large log aside; answers where the next run's part begins.
+fn rotate(dir: &DataDir) -> io::Result<u64> {
+    let log = dir.log();
+    let length = fs::metadata(&log).map_or(0, |metadata| metadata.len());
+    if length > LOG_LIMIT {
+        fs::rename(&log, dir.file("mongod.log.1"))?;
+        return Ok(0);
+    }
+    Ok(length)
+}
+
+fn choose_port(dir: &DataDir, move_port: bool) -> io::Result<u16> {
+    let last = fs::read_to_string(dir.file(PORT)).ok();
+    let last = last.and_then(|text| text.trim().parse::<u16>().ok());
+    if let Some(port) = last {
+        if !move_port && is_free(port) {
+            return Ok(port);
+        }
+        tracing::info!(
+            port,
+            "the last port is taken, moving to another one: this may take half a minute"
+        );
+    }
+    let candidates = iter::repeat_with(|| {
+        let random = RandomState::new().build_hasher().finish();
+        let width = u64::from(PORTS.end - PORTS.start);
+        u16::try_from(random % width).map_or(0, |offset| PORTS.start + offset)
+    });
+    if let Some(port) = candidates.take(20).find(|port| is_free(*port)) {
+        return Ok(port);
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn is_free(port: u16) -> bool {
+    port != 0 && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn tail(path: &Path, from: u64) -> String {
+    let mut bytes = Vec::new();
+    // Without a log there is nothing to tell, and the caller says so.
+    let _ = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut bytes)
+    });
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The last errors of a log of `mongod`, which is one JSON document per line.
+fn errors_in(log: &str) -> String {
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let errors: Vec<String> = lines.filter_map(|line: Value| error_in(&line)).collect();
+    let first = errors.len().saturating_sub(3);
+    errors[first..].join("; ")
+}
+
+fn error_in(line: &Value) -> Option<String> {
+    if !matches!(line["s"].as_str(), Some("E" | "F")) {
+        return None;
+    }
+    let message = line["msg"].as_str()?;
+    let error = &line["attr"]["error"];
+    let detail = error.as_str().or_else(|| error["errmsg"].as_str());
+    Some(detail.map_or_else(|| message.to_owned(), |detail| format!("{message}: {detail}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_errors_of_a_log_are_told_in_its_own_words() {
+        let log = concat!(
+            r#"{"s":"I","msg":"Starting"}"#,
+            "\nno json\n",
+            r#"{"s":"E","msg":"Error setting up listener","attr":{"error":{"code":9001,"errmsg":"Address already in use"}}}"#,
+            "\n",
+            r#"{"s":"F","msg":"Terminating","attr":{"error":"DBPathInUse: locked"}}"#,
+        );
+        let told =
+            "Error setting up listener: Address already in use; Terminating: DBPathInUse: locked";
+        assert_eq!(errors_in(log), told);
+    }
+}

@@ -1,0 +1,178 @@
+//! Finds and stops the `mongod` that serves a directory, whoever started it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::data_dir::{DataDir, write_atomically};
+
+const RECORD: &str = "mongod.json";
+const POLL: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than any process takes to turn into another program.
+const TURNING: Duration = Duration::from_secs(1);
+
+/// A `mongod` that was running when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mongod {
+    pub(super) pid: i32,
+    pub(super) port: u16,
+    /// Unknown when its starter was killed before it could write the record.
+    #[serde(default)]
+    pub(super) version: Option<String>,
+}
+
+impl Mongod {
+    /// The `mongod` that runs on this directory: the recorded one, or else any that names it.
+    pub(super) fn find(dir: &DataDir) -> io::Result<Option<Self>> {
+        if let Some(recorded) = Self::recorded(dir)
+            && recorded.is_confirmed(dir)
+        {
+            return Ok(Some(recorded));
+        }
+        if !has_proc() {
+            return Ok(None);
+        }
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            if let Some(pid) = name.to_str().and_then(|name| name.parse().ok())
+                && let Presence::Serves(port) = presence(pid, dir)
+            {
+                return Ok(Some(Self { pid, port, version: None }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes down which process serves the directory.
+    pub(super) fn record(&self, dir: &DataDir) -> io::Result<()> {
+        write_atomically(&dir.file(RECORD), &serde_json::to_string(self)?)
+    }
+
+    /// Whether the process, which was known to serve the directory, is there still.
+    pub(super) fn is_alive(&self, dir: &DataDir) -> bool {
+        if has_proc() {
+            return presence(self.pid, dir) != Presence::Gone;
+        }
+        Pid::from_raw(self.pid).is_some_and(|pid| test_kill_process(pid).is_ok())
+    }
+
+    /// Whether the process serves the directory; waits for one that is just turning into `mongod`.
+    fn is_confirmed(&self, dir: &DataDir) -> bool {
+        if !has_proc() {
+            return self.is_alive(dir);
+        }
+        let until = Instant::now() + TURNING;
+        loop {
+            match presence(self.pid, dir) {
+                Presence::Serves(_) => return true,
+                Presence::Nameless if Instant::now() < until => thread::sleep(POLL),
+                _ => return false,
+            }
+        }
+    }
+
+    fn recorded(dir: &DataDir) -> Option<Self> {
+        let text = fs::read_to_string(dir.file(RECORD)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Asks the process to end, and makes it when it takes too long.
+    fn stop(&self, dir: &DataDir) {
+        for (signal, patience) in [(Signal::TERM, PATIENCE), (Signal::KILL, PATIENCE)] {
+            if let Some(pid) = Pid::from_raw(self.pid) {
+                // It may have ended by itself meanwhile, which the wait sees.
+                let _ = kill_process(pid, signal);
+            }
+            let until = Instant::now() + patience;
+            while self.is_alive(dir) && Instant::now() < until {
+                thread::sleep(POLL);
+            }
+            if !self.is_alive(dir) {
+                return;
+            }
+        }
+    }
+}
+
+/// Stops whatever serves the directory and forgets its record.
+pub(super) fn stop_all(dir: &DataDir) -> io::Result<()> {
+    while let Some(mongod) = Mongod::find(dir)? {
+        mongod.stop(dir);
+    }
+    match fs::remove_file(dir.file(RECORD)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn has_proc() -> bool {
+    Path::new("/proc/self/stat").exists()
+}
+
+/// What the process list tells of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It is a live `mongod` on the directory, on this port.
+    Serves(u16),
+    /// It has no command line: it is in the middle of turning into another program, or part of the kernel.
+    Nameless,
+    /// It has ended, or is something else.
+    Gone,
+}
+
+fn presence(pid: i32, dir: &DataDir) -> Presence {
+    let read = |name| fs::read(format!("/proc/{pid}/{name}"));
+    let (Ok(command), Ok(stat)) = (read("cmdline"), read("stat")) else {
+        return Presence::Gone;
+    };
+    match port_of(&command, &dir.db()) {
+        _ if is_zombie(&stat) => Presence::Gone,
+        Some(port) => Presence::Serves(port),
+        None if command.is_empty() => Presence::Nameless,
+        None => Presence::Gone,
+    }
+}
+
+fn port_of(command: &[u8], db: &Path) -> Option<u16> {
+    let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+    let value = |flag: &str| {
+        let at = words.iter().position(|word| *word == flag.as_bytes())?;
+        words.get(at + 1).copied()
+    };
+    if OsStr::from_bytes(value("--dbpath")?) != db.as_os_str() {
+        return None;
+    }
+    std::str::from_utf8(value("--port")?).ok()?.parse().ok()
+}
+
+/// The state stands after the name, and the name may hold anything, parentheses too.
+fn is_zombie(stat: &[u8]) -> bool {
+    let name_end = stat.iter().rposition(|byte| *byte == b')');
+    let state = name_end.and_then(|end| stat.get(end + 2));
+    matches!(state, Some(b'Z' | b'X'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ours_only_with_exactly_our_database_path() {
+        let command = b"mongod\0--dbpath\0/a b/db\0--port\x004711\0";
+        assert_eq!(port_of(command, Path::new("/a b/db")), Some(4711));
+        assert_eq!(port_of(command, Path::new("/a b")), None);
+        assert_eq!(port_of(b"grep\0/a b/db\0", Path::new("/a b/db")), None);
+    }
+
+    #[test]
+    fn a_zombie_is_told_by_its_state_and_not_by_its_name() {
+        assert!(is_zombie(b"12 (mongod) Z 1 12"));
+        assert!(!is_zombie(b"12 (a) Z b) S 1 12"));
+    }
+}

@@ -1,0 +1,73 @@
+//! The process that stops `mongod` after its last user, however that one ended.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use std::os::unix::process::CommandExt;
+
+use super::data_dir::{DataDir, Lock};
+use super::error::EmbeddedError;
+use super::process;
+
+/// The hidden subcommand that runs [`watch`].
+pub const SUBCOMMAND: &str = "embedded-watch";
+
+const POLL: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until no process uses the database in `dir` any more, then stops its `mongod`.
+///
+/// # Errors
+///
+/// When the directory or one of its locks cannot be opened.
+pub fn watch(dir: &Path) -> io::Result<()> {
+    let dir = DataDir::open(dir)?;
+    let watch = dir.lock(Lock::Watch)?;
+    let users = dir.lock(Lock::Users)?;
+    let outcome = process::stop_all(&dir);
+    // In this order: who gets the users' lock next must not see a watcher that is no use any more.
+    drop(watch);
+    drop(users);
+    outcome
+}
+
+/// Sees to it that a watcher waits for the caller, who holds the users' lock; `true` when it is a new one.
+pub(super) fn ensure(dir: &DataDir, program: &Path) -> Result<bool, EmbeddedError> {
+    let io = EmbeddedError::io("look at the watcher's lock");
+    if dir.is_locked(Lock::Watch).map_err(io)? {
+        return Ok(false);
+    }
+    let failed = |reason: String| EmbeddedError::Watcher { program: program.to_owned(), reason };
+    let mut child = spawn(dir, program).map_err(|error| failed(error.to_string()))?;
+    let until = Instant::now() + PATIENCE;
+    while !dir.is_locked(Lock::Watch).map_err(io)? {
+        if let Some(status) = child.try_wait().map_err(io)? {
+            return Err(failed(format!("it ended with {status}")));
+        }
+        if Instant::now() >= until {
+            return Err(failed("it does not take its lock".to_owned()));
+        }
+        thread::sleep(POLL);
+    }
+    reap(child);
+    Ok(true)
+}
+
+/// In a process group of its own, so that Ctrl-C in the terminal ends the users and not the watcher.
+fn spawn(dir: &DataDir, program: &Path) -> io::Result<Child> {
+    Command::new(std::path::absolute(program)?)
+        .args([SUBCOMMAND.as_ref(), "--dir".as_ref(), dir.root().as_os_str()])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+/// Waits for the child on a thread, so that it leaves no zombie while this process lives.
+pub(super) fn reap(mut child: Child) {
+    thread::spawn(move || child.wait());
+}

@@ -1,0 +1,65 @@
+//! Typed ids: a bare `ObjectId` never crosses a function boundary.
+
+use std::{fmt, str::FromStr};
+
+use bson::oid::ObjectId;
+
+/// The text is not a 24-digit hexadecimal id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be an id of 24 hexadecimal digits")]
+pub struct IdError;
+
+macro_rules! object_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(ObjectId);
+
+        impl $name {
+            /// A new id, unique across processes, that sorts by its second of creation.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(ObjectId::new())
+            }
+
+            /// The id as the database stores it.
+            #[must_use]
+            pub const fn object_id(self) -> ObjectId {
+                self.0
+            }
+        }
+
+        impl From<ObjectId> for $name {
+            fn from(id: ObjectId) -> Self {
+                Self(id)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(raw: &str) -> Result<Self, IdError> {
+                ObjectId::parse_str(raw).map(Self).map_err(|_| IdError)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+object_id!(
+    /// The immutable identity of an organization; its name may change.
+    OrgId
+);
+object_id!(
+    /// Somebody who can log in.
+    AccountId
+);
+object_id!(
+    /// A durable, multi-step change that a restart picks up again.
+    OperationId
+);

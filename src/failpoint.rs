@@ -1,0 +1,27 @@
+//! Points at which a test kills the process; nothing in release builds.
+
+/// Marks a point between two steps. In debug builds `FAILPOINTS="<name>=return"` in the
+/// environment kills the process there, as `kill -9` would.
+#[macro_export]
+macro_rules! failpoint {
+    ($name:literal) => {
+        #[cfg(debug_assertions)]
+        $crate::failpoint::reach($name);
+    };
+}
+
+/// Arms the points that `FAILPOINTS` names; the guard disarms them.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn arm() -> fail::FailScenario<'static> {
+    fail::FailScenario::setup()
+}
+
+/// Dies here if the point is armed.
+#[cfg(debug_assertions)]
+pub fn reach(name: &str) {
+    fail::eval(name, |_| {
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    });
+}

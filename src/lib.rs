@@ -1,0 +1,25 @@
+//! Tenantry: a multi-tenant organization platform over MongoDB.
+//!
+//! A request passes four rooms and no more: [`web`] parses it and knows HTTP, its guard turns a
+//! token into a scope, [`manager`] does the work and knows the rules of tenancy, [`store`] talks to
+//! the database. [`domain`] holds what is true without any of them, [`auth`] passwords and tokens.
+//!
+//! * [`domain`] imports none of the others.
+//! * Only [`store`] imports the database driver.
+//! * Only [`web`] imports actix and utoipa; nothing below it knows a status code.
+//! * Tenant documents are reached through a scope alone, and every key starts with its `org`.
+//!
+//! [`startup`] puts the rooms together, [`cli`] is the command line, [`dev`] the embedded database.
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod domain;
+pub mod error;
+pub mod failpoint;
+pub mod manager;
+pub mod startup;
+pub mod store;
+pub mod telemetry;
+pub mod web;

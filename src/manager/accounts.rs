@@ -1,0 +1,153 @@
+//! The accounts of an organization, as its admins manage them.
+
+use chrono::{DateTime, Utc};
+
+use super::{AdminScope, TenantManager};
+use crate::{
+    domain::{Account, AccountId, AccountName, Email, OrgId, Password, Role},
+    error::{Error, Result},
+    store::{AccountUpdate, Change, OrgTouch, Store, Tx},
+};
+
+/// A new account.
+pub struct MemberInput {
+    /// Its address.
+    pub email: Email,
+    /// Its password.
+    pub password: Password,
+    /// The person's name.
+    pub name: Option<AccountName>,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What is to change of an account; `None` leaves it as it is.
+#[derive(Default)]
+pub struct MemberPatch {
+    /// A new address.
+    pub email: Option<Email>,
+    /// A new password, which kills the account's tokens.
+    pub password: Option<Password>,
+    /// A new name; `Some(None)` takes it away.
+    pub name: Option<Option<AccountName>>,
+    /// A new role.
+    pub role: Option<Role>,
+}
+
+impl TenantManager {
+    /// Adds an account to the organization.
+    ///
+    /// # Errors
+    /// [`Error::EmailTaken`]; [`Error::Busy`] when the hashing queue is full; the store's.
+    pub async fn member_create(&self, scope: &AdminScope, input: MemberInput) -> Result<Account> {
+        let now = self.clock.now();
+        let account = Account {
+            id: AccountId::generate(),
+            org_id: scope.org_id(),
+            email: input.email,
+            name: input.name,
+            role: input.role,
+            password: self.passwords.hash(input.password).await?,
+            token_version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        self.store
+            .transaction("member.create", (&self.store, &account), |tx, (store, account)| {
+                Box::pin(async move {
+                    open_accounts(store, tx, account.org_id).await?;
+                    store.insert_account(tx, account).await
+                })
+            })
+            .await?;
+        Ok(account)
+    }
+
+    /// The accounts of the organization behind `after`, at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn member_list(
+        &self,
+        scope: &AdminScope,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Account>> {
+        self.store.accounts_of(scope.org_id(), after, limit).await
+    }
+
+    /// One account of the organization.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for an account of another organization; the store's.
+    pub async fn member_get(&self, scope: &AdminScope, id: AccountId) -> Result<Account> {
+        self.store.account_of(scope.org_id(), id).await?.ok_or(NO_MEMBER)
+    }
+
+    /// Changes an account of the organization.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::EmailTaken`], [`Error::LastAdmin`]; the store's.
+    pub async fn member_update(
+        &self,
+        scope: &AdminScope,
+        id: AccountId,
+        patch: MemberPatch,
+    ) -> Result<Account> {
+        let password = match patch.password {
+            Some(password) => Some(self.passwords.hash(password).await?),
+            None => None,
+        };
+        let update =
+            AccountUpdate { email: patch.email, password, name: patch.name, role: patch.role };
+        let (org, now) = (scope.org_id(), self.clock.now());
+        let account = self
+            .store
+            .transaction("member.update", (&self.store, &update), |tx, (store, update)| {
+                Box::pin(async move {
+                    open_accounts(store, tx, org).await?;
+                    let account = store.update_account(tx, org, id, update, now).await?;
+                    keep_an_admin(store, tx, org).await?;
+                    account.ok_or(NO_MEMBER)
+                })
+            })
+            .await?;
+        self.directory.forget(Change::Account(id)).await;
+        Ok(account)
+    }
+
+    /// Removes an account of the organization; its tokens are dead from then on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::LastAdmin`]; the store's.
+    pub async fn member_delete(&self, scope: &AdminScope, id: AccountId) -> Result<DateTime<Utc>> {
+        let org = scope.org_id();
+        self.store
+            .transaction("member.delete", &self.store, |tx, store| {
+                Box::pin(async move {
+                    open_accounts(store, tx, org).await?;
+                    if !store.remove_account(tx, org, id).await? {
+                        return Err(NO_MEMBER);
+                    }
+                    keep_an_admin(store, tx, org).await
+                })
+            })
+            .await?;
+        self.directory.forget(Change::Account(id)).await;
+        Ok(self.clock.now())
+    }
+}
+
+const NO_MEMBER: Error = Error::NotFound("member");
+
+async fn open_accounts(store: &Store, tx: &mut Tx, org: OrgId) -> Result<()> {
+    match store.touch_accounts_of(tx, org).await? {
+        OrgTouch::Open => Ok(()),
+        OrgTouch::Gone => Err(Error::Unauthenticated),
+    }
+}
+
+/// Asked after the change, inside its transaction: what it says is undone with it.
+async fn keep_an_admin(store: &Store, tx: &mut Tx, org: OrgId) -> Result<()> {
+    if store.has_admin(tx, org).await? { Ok(()) } else { Err(Error::LastAdmin) }
+}

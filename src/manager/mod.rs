@@ -1,0 +1,97 @@
+//! `TenantManager`: the centre through which every room above it works.
+
+mod accounts;
+mod directory;
+mod fence;
+mod lifecycle;
+mod organizations;
+mod recovery;
+mod scope;
+mod sessions;
+mod verify;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::task::TaskTracker;
+
+pub use accounts::{MemberInput, MemberPatch};
+pub use directory::Directory;
+pub use fence::Found;
+pub use organizations::{OrgPatch, OrgView, SignUp};
+pub use scope::{AdminScope, OrgScope};
+pub use sessions::{Login, LoginKind, Session};
+pub use verify::{Finding, Report};
+
+use crate::{
+    auth::{LoginThrottle, PasswordHasher, SignUpThrottle, TokenIssuer},
+    domain::Clock,
+    store::Store,
+};
+
+/// Does everything that the platform can do, on behalf of whoever holds the scope for it.
+///
+/// One `impl` block per resource, a file each. Built once and shared.
+pub struct TenantManager {
+    store: Store,
+    directory: Arc<Directory>,
+    passwords: PasswordHasher,
+    tokens: TokenIssuer,
+    throttles: Throttles,
+    clock: Arc<dyn Clock>,
+    work: Work,
+}
+
+/// The limits on guessing and signing up.
+pub struct Throttles {
+    /// On failed logins.
+    pub logins: LoginThrottle,
+    /// On new organizations.
+    pub sign_ups: SignUpThrottle,
+}
+
+/// How the manager works on what outlives a request.
+pub struct Work {
+    /// Steps that go on when the client who asked for them has gone.
+    pub tasks: TaskTracker,
+    /// Where they run: a runtime that outlives the threads that answer requests.
+    pub runtime: tokio::runtime::Handle,
+    /// How long a request waits for a tenant that is being moved or changed.
+    pub patience: Duration,
+}
+
+impl TenantManager {
+    /// Puts the manager together.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        passwords: PasswordHasher,
+        tokens: TokenIssuer,
+        throttles: Throttles,
+        clock: Arc<dyn Clock>,
+        work: Work,
+    ) -> Self {
+        let directory = Arc::new(Directory::new(store.clone()));
+        Self { store, directory, passwords, tokens, throttles, clock, work }
+    }
+
+    /// The cached view of the master database; the process keeps it fresh with
+    /// [`Directory::follow_changes`].
+    #[must_use]
+    pub const fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Waits for the steps that go on behind requests.
+    pub async fn finish_work(&self) {
+        self.work.tasks.close();
+        self.work.tasks.wait().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn check_health(&self) -> crate::error::Result<()> {
+        self.store.ping().await
+    }
+}

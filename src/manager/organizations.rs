@@ -1,0 +1,219 @@
+//! Organizations: sign-up, look-up, change.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use super::{AdminScope, OrgScope, TenantManager, lifecycle::Plan};
+use crate::{
+    domain::{
+        Account, AccountId, Email, OrgId, OrgName, OrgStatus, Organization, Password,
+        PasswordDigest, Role,
+    },
+    error::{Error, Result},
+    failpoint,
+    store::{AccountUpdate, Change, Operation, Store, Tx},
+};
+
+/// What a new organization starts with.
+pub struct SignUp {
+    /// Its name.
+    pub name: OrgName,
+    /// Its first admin's address.
+    pub email: Email,
+    /// Its first admin's password.
+    pub password: Password,
+    /// The client's address.
+    pub address: IpAddr,
+}
+
+/// What is to change; `None` leaves it as it is.
+pub struct OrgPatch {
+    /// The organization's new name.
+    pub name: Option<OrgName>,
+    /// The acting admin's new address.
+    pub email: Option<Email>,
+    /// The acting admin's new password.
+    pub password: Option<Password>,
+}
+
+/// An organization as somebody may see it.
+pub struct OrgView {
+    /// The organization.
+    pub organization: Arc<Organization>,
+    /// The viewing admin; `None` for everybody else, who may not see where the tenant lives either.
+    pub admin: Option<(AccountId, Email)>,
+}
+
+impl TenantManager {
+    /// Signs an organization up: its record, its first admin, its collection and its tenant
+    /// document appear together or not at all.
+    ///
+    /// # Errors
+    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`], [`Error::Throttled`], [`Error::Busy`] when
+    /// the hashing queue is full; the store's.
+    pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
+        self.throttles.sign_ups.sign_up(input.address)?;
+        let digest = self.passwords.hash(input.password).await?;
+        let now = self.clock.now();
+        let org = Organization {
+            id: OrgId::generate(),
+            name: input.name.as_str().to_owned(),
+            slugs: vec![input.name.slug().clone()],
+            location: self.store.location_for(input.name.slug()),
+            moving_to: None,
+            status: OrgStatus::Active,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        };
+        let admin = Account {
+            id: AccountId::generate(),
+            org_id: org.id,
+            email: input.email,
+            name: None,
+            role: Role::Admin,
+            password: digest,
+            token_version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        failpoint!("create.before");
+        self.store
+            .transaction("org.create", (&self.store, &org, &admin), |tx, (store, org, admin)| {
+                Box::pin(async move {
+                    store.insert_account(tx, admin).await?;
+                    failpoint!("create.after_account");
+                    store.found_organization(tx, org).await?;
+                    failpoint!("create.before_commit");
+                    Ok(())
+                })
+            })
+            .await?;
+        failpoint!("create.after_commit");
+        tracing::info!(org.id = %org.id, "organization created");
+        Ok(OrgView { organization: Arc::new(org), admin: Some((admin.id, admin.email)) })
+    }
+
+    /// The organization of that name, with what `viewer` may see of it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the store's.
+    pub async fn organization_get(
+        &self,
+        viewer: Option<&OrgScope>,
+        name: &OrgName,
+    ) -> Result<OrgView> {
+        let organization = self
+            .directory
+            .organization_by_slug(name.slug())
+            .await?
+            .filter(|org| org.status != OrgStatus::Deleting)
+            .ok_or(Error::NotFound("organization"))?;
+        let own_admin = viewer
+            .filter(|scope| scope.org_id() == organization.id)
+            .and_then(|scope| scope.admin().ok());
+        let admin = match own_admin {
+            Some(scope) => Some(self.admin_of(&scope).await?),
+            None => None,
+        };
+        Ok(OrgView { organization, admin })
+    }
+
+    /// Changes the organization's name and the acting admin's credentials, all or nothing. A name
+    /// with another slug moves the tenant's collection, which takes no longer for a larger one.
+    ///
+    /// # Errors
+    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`]; [`Error::Busy`] when another change of the
+    /// organization does not end in time; the store's.
+    pub async fn organization_update(
+        self: &Arc<Self>,
+        scope: &AdminScope,
+        patch: OrgPatch,
+    ) -> Result<OrgView> {
+        let password = match patch.password {
+            Some(password) => Some(self.passwords.hash(password).await?),
+            None => None,
+        };
+        let credentials = Credentials::of(patch.email, password);
+        let deadline = Instant::now() + self.work.patience;
+        loop {
+            let org = self.organization_at_rest(scope.org_id(), deadline).await?;
+            let plan = self.plan_update(&org, patch.name.as_ref()).await?;
+            if self.record_update(scope, &org, &plan, credentials.as_ref()).await? {
+                self.directory.forget(Change::Organization(org.id)).await;
+                self.directory.forget(Change::Account(scope.account_id())).await;
+                if let Plan::Move(_, operation) = plan {
+                    self.drive_in_background(*operation).await?;
+                }
+                break;
+            }
+        }
+        let organization = self
+            .directory
+            .organization_afresh(scope.org_id())
+            .await?
+            .ok_or(Error::NotFound("organization"))?;
+        Ok(OrgView { organization, admin: Some(self.admin_of(scope).await?) })
+    }
+
+    /// The first, recorded step of a change; `false` when the organization has changed meanwhile.
+    async fn record_update(
+        &self,
+        scope: &AdminScope,
+        org: &Organization,
+        plan: &Plan,
+        credentials: Option<&Credentials>,
+    ) -> Result<bool> {
+        let now = self.clock.now();
+        failpoint!("rename.before");
+        let context = (&self.store, scope, org, plan, credentials);
+        self.store
+            .transaction("org.update", context, |tx, (store, scope, org, plan, credentials)| {
+                Box::pin(async move {
+                    if let Some(Credentials(update)) = credentials {
+                        store
+                            .update_account(tx, org.id, scope.account_id(), update, now)
+                            .await?
+                            .ok_or(Error::Unauthenticated)?;
+                    }
+                    match plan {
+                        Plan::Keep => Ok(true),
+                        Plan::Respell(name) => store.respell(tx, org, name, now).await,
+                        Plan::Move(name, operation) => {
+                            start_move(store, tx, org, name, operation, now).await
+                        }
+                    }
+                })
+            })
+            .await
+    }
+
+    async fn admin_of(&self, scope: &AdminScope) -> Result<(AccountId, Email)> {
+        let account = self.store.account_of(scope.org_id(), scope.account_id()).await?;
+        account.map(|account| (account.id, account.email)).ok_or(Error::Unauthenticated)
+    }
+}
+
+async fn start_move(
+    store: &Store,
+    tx: &mut Tx,
+    org: &Organization,
+    name: &OrgName,
+    operation: &Operation,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<bool> {
+    let to = org.location.renamed_to(name.slug());
+    if !store.start_rename(tx, org, name, &to, now).await? {
+        return Ok(false);
+    }
+    store.insert_operation(tx, operation).await?;
+    Ok(true)
+}
+
+struct Credentials(AccountUpdate);
+
+impl Credentials {
+    fn of(email: Option<Email>, password: Option<PasswordDigest>) -> Option<Self> {
+        (email.is_some() || password.is_some())
+            .then(|| Self(AccountUpdate { email, password, ..AccountUpdate::default() }))
+    }
+}

@@ -1,0 +1,209 @@
+//! Putting the rooms together, and taking them apart in order.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{HttpServer, dev::ServerHandle, web};
+use secrecy::SecretString;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::{Keys, LoginThrottle, PasswordHasher, SignUpThrottle, TokenIssuer, TokenSettings},
+    config::{JwtAlgorithm, MongoSettings, Settings},
+    domain::Clock,
+    error::{Error, Result},
+    manager::{TenantManager, Throttles, Work},
+    store::{ConnectError, Store, StoreSettings},
+    telemetry,
+    web::Shared,
+};
+
+/// A server that listens, with its work in the background.
+pub struct Application {
+    address: SocketAddr,
+    manager: Arc<TenantManager>,
+    server: actix_web::dev::Server,
+    stop: CancellationToken,
+    background: TaskTracker,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No database.
+    #[error(transparent)]
+    Database(#[from] ConnectError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {bind}: {source}. Set BIND to another address")]
+    Bind {
+        /// The address.
+        bind: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Something else.
+    #[error("{}", .0.detail().unwrap_or_else(|| .0.to_string()))]
+    Other(#[from] Error),
+}
+
+/// How the store reaches the database of the settings; `uri` is the embedded one's, if it runs.
+#[must_use]
+pub fn store_settings(settings: &Settings, embedded_uri: Option<String>) -> StoreSettings {
+    let mongo = &settings.mongo;
+    let uri = embedded_uri
+        .map(SecretString::from)
+        .or_else(|| mongo.uri.clone())
+        .unwrap_or_else(|| host_uri(mongo));
+    let credentials = mongo.user.clone().zip(mongo.password.clone());
+    StoreSettings {
+        uri,
+        credentials,
+        master: mongo.master_db.clone(),
+        tenants: mongo.tenant_db.clone(),
+        selection_timeout: Duration::from_millis(mongo.selection_timeout_ms),
+        transaction_deadline: Duration::from_millis(mongo.transaction_deadline_ms),
+        lease: Duration::from_secs(settings.operations.lease_seconds),
+    }
+}
+
+/// One host is called directly: it may know itself by a name that means nothing here.
+fn host_uri(mongo: &MongoSettings) -> SecretString {
+    let host = mongo.host.as_deref().unwrap_or("127.0.0.1");
+    format!("mongodb://{host}:{}/?directConnection=true", mongo.port).into()
+}
+
+/// Puts the manager together on a store that is connected.
+///
+/// # Errors
+/// [`Error::Internal`] for keys or hash parameters that cannot be used.
+pub fn build_manager(
+    settings: &Settings,
+    store: Store,
+    secret: Option<SecretString>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<TenantManager>> {
+    let tokens = TokenIssuer::new(token_settings(settings, secret)?)?;
+    let throttles = Throttles {
+        logins: LoginThrottle::new(&settings.throttle),
+        sign_ups: SignUpThrottle::new(&settings.throttle),
+    };
+    let work = Work {
+        tasks: TaskTracker::new(),
+        runtime: tokio::runtime::Handle::current(),
+        patience: Duration::from_millis(settings.operations.patience_ms),
+    };
+    let passwords = PasswordHasher::start(settings.hash)?;
+    Ok(Arc::new(TenantManager::new(store, passwords, tokens, throttles, clock, work)))
+}
+
+fn token_settings(settings: &Settings, secret: Option<SecretString>) -> Result<TokenSettings> {
+    let jwt = &settings.jwt;
+    let pem = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path).map(SecretString::from).map_err(|e| {
+            Error::Internal(format!("the JWT key file {} cannot be read: {e}", path.display()))
+        })
+    };
+    let keys = match jwt.algorithm {
+        JwtAlgorithm::HS256 => Keys::Hs256 {
+            secret: jwt
+                .secret
+                .clone()
+                .or(secret)
+                .ok_or_else(|| Error::Internal("JWT_SECRET is not set".into()))?,
+            previous: jwt.previous_secret.clone(),
+        },
+        JwtAlgorithm::EdDSA => {
+            let path = jwt.key_file.as_ref();
+            let path = path.ok_or_else(|| Error::Internal("JWT_KEY_FILE is not set".into()))?;
+            Keys::EdDsa {
+                private_pem: pem(path)?,
+                previous_pem: jwt.previous_key_file.as_ref().map(pem).transpose()?,
+            }
+        }
+    };
+    Ok(TokenSettings {
+        keys,
+        issuer: jwt.issuer.clone(),
+        audience: jwt.audience.clone(),
+        lifetime: Duration::from_secs(jwt.access_token_expire_minutes * 60),
+    })
+}
+
+impl Application {
+    /// Connects, binds and starts the work in the background; nothing is served before
+    /// [`Application::run_until_stopped`].
+    ///
+    /// # Errors
+    /// [`StartError`], which says what to do.
+    pub async fn build(
+        settings: &Settings,
+        database: StoreSettings,
+        secret: Option<SecretString>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let metrics = telemetry::start_metrics()?;
+        let store = Store::connect(&database).await?;
+        let manager = build_manager(settings, store, secret, clock)?;
+        let bind = &settings.server.bind;
+        let failed = |source| StartError::Bind { bind: bind.clone(), source };
+        let listener = TcpListener::bind(bind).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+
+        let stop = CancellationToken::new();
+        let background = TaskTracker::new();
+        let directory = Arc::clone(manager.directory());
+        let changes_stop = stop.clone();
+        background.spawn(async move { directory.follow_changes(changes_stop).await });
+        let every = Duration::from_secs(settings.operations.recovery_interval_seconds);
+        background.spawn(Arc::clone(&manager).keep_recovering(every, stop.clone()));
+
+        let shared = web::Data::new(Shared {
+            manager: Arc::clone(&manager),
+            server: settings.server.clone(),
+            metrics,
+        });
+        let mut server = HttpServer::new(move || crate::web::app(&shared))
+            .shutdown_timeout(settings.server.shutdown_timeout_seconds)
+            .disable_signals();
+        if settings.server.workers > 0 {
+            server = server.workers(settings.server.workers);
+        }
+        let server = server.listen(listener).map_err(failed)?.run();
+        Ok(Self { address, manager, server, stop, background })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it from elsewhere, after the requests under way.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.server.handle()
+    }
+
+    /// The centre of this server.
+    #[must_use]
+    pub const fn manager(&self) -> &Arc<TenantManager> {
+        &self.manager
+    }
+
+    /// Serves until it is stopped, then drains: requests first, then operations, then the work in
+    /// the background.
+    ///
+    /// # Errors
+    /// The system's, when serving fails.
+    pub async fn run_until_stopped(self) -> std::io::Result<()> {
+        let served = self.server.await;
+        self.manager.finish_work().await;
+        self.stop.cancel();
+        self.background.close();
+        self.background.wait().await;
+        served
+    }
+}

@@ -1,0 +1,15 @@
+//! The master database: organizations, accounts and running operations; never tenant data.
+
+mod accounts;
+mod operations;
+mod organizations;
+
+pub use accounts::AccountUpdate;
+pub use operations::{Operation, OperationKind};
+pub use organizations::OrgTouch;
+
+use super::StoreError;
+
+fn undecodable(kind: &'static str, reason: impl Into<String>) -> StoreError {
+    StoreError::Decode { kind, reason: reason.into() }
+}

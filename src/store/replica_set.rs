@@ -1,0 +1,180 @@
+//! Makes a lone `mongod` the primary of its own one-node replica set.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{ClientOptions, ServerAddress};
+use mongodb::{Client, Database};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The name of the one-node replica set.
+pub const REPLICA_SET: &str = "tenantry";
+
+const POLL: Duration = Duration::from_millis(20);
+const NOT_YET_INITIALIZED: i32 = 94;
+const ALREADY_INITIALIZED: i32 = 23;
+
+/// Why a `mongod` did not become a writable primary.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaSetError {
+    /// The driver refused its settings.
+    #[error("the MongoDB driver could not be set up: {0}")]
+    Driver(#[from] Error),
+    /// The time was up first.
+    #[error("it was no writable primary after {seconds} s ({last})")]
+    TimedOut {
+        /// How long it was waited for.
+        seconds: u64,
+        /// What was seen last.
+        last: String,
+    },
+}
+
+/// Waits until the `mongod` that serves `db_path` on the loopback `port` is a writable primary.
+///
+/// The replica set is initiated when it is new, and told of the new port when it was moved to another one.
+/// A server that answers on the port with another `db_path` is left alone.
+///
+/// # Errors
+///
+/// When the driver refuses its settings, or the node is no writable primary at the `deadline`.
+pub async fn ensure_primary(
+    port: u16,
+    db_path: &Path,
+    deadline: Duration,
+) -> Result<(), ReplicaSetError> {
+    let until = Instant::now() + deadline;
+    let mut node = Node {
+        host: format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        db_path,
+        last: "it does not answer".to_owned(),
+    };
+    match timeout_at(until, node.drive(port)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ReplicaSetError::TimedOut { seconds: deadline.as_secs(), last: node.last }),
+    }
+}
+
+struct Node<'a> {
+    host: String,
+    db_path: &'a Path,
+    last: String,
+}
+
+impl Node<'_> {
+    async fn drive(&mut self, port: u16) -> Result<(), ReplicaSetError> {
+        // The driver looks again only every half a second; the bare socket tells at once.
+        while let Err(error) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+            self.last = error.to_string();
+            sleep(POLL).await;
+        }
+        let client = direct_client(port)?;
+        let admin = client.database("admin");
+        loop {
+            match self.step(&admin).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => self.last = error.to_string(),
+            }
+            sleep(POLL).await;
+        }
+        client.shutdown().await;
+        Ok(())
+    }
+
+    /// One step towards the primary; `true` when it is there.
+    async fn step(&mut self, admin: &Database) -> Result<bool, Error> {
+        if !self.is_ours(admin).await? {
+            "another server answers on its port".clone_into(&mut self.last);
+            return Ok(false);
+        }
+        let hello = admin.run_command(doc! { "hello": 1 }).await?;
+        let primary = hello.get_bool("isWritablePrimary").unwrap_or(false);
+        if primary && hello.get_str("me").is_ok_and(|me| me == self.host) {
+            return Ok(true);
+        }
+        "it answers, but is no writable primary yet".clone_into(&mut self.last);
+        match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
+            Ok(reply) => self.reconfigure(admin, reply).await?,
+            Err(error) if code(&error) == Some(NOT_YET_INITIALIZED) => self.initiate(admin).await?,
+            Err(error) => return Err(error),
+        }
+        Ok(false)
+    }
+
+    /// Another database may have won the race for the port: it must not be mistaken for this one.
+    async fn is_ours(&self, admin: &Database) -> Result<bool, Error> {
+        let reply = admin.run_command(doc! { "getCmdLineOpts": 1 }).await?;
+        let path = reply
+            .get_document("parsed")
+            .and_then(|parsed| parsed.get_document("storage"))
+            .and_then(|storage| storage.get_str("dbPath"));
+        Ok(path.is_ok_and(|path| Path::new(path) == self.db_path))
+    }
+
+    async fn initiate(&self, admin: &Database) -> Result<(), Error> {
+        let config = doc! { "_id": REPLICA_SET, "members": [{ "_id": 0, "host": &self.host }] };
+        match admin.run_command(doc! { "replSetInitiate": config }).await {
+            Err(error) if code(&error) != Some(ALREADY_INITIALIZED) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the only member its present address, when it has moved.
+    async fn reconfigure(&self, admin: &Database, reply: Document) -> Result<(), Error> {
+        let Some(config) = moved(reply, &self.host) else {
+            return Ok(());
+        };
+        let command = doc! { "replSetReconfig": config, "force": true };
+        admin.run_command(command).await.map(|_| ())
+    }
+}
+
+fn direct_client(port: u16) -> Result<Client, Error> {
+    let address = ServerAddress::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port: Some(port) };
+    let options = ClientOptions::builder()
+        .hosts(vec![address])
+        .direct_connection(true)
+        .server_selection_timeout(Duration::from_secs(1))
+        .connect_timeout(Duration::from_secs(1))
+        .build();
+    Client::with_options(options)
+}
+
+/// The configuration with `host` as the address of its member, or nothing when it is that already.
+fn moved(mut reply: Document, host: &str) -> Option<Document> {
+    let Some(Bson::Document(mut config)) = reply.remove("config") else {
+        return None;
+    };
+    let members = config.get_array_mut("members").ok()?;
+    let [Bson::Document(member)] = members.as_mut_slice() else {
+        return None;
+    };
+    let before = member.insert("host", host);
+    (before != Some(Bson::String(host.to_owned()))).then_some(config)
+}
+
+fn code(error: &Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_at_its_old_port_is_moved_and_one_at_its_present_port_is_not() {
+        let reply = doc! { "config": { "_id": "tenantry", "version": 3, "members": [{ "_id": 0, "host": "127.0.0.1:1" }] } };
+        let config = moved(reply.clone(), "127.0.0.1:2").unwrap();
+        let member = doc! { "_id": 0, "host": "127.0.0.1:2" };
+        assert_eq!(config, doc! { "_id": "tenantry", "version": 3, "members": [member] });
+        assert_eq!(moved(reply, "127.0.0.1:1"), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! What the database itself enforces: unique indexes of the master database, the clustered shape
+//! and the validator of a tenant's collection.
+
+use bson::{Document, doc};
+use mongodb::{
+    IndexModel,
+    options::{ClusteredIndex, CreateCollectionOptions, IndexOptions},
+};
+
+/// The names of the master database's collections.
+pub(super) const ORGANIZATIONS: &str = "organizations";
+pub(super) const ACCOUNTS: &str = "accounts";
+pub(super) const OPERATIONS: &str = "operations";
+
+/// The unique indexes that make reservations atomic, by name; refusals are told apart by them.
+pub(super) const SLUG_INDEX: &str = "slugs_unique";
+pub(super) const EMAIL_INDEX: &str = "email_unique";
+pub(super) const OPERATION_INDEX: &str = "org_unique";
+
+/// The indexes of the master database, by collection.
+pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
+    [
+        (ORGANIZATIONS, vec![index(doc! { "slugs": 1 }, SLUG_INDEX, true)]),
+        (
+            ACCOUNTS,
+            vec![
+                index(doc! { "email": 1 }, EMAIL_INDEX, true),
+                index(doc! { "org_id": 1, "_id": 1 }, "org_accounts", false),
+            ],
+        ),
+        (OPERATIONS, vec![index(doc! { "org_id": 1 }, OPERATION_INDEX, true)]),
+    ]
+}
+
+/// How a tenant's collection is made: clustered, so that it costs one file and no index.
+pub(super) fn tenant_collection() -> CreateCollectionOptions {
+    CreateCollectionOptions::builder()
+        .clustered_index(ClusteredIndex::default())
+        .validator(tenant_validator())
+        .build()
+}
+
+/// Invariants alone, by kind: a full schema of every kind costs mongod far more memory per
+/// collection, and types are Rust's business.
+fn tenant_validator() -> Document {
+    doc! { "$expr": { "$switch": {
+        "branches": [{
+            "case": { "$eq": ["$_id.kind", "tenant"] },
+            "then": { "$gte": ["$writes", 0] },
+        }],
+        "default": true,
+    } } }
+}
+
+fn index(keys: Document, name: &str, unique: bool) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).unique(unique).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}

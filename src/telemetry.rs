@@ -1,0 +1,77 @@
+//! Logs and metrics of the process.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    config::{LogFormat, LogSettings},
+    error::{Error, Result},
+};
+
+/// Upper bounds in seconds: from a cached look-up to a request's deadline.
+const SECONDS: [f64; 14] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
+
+/// Starts the log: to the standard output, one line an event.
+///
+/// # Errors
+/// [`Error::Internal`] when the filter is not one, or a log was started already.
+pub fn start_log(settings: &LogSettings) -> Result<()> {
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match settings.format {
+        LogFormat::Pretty => registry.with(fmt::layer().with_target(false)).try_init(),
+        LogFormat::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_span_list(false)).try_init()
+        }
+    };
+    started.map_err(|e| Error::Internal(format!("the log did not start: {e}")))
+}
+
+/// Starts the metrics of the process, or finds them started.
+///
+/// # Errors
+/// [`Error::Internal`] when another recorder stands in the way.
+pub fn start_metrics() -> Result<PrometheusHandle> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .map_err(|e| Error::Internal(format!("metrics: {e}")))?
+        .build_recorder();
+    let handle = HANDLE.get_or_init(|| recorder.handle()).clone();
+    if metrics::set_global_recorder(recorder).is_ok() {
+        describe();
+    }
+    Ok(handle)
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+    describe_histogram!("tenantry_http_request_seconds", "Requests by method, route and status");
+    describe_histogram!(
+        "tenantry_mongo_command_seconds",
+        "Commands to MongoDB by name and outcome"
+    );
+    describe_histogram!("tenantry_hash_seconds", "Password hashes");
+    describe_gauge!("tenantry_hash_queue_depth", "Password hashes that wait");
+    describe_counter!(
+        "tenantry_hash_queue_rejections_total",
+        "Requests refused because the hashing queue was full"
+    );
+    describe_counter!("tenantry_logins_total", "Logins by outcome");
+    describe_counter!("tenantry_cache_lookups_total", "Cache look-ups by cache and outcome");
+    describe_counter!(
+        "tenantry_change_stream_failures_total",
+        "Times that the change stream ended and the caches were bypassed"
+    );
+    describe_counter!("tenantry_transaction_retries_total", "Transactions run again, by name");
+    describe_counter!("tenantry_fence_waits_total", "Waits for a tenant that was being moved");
+    describe_counter!("tenantry_operations_total", "Renames and deletes by kind and outcome");
+}

@@ -1,0 +1,169 @@
+//! Request bodies and queries, refused in our own words.
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse, ResponseError,
+    dev::Payload,
+    error::{PayloadError, QueryPayloadError},
+    http::{StatusCode, header},
+    web::Bytes,
+};
+use futures_util::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+
+/// A JSON body of at most the configured size.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+/// A JSON body, or none at all.
+#[derive(Debug)]
+pub(super) struct OptionalJson<T>(pub(super) Option<T>);
+
+/// Why a body is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyRefusal {
+    #[error(transparent)]
+    Invalid(#[from] Error),
+    #[error("the body is not taken: {0}")]
+    Status(StatusCode),
+}
+
+impl ResponseError for BodyRefusal {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Invalid(error) => error.status_code(),
+            Self::Status(status) => *status,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Invalid(error) => error.error_response(),
+            Self::Status(status) => HttpResponse::new(*status),
+        }
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = BodyRefusal;
+    type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = is_json(request);
+        let body = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            if !is_json {
+                return Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            }
+            Ok(Self(parse(&read(body.await)?)?))
+        })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
+    type Error = BodyRefusal;
+    type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = is_json(request);
+        let body = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let body = read(body.await)?;
+            match (body.is_empty(), is_json) {
+                (true, _) => Ok(Self(None)),
+                (false, true) => Ok(Self(Some(parse(&body)?))),
+                (false, false) => Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+            }
+        })
+    }
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+}
+
+fn read(body: Result<Bytes, actix_web::Error>) -> Result<Bytes, BodyRefusal> {
+    body.map_err(|error| match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE),
+        _ if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE => {
+            BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        _ => Error::field("", "the body could not be read").into(),
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    // serde would take an array for a struct, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::field("", "the body must be a JSON object"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        refusal(&path, &error.into_inner().to_string())
+    })?;
+    json.end().map_err(|error| Error::field("", error.to_string()))?;
+    Ok(parsed)
+}
+
+/// A query that does not deserialize.
+pub(super) fn query_refusal(error: &QueryPayloadError) -> Error {
+    match error {
+        QueryPayloadError::Deserialize(error) => refusal(".", &error.to_string()),
+        _ => Error::field("", "the query could not be read"),
+    }
+}
+
+/// The library names a missing, unknown or duplicate field only in its text, between backticks.
+fn refusal(path: &str, reason: &str) -> Error {
+    let named = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| reason.strip_prefix(start))
+        .and_then(|rest| rest.split_once('`'))
+        .map(|(field, _)| field);
+    let message = match reason {
+        r if r.starts_with("missing field") => "is required",
+        r if r.starts_with("unknown field") => "is not a field of this request",
+        r if r.starts_with("duplicate field") => "must be given once",
+        r => r,
+    };
+    let field = named.unwrap_or(if path == "." { "" } else { path });
+    Error::field(field, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[expect(dead_code, reason = "only its parsing matters")]
+        email: String,
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        for (body, field) in [
+            (r"{}", "email"),
+            (r#"{"email": {"$ne": null}}"#, "email"),
+            (r#"{"email": "a", "x": 1}"#, "x"),
+            (r#"{"email": "a", "email": "b"}"#, "email"),
+            (r#"{"email": "a"} trailing"#, ""),
+            (r"not json", ""),
+            (r#"["a"]"#, ""),
+            (&"[".repeat(100_000), ""),
+            (&r#"{"email":"#.repeat(100_000), "email"),
+        ] {
+            match parse::<Body>(body.as_bytes()) {
+                Err(Error::Validation(errors)) => assert_eq!(errors[0].field, field, "{errors:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

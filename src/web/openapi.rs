@@ -1,0 +1,73 @@
+//! The OpenAPI document and the page that shows it.
+
+use actix_web::{HttpResponse, http::header, web};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        OpenApi as Document,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::rest;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tenantry",
+        description = "A multi-tenant organization platform. Sign an organization up with \
+            `POST /org/create`, log in with `POST /admin/login`, and press **Authorize** with the \
+            `access_token`. Every error is `application/problem+json` (RFC 9457).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "organizations", description = "Sign-up, look-up, rename and deletion of organizations"),
+        (name = "members", description = "The accounts of an organization"),
+        (name = "login", description = "Tokens"),
+        (name = "operations", description = "Health and metrics"),
+    ),
+)]
+struct Base;
+
+/// The document without its paths, which the routes bring.
+pub(super) fn base() -> Document {
+    let mut document = Base::openapi();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("The `access_token` of a login."))
+        .build();
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    document
+}
+
+/// The whole document, as `/openapi.json` serves it.
+#[must_use]
+pub fn document() -> Document {
+    use utoipa_actix_web::AppExt;
+
+    actix_web::App::new()
+        .into_utoipa_app()
+        .openapi(base())
+        .configure(rest::configure)
+        .split_for_parts()
+        .1
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig, document: Document) {
+    let to_docs = || async {
+        HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
+    };
+    let options = Config::from("/openapi.json")
+        .persist_authorization(true)
+        .try_it_out_enabled(true)
+        .display_request_duration(true)
+        .doc_expansion("list");
+    config
+        .route("/docs", web::get().to(to_docs))
+        .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", document).config(options));
+}

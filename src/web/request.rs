@@ -1,0 +1,141 @@
+//! What surrounds every request: its id, its span, its one log line, its metrics, its deadline,
+//! the security headers, and the body of every error.
+
+use std::{borrow::Cow, time::Instant};
+
+use actix_web::{
+    Error as ActixError, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web,
+};
+use tracing::{Instrument, field::Empty};
+
+use super::{
+    Shared, page,
+    problem::{self, Detail, Problem},
+};
+use crate::error::Error;
+
+pub(super) const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID_MAX: usize = 64;
+
+/// The id of the request under way.
+struct RequestId(String);
+
+pub(super) async fn around(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
+    let started = Instant::now();
+    let id = RequestId::of(request.headers());
+    let span = tracing::info_span!("request", request.id = %id.0, org.id = Empty);
+    let line = Line {
+        method: request.method().as_str().to_owned(),
+        route: request.match_pattern().map_or(Cow::Borrowed("unmatched"), Cow::Owned),
+    };
+    let page = page::is_page(request.path());
+    let deadline = request
+        .app_data::<web::Data<Shared>>()
+        .map(|shared| tokio::time::Instant::from_std(started + shared.server.request_timeout()));
+    let answer = async {
+        let call = next.call(request);
+        match deadline {
+            None => call.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Error::Busy { what: "the request ran out of time" }.into()),
+            },
+        }
+    }
+    .instrument(span.clone())
+    .await;
+    let _entered = span.enter();
+    match answer {
+        Ok(answer) => {
+            let (request, response) = answer.into_parts();
+            let response = finish(response.map_into_boxed_body(), &id, page);
+            line.write(&response, started);
+            Ok(ServiceResponse::new(request, response))
+        }
+        Err(error) => {
+            let response = finish(error.error_response(), &id, page);
+            line.write(&response, started);
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+impl RequestId {
+    /// The client's own, if it is well-formed, else a new one.
+    fn of(headers: &HeaderMap) -> Self {
+        let given = headers
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| (1..=REQUEST_ID_MAX).contains(&id.len()))
+            .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
+        Self(given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned))
+    }
+}
+
+fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpResponse {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let problem = response.extensions_mut().remove::<Problem>();
+        let problem = problem.unwrap_or_else(|| Problem::of_status(status));
+        response = response.set_body(BoxBody::new(problem.into_body(&id.0)));
+        let kind = HeaderValue::from_static(problem::CONTENT_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(HeaderName::from_static(REQUEST_ID), id);
+    }
+    page::secure(headers, page);
+    response
+}
+
+/// The one log line and the metrics of a request.
+struct Line {
+    method: String,
+    route: Cow<'static, str>,
+}
+
+impl Line {
+    fn write(self, response: &HttpResponse, started: Instant) {
+        let elapsed = started.elapsed();
+        let status = response.status();
+        let (method, route) = (self.method.as_str(), self.route.as_ref());
+        let latency_ms = elapsed.as_secs_f64() * 1e3;
+        let extensions = response.extensions();
+        let detail = extensions.get::<Detail>().map(|detail| detail.0.as_str());
+        if status.is_server_error() {
+            let status = status.as_u16();
+            tracing::error!(method, route, status, latency_ms, detail, "request failed");
+        } else {
+            let status = status.as_u16();
+            tracing::info!(method, route, status, latency_ms, "request");
+        }
+        metrics::histogram!(
+            "tenantry_http_request_seconds",
+            "method" => self.method,
+            "route" => self.route,
+            "status" => status_label(status)
+        )
+        .record(elapsed.as_secs_f64());
+    }
+}
+
+fn status_label(status: StatusCode) -> Cow<'static, str> {
+    match status {
+        StatusCode::OK => "200".into(),
+        StatusCode::CREATED => "201".into(),
+        other => other.as_u16().to_string().into(),
+    }
+}

@@ -1,0 +1,23 @@
+//! The REST API: one file per resource, thin handlers.
+
+mod health;
+mod login;
+mod members;
+mod organizations;
+mod paging;
+
+use actix_web::web::Data;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::Shared;
+
+/// What a handler works with.
+type State = Data<Shared>;
+
+/// Registers every route, and with it its part of the OpenAPI document.
+pub(super) fn configure(config: &mut ServiceConfig<'_>) {
+    organizations::configure(config);
+    members::configure(config);
+    login::configure(config);
+    health::configure(config);
+}
