@@ -1,6 +1,6 @@
 //! Logs and metrics of the process.
 
-use std::sync::OnceLock;
+use std::{io::IsTerminal, sync::OnceLock};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -23,7 +23,10 @@ pub fn start_log(settings: &LogSettings) -> Result<()> {
         .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?;
     let registry = tracing_subscriber::registry().with(filter);
     let started = match settings.format {
-        LogFormat::Pretty => registry.with(fmt::layer().with_target(false)).try_init(),
+        LogFormat::Pretty => {
+            let color = std::io::stdout().is_terminal();
+            registry.with(fmt::layer().with_target(false).with_ansi(color)).try_init()
+        }
         LogFormat::Json => {
             registry.with(fmt::layer().json().flatten_event(true).with_span_list(false)).try_init()
         }

@@ -78,15 +78,19 @@ impl TenantManager {
         };
         failpoint!("create.before");
         self.store
-            .transaction("org.create", (&self.store, &org, &admin), |tx, (store, org, admin)| {
-                Box::pin(async move {
-                    store.insert_account(tx, admin).await?;
-                    failpoint!("create.after_account");
-                    store.found_organization(tx, org).await?;
-                    failpoint!("create.before_commit");
-                    Ok(())
-                })
-            })
+            .creating_transaction(
+                "org.create",
+                (&self.store, &org, &admin),
+                |tx, (store, org, admin)| {
+                    Box::pin(async move {
+                        store.insert_account(tx, admin).await?;
+                        failpoint!("create.after_account");
+                        store.found_organization(tx, org).await?;
+                        failpoint!("create.before_commit");
+                        Ok(())
+                    })
+                },
+            )
             .await?;
         failpoint!("create.after_commit");
         tracing::info!(org.id = %org.id, "organization created");

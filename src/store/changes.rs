@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use bson::{Document, doc, oid::ObjectId};
-use mongodb::{
-    change_stream::{
-        ChangeStream,
-        event::{ChangeStreamEvent, OperationType},
-    },
-    options::FullDocumentType,
+use mongodb::change_stream::{
+    ChangeStream,
+    event::{ChangeStreamEvent, OperationType},
 };
 
 use super::{Store, StoreError, schema};
@@ -55,7 +52,6 @@ impl Store {
             .database(&self.master)
             .watch()
             .pipeline([relevant, slim])
-            .full_document(FullDocumentType::Other("default".to_owned()))
             .max_await_time(heartbeat)
             .await
             .map_err(StoreError::from)?;

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use mongodb::{
     ClientSession,
     error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    options::{ReadConcern, WriteConcern},
 };
 use rand::Rng;
 
@@ -30,9 +31,34 @@ impl Store {
     /// # Errors
     /// The body's own error, after which nothing has happened; [`StoreError::Deadline`] when
     /// conflicts did not end in time; the driver's error when the database is out of reach.
-    pub async fn transaction<C, T, F>(
+    pub async fn transaction<C, T, F>(&self, label: &'static str, context: C, body: F) -> Result<T>
+    where
+        F: for<'t> FnMut(&'t mut Tx, &'t mut C) -> BoxFuture<'t, Result<T>>,
+    {
+        self.run(label, ReadConcern::snapshot(), context, body).await
+    }
+
+    /// As [`Store::transaction`], for a body that creates a collection: MongoDB takes that only in
+    /// a transaction that reads locally.
+    ///
+    /// # Errors
+    /// As [`Store::transaction`].
+    pub async fn creating_transaction<C, T, F>(
         &self,
         label: &'static str,
+        context: C,
+        body: F,
+    ) -> Result<T>
+    where
+        F: for<'t> FnMut(&'t mut Tx, &'t mut C) -> BoxFuture<'t, Result<T>>,
+    {
+        self.run(label, ReadConcern::local(), context, body).await
+    }
+
+    async fn run<C, T, F>(
+        &self,
+        label: &'static str,
+        reads: ReadConcern,
         mut context: C,
         mut body: F,
     ) -> Result<T>
@@ -44,7 +70,8 @@ impl Store {
         let session = self.client.start_session().await.map_err(StoreError::from)?;
         let mut tx = Tx { session };
         loop {
-            tx.session.start_transaction().await.map_err(StoreError::from)?;
+            let start = tx.session.start_transaction().read_concern(reads.clone());
+            start.write_concern(WriteConcern::majority()).await.map_err(StoreError::from)?;
             let outcome = body(&mut tx, &mut context).await;
             let error = match outcome {
                 Ok(value) => match commit(&mut tx, deadline).await {

@@ -9,16 +9,18 @@ mod problem;
 mod request;
 mod rest;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use actix_cors::Cors;
 use actix_web::{
-    App, HttpResponse,
+    App, HttpRequest, HttpResponse,
     body::MessageBody,
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
+    http::header,
     middleware::from_fn,
     web,
 };
+use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt;
 
 pub use openapi::document;
@@ -55,13 +57,31 @@ pub fn app(
         .openapi(openapi::base())
         .configure(rest::configure)
         .split_for_parts();
-    app.configure(|config| openapi::configure(config, document))
-        .default_service(web::to(|| async {
-            Err::<HttpResponse, Error>(Error::NotFound("page or resource"))
-        }))
+    app.app_data(Methods::of(&document))
+        .configure(|config| openapi::configure(config, document))
+        .default_service(web::to(fallback))
         .wrap(from_fn(guard::authenticate))
         .wrap(cors(&shared.server.cors_origins))
         .wrap(from_fn(request::around))
+}
+
+/// The methods that each path takes, as an `Allow` header lists them.
+struct Methods(HashMap<String, String>);
+
+impl Methods {
+    fn of(document: &OpenApi) -> Self {
+        let paths = document.paths.paths.iter();
+        Self(paths.map(|(path, item)| (path.clone(), openapi::methods(item).join(", "))).collect())
+    }
+}
+
+/// No route takes the request: the path is unknown, or it does not take that method.
+async fn fallback(request: HttpRequest) -> Result<HttpResponse, Error> {
+    let pattern = request.resource_map().match_pattern(request.path());
+    let methods = request.app_data::<Methods>().zip(pattern);
+    let allowed = methods.and_then(|(methods, pattern)| methods.0.get(&pattern));
+    let allowed = allowed.ok_or(Error::NotFound("page or resource"))?;
+    Ok(HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed.as_str())).finish())
 }
 
 fn cors(origins: &[String]) -> Cors {

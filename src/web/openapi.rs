@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, http::header, web};
 use utoipa::{
     OpenApi,
     openapi::{
-        OpenApi as Document,
+        OpenApi as Document, PathItem,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -56,6 +56,20 @@ pub fn document() -> Document {
         .configure(rest::configure)
         .split_for_parts()
         .1
+}
+
+/// The methods of a path.
+pub(super) fn methods(item: &PathItem) -> Vec<&'static str> {
+    [
+        ("GET", &item.get),
+        ("POST", &item.post),
+        ("PUT", &item.put),
+        ("PATCH", &item.patch),
+        ("DELETE", &item.delete),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.is_some().then_some(method))
+    .collect()
 }
 
 pub(super) fn configure(config: &mut web::ServiceConfig, document: Document) {

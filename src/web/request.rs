@@ -112,7 +112,7 @@ impl Line {
         let elapsed = started.elapsed();
         let status = response.status();
         let (method, route) = (self.method.as_str(), self.route.as_ref());
-        let latency_ms = elapsed.as_secs_f64() * 1e3;
+        let latency_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
         let extensions = response.extensions();
         let detail = extensions.get::<Detail>().map(|detail| detail.0.as_str());
         if status.is_server_error() {
