@@ -170,7 +170,7 @@ pub enum LogFormat {
 pub struct SettingsError(String);
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 38] = [
+pub const VARIABLES: [(&str, &str); 42] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
@@ -208,7 +208,11 @@ pub const VARIABLES: [(&str, &str); 38] = [
     ("JWT_ISSUER", "jwt.issuer"),
     ("JWT_AUDIENCE", "jwt.audience"),
     ("ACCESS_TOKEN_EXPIRE_MINUTES", "jwt.access_token_expire_minutes"),
+    ("OPERATION_LEASE_SECONDS", "operations.lease_seconds"),
+    ("RECOVERY_INTERVAL_SECONDS", "operations.recovery_interval_seconds"),
+    ("PATIENCE_MS", "operations.patience_ms"),
     ("LOG", "log.filter"),
+    ("LOG_FORMAT", "log.format"),
 ];
 
 /// Variables that may also be given as `<NAME>_FILE`, the path of a file that holds the value.
@@ -288,8 +292,8 @@ impl Settings {
             ("REQUEST_TIMEOUT_SECONDS", self.server.request_timeout_seconds),
             ("ACCESS_TOKEN_EXPIRE_MINUTES", self.jwt.access_token_expire_minutes),
             ("LOGIN_WINDOW_MINUTES", self.throttle.login_window_minutes),
-            ("operations.lease_seconds", self.operations.lease_seconds),
-            ("operations.recovery_interval_seconds", self.operations.recovery_interval_seconds),
+            ("OPERATION_LEASE_SECONDS", self.operations.lease_seconds),
+            ("RECOVERY_INTERVAL_SECONDS", self.operations.recovery_interval_seconds),
         ] {
             if value == 0 {
                 return wrong(&format!("{name} must be greater than 0"));

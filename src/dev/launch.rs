@@ -106,6 +106,8 @@ fn command(dir: &DataDir, binary: &Binary, cache_gb: f64, port: u16) -> Command 
     command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
     // A lone node has no secondaries to which it would have to give time at its end.
     command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+    // What a killed process leaves open holds its locks until then; the default is a minute.
+    command.args(["--setParameter", "transactionLifetimeLimitSeconds=20"]);
     command.arg("--logpath").arg(dir.log()).arg("--logappend");
     command.current_dir(dir.root()).process_group(0);
     command

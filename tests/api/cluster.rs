@@ -1,0 +1,110 @@
+//! Two server processes on one database: what one changes, the other knows.
+
+use serde_json::json;
+
+use crate::support::{Database, PASSWORD, ServerProcess, eventually};
+
+struct Pair {
+    one: ServerProcess,
+    two: ServerProcess,
+    database: Database,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let database = Database::new().await;
+        let (one, two) = (ServerProcess::start(&database), ServerProcess::start(&database));
+        Self { one, two, database }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.one.kill();
+        self.two.kill();
+        self.database.drop_all();
+    }
+}
+
+#[tokio::test]
+async fn a_new_password_in_one_kills_tokens_in_the_other() {
+    let pair = Pair::start().await;
+    let org = pair.one.client.sign_up("Acme").await;
+    let other = pair.two.client.with(&org.token);
+    other.get("/org/members").await.expect(200);
+    other.get("/org/members").await.expect(200);
+    let body = json!({ "password": "another password" });
+    pair.one.client.with(&org.token).put("/org/update", body).await.expect(200);
+    eventually("the end of the token", || async { other.get("/org/members").await.status == 401 })
+        .await;
+    pair.two.client.token(&org.email, "another password").await;
+}
+
+#[tokio::test]
+async fn a_rename_in_one_is_seen_by_the_other() {
+    let pair = Pair::start().await;
+    let org = pair.one.client.sign_up("Acme").await;
+    let (one, two) = (pair.one.client.with(&org.token), pair.two.client.with(&org.token));
+    two.get_org("acme").await.expect(200);
+    for name in ["Globex", "Initech", "Acme", "Globex"] {
+        one.rename(name).await.expect(200);
+        // The new name is a look-up that no cache has an answer to.
+        assert_eq!(two.get_org(name).await.expect(200).text("id"), org.id);
+        eventually("the new name in the old entry", || async {
+            two.get_org(name).await.text("organization_name") == name
+        })
+        .await;
+    }
+    eventually("the end of the old name", || async { two.get_org("acme").await.status == 404 })
+        .await;
+}
+
+#[tokio::test]
+async fn a_delete_in_one_is_seen_by_the_other() {
+    let pair = Pair::start().await;
+    let org = pair.one.client.sign_up("Acme").await;
+    let (_, member) = pair.one.client.with(&org.token).add_member("member").await;
+    let two = &pair.two.client;
+    two.with(&member).get_org("acme").await.expect(200);
+    pair.one.client.with(&org.token).delete_org("acme").await.expect(200);
+    for token in [&org.token, &member] {
+        let client = two.with(token);
+        eventually("the end of the token", || async { client.get_org("acme").await.status == 401 })
+            .await;
+    }
+    two.log_in(&org.email, PASSWORD).await.refused(401, "invalid_credentials");
+    two.create("Acme", &org.email).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_demotion_in_one_counts_in_the_other() {
+    let pair = Pair::start().await;
+    let org = pair.one.client.sign_up("Acme").await;
+    let (id, token) = pair.one.client.with(&org.token).add_member("admin").await;
+    let two = pair.two.client.with(&token);
+    two.get("/org/members").await.expect(200);
+    let path = format!("/org/members/{id}");
+    pair.one.client.with(&org.token).patch(&path, json!({ "role": "member" })).await.expect(200);
+    eventually("the demotion", || async { two.get("/org/members").await.status == 403 }).await;
+}
+
+#[tokio::test]
+async fn renames_through_both_at_once_end_in_one_name() {
+    let pair = Pair::start().await;
+    let org = pair.one.client.sign_up("Acme").await;
+    let (one, two) = (pair.one.client.with(&org.token), pair.two.client.with(&org.token));
+    for round in 0..5 {
+        let (left, right) = (format!("Left {round}"), format!("Right {round}"));
+        let (a, b) = tokio::join!(one.rename(&left), two.rename(&right));
+        for reply in [a, b] {
+            assert!([200, 503].contains(&reply.status), "{reply:?}");
+        }
+        let mut found = 0;
+        for name in [&left, &right] {
+            found += u8::from(one.get_org(name).await.status == 200);
+        }
+        assert_eq!(found, 1);
+    }
+    let store = pair.database.store().await;
+    assert_eq!(store.tenant_collections().await.unwrap().len(), 1);
+}

@@ -1,0 +1,139 @@
+//! The program as a person starts it.
+
+use std::{path::Path, process::Command};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{Database, ServerProcess, command, embedded_options};
+
+fn run(command: &mut Command) -> (bool, String, String) {
+    let output = command.stderr(std::process::Stdio::piped()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+/// The program in a directory of its own, without a configured database.
+fn tenantry(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
+    command.current_dir(dir).env_remove("MONGO_URI").env("BIND", "127.0.0.1:0");
+    if let Some(mongod) = embedded_options(dir).mongod {
+        command.env("TENANTRY_MONGOD", mongod);
+    }
+    command
+}
+
+fn fresh_dir(name: &str) -> std::path::PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+#[tokio::test]
+async fn a_signal_stops_the_server_after_the_requests_under_way() {
+    let database = Database::new().await;
+    let mut server = ServerProcess::start(&database);
+    let client = server.client.clone();
+    let creating =
+        tokio::spawn(async move { client.create("Acme", "ada@example.com").await.status });
+    crate::support::eventually("the sign-up", || async { database.counts().await.0 == 1 }).await;
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(creating.await.unwrap(), 201);
+    assert!(server.wait(), "the server did not end well");
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn the_default_start_brings_its_own_database_and_takes_it_down_again() {
+    let dir = fresh_dir("default-start");
+    let mut command = tenantry(&dir);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let output = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut lines = std::io::BufRead::lines(output).map_while(Result::ok);
+    let base =
+        lines.find_map(|line| line.split_once("API       ").map(|(_, base)| base.to_owned()));
+    let client = crate::support::Client::new(base.expect("no address"));
+    client.sign_up("Acme").await;
+    client.get("/docs/").await.expect(200);
+
+    // Another command in the same directory finds the same database.
+    let (sound, text, _) = run(tenantry(&dir).arg("verify"));
+    assert!(sound && text.starts_with("1 organizations, 1 tenant collections"), "{text}");
+
+    let secret = std::fs::read_to_string(dir.join(".tenantry/jwt_secret")).unwrap();
+    assert!(secret.len() >= 32);
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(!dir.join(".tenantry/mongod.json").exists(), "the database still runs");
+
+    // Everything is there after a restart, which the command does by itself.
+    let (sound, text, _) = run(tenantry(&dir).arg("verify"));
+    assert!(sound && text.starts_with("1 organizations"), "{text}");
+}
+
+/// Variables, and what the sentence must contain.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+
+#[tokio::test]
+async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
+    let database = Database::new().await;
+    let cases: [Case<'_>; 6] = [
+        (
+            &[("MONGO_URI", "mongodb://127.0.0.1:1")],
+            &["no MongoDB answers at 127.0.0.1:1", "MONGO_URI"],
+        ),
+        (&[("MONGO_URI", "nonsense")], &["MONGO_URI"]),
+        (&[("JWT_SECRET", "short")], &["JWT_SECRET", "32 bytes"]),
+        (&[("APP_ENV", "production"), ("JWT_SECRET", "")], &["JWT_SECRET", "production"]),
+        (&[("BIND", "256.0.0.1:80")], &["BIND"]),
+        (&[("LOG", "=nonsense=")], &["LOG"]),
+    ];
+    for (variables, expected) in cases {
+        let (started, _, error) = run(command(&database).envs(variables.iter().copied()));
+        assert!(!started);
+        for part in expected {
+            assert!(error.contains(part), "{variables:?}: {error}");
+        }
+        assert!(!error.contains("panicked"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_standalone_database_is_refused_with_the_remedy() {
+    let dir = fresh_dir("standalone");
+    std::fs::create_dir(dir.join("db")).unwrap();
+    let database = Database::new().await;
+    let mongod = std::fs::read_link(format!("/proc/{}/exe", test_mongod())).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut standalone = Command::new(mongod)
+        .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string()])
+        .arg("--dbpath")
+        .arg(dir.join("db"))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let uri = format!("mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS=20000");
+    let variables = [("MONGO_URI", uri.as_str()), ("MONGO_SELECTION_TIMEOUT_MS", "20000")];
+    let (started, _, error) = run(command(&database).envs(variables));
+    standalone.kill().unwrap();
+    standalone.wait().unwrap();
+    assert!(!started);
+    assert!(error.contains("standalone") && error.contains("--replSet"), "{error}");
+}
+
+/// The `mongod` of the test run.
+fn test_mongod() -> i64 {
+    let record = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongodb/mongod.json");
+    let record: Value = serde_json::from_str(&std::fs::read_to_string(record).unwrap()).unwrap();
+    record["pid"].as_i64().unwrap()
+}
+
+#[test]
+fn the_openapi_document_in_the_repository_is_the_one_of_the_code() {
+    let (_, printed, _) = run(Command::new(env!("CARGO_BIN_EXE_tenantry")).arg("openapi"));
+    let kept = include_str!("../../docs/openapi.json");
+    assert!(printed.trim() == kept.trim(), "run: cargo run -- openapi > docs/openapi.json");
+}

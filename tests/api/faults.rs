@@ -1,0 +1,174 @@
+//! The server killed between any two steps of create, rename and delete, and started again: the old
+//! state or the new one, every acknowledged write, and nothing left over.
+
+use serde_json::json;
+
+use crate::support::{Client, Database, Org, PASSWORD, Reply, ServerProcess, eventually};
+
+/// Runs `act` against a server that dies at `point`, then starts another one on the same database.
+async fn killed_at<F: Future<Output = Option<Reply>>>(
+    database: &Database,
+    point: &str,
+    act: impl FnOnce(Client) -> F,
+) -> ServerProcess {
+    let armed = format!("{point}=return");
+    let mut server = ServerProcess::start_with(database, &[("FAILPOINTS", &armed)]);
+    let reply = act(server.client.clone()).await;
+    assert!(reply.is_none(), "the server answered instead of dying at {point}: {reply:?}");
+    eventually("the server's death", || {
+        let dead = server.is_dead();
+        async move { dead }
+    })
+    .await;
+    ServerProcess::start(database)
+}
+
+/// Waits until recovery has nothing left to do, then checks every invariant.
+async fn assert_recovered(database: &Database) {
+    eventually("recovery", || async { database.counts().await.2 == 0 }).await;
+    let mut verify = crate::support::command(database);
+    let output = verify.arg("verify").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("every invariant holds"), "{text}");
+}
+
+fn put(client: &Client, body: &serde_json::Value) -> impl Future<Output = Option<Reply>> + use<> {
+    Client::try_send(client.request(reqwest::Method::PUT, "/org/update").json(body))
+}
+
+async fn prepared(database: &Database) -> Org {
+    let server = ServerProcess::start(database);
+    server.client.sign_up("Acme").await
+}
+
+#[tokio::test]
+async fn a_sign_up_that_is_cut_short_leaves_all_or_nothing() {
+    let points = [
+        ("create.before", false),
+        ("create.after_account", false),
+        ("create.after_organization", false),
+        ("create.after_collection", false),
+        ("create.before_commit", false),
+        ("create.after_commit", true),
+    ];
+    for (point, exists) in points {
+        let database = Database::new().await;
+        let body =
+            json!({ "organization_name": "Acme", "email": "a@example.com", "password": PASSWORD });
+        let server = killed_at(&database, point, |client| {
+            Client::try_send(client.request(reqwest::Method::POST, "/org/create").json(&body))
+        })
+        .await;
+        assert_recovered(&database).await;
+        let client = &server.client;
+        client.get_org("acme").await.expect(if exists { 200 } else { 404 });
+        assert_eq!(client.log_in("a@example.com", PASSWORD).await.status == 200, exists, "{point}");
+        // A transaction that died with its client keeps its keys until MongoDB ends it.
+        eventually("the second try", || async {
+            let again = client.create("Acme", "a@example.com").await.status;
+            again == if exists { 409 } else { 201 }
+        })
+        .await;
+        assert_recovered(&database).await;
+        drop(server);
+        database.drop_all();
+    }
+}
+
+#[tokio::test]
+async fn a_rename_that_is_cut_short_ends_in_one_name_with_everything_there() {
+    let points = [
+        ("rename.before", false),
+        ("rename.after_record", true),
+        ("rename.after_move", true),
+        ("rename.after_close", true),
+    ];
+    for (point, renamed) in points {
+        let database = Database::new().await;
+        let org = prepared(&database).await;
+        let body = json!({ "organization_name": "Globex", "password": "another password" });
+        let server =
+            killed_at(&database, point, |client| put(&client.with(&org.token), &body)).await;
+        assert_recovered(&database).await;
+        let client = &server.client;
+        let (name, password, gone) = if renamed {
+            ("globex", "another password", "acme")
+        } else {
+            ("acme", PASSWORD, "globex")
+        };
+        eventually("the name", || async { client.get_org(name).await.status == 200 }).await;
+        client.get_org(gone).await.expect(404);
+        assert_eq!(database.tenant_collections().await, [format!("org_{name}")], "{point}");
+        // Name and password were one change: both are there, or neither.
+        let token = client.token(&org.email, password).await;
+        client.with(&token).rename("Initech").await.expect(200);
+        drop(server);
+        database.drop_all();
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_is_readable_while_its_rename_waits_for_recovery() {
+    for point in ["rename.after_record", "rename.after_move"] {
+        let database = Database::new().await;
+        let org = prepared(&database).await;
+        let body = json!({ "organization_name": "Globex" });
+        let armed = format!("{point}=return");
+        let mut dying = ServerProcess::start_with(&database, &[("FAILPOINTS", &armed)]);
+        assert!(put(&dying.client.with(&org.token), &body).await.is_none());
+        dying.kill();
+        // A server that does not recover within this test.
+        let lazy = [("RECOVERY_INTERVAL_SECONDS", "600"), ("OPERATION_LEASE_SECONDS", "600")];
+        let server = ServerProcess::start_with(&database, &lazy);
+        for name in ["acme", "globex"] {
+            let found = server.client.with(&org.token).get_org(name).await.expect(200);
+            assert_eq!(found.text("id"), org.id, "{point}");
+        }
+        server.client.with(&org.token).get("/org/members").await.expect(200);
+        drop(server);
+        database.drop_all();
+    }
+}
+
+#[tokio::test]
+async fn a_delete_that_is_cut_short_is_finished_and_frees_the_name() {
+    for point in ["delete.after_record", "delete.after_drop", "delete.after_close"] {
+        let database = Database::new().await;
+        let org = prepared(&database).await;
+        let server = killed_at(&database, point, |client| {
+            let request = client.with(&org.token).request(reqwest::Method::DELETE, "/org/delete");
+            Client::try_send(request.query(&[("organization_name", "acme")]))
+        })
+        .await;
+        // From the first step on nobody gets in, also before recovery has done the rest.
+        server.client.with(&org.token).get("/org/members").await.refused(401, "unauthenticated");
+        server.client.get_org("acme").await.expect(404);
+        assert_recovered(&database).await;
+        assert_eq!(database.counts().await, (0, 0, 0), "{point}");
+        assert!(database.tenant_collections().await.is_empty(), "{point}");
+        server.client.create("Acme", &org.email).await.expect(201);
+        drop(server);
+        database.drop_all();
+    }
+}
+
+/// A process that wakes up late with the drop of a delete that another one has finished must not
+/// touch the namesake that has signed up since.
+#[tokio::test]
+async fn a_late_drop_does_not_touch_a_namesake() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let server = ServerProcess::start(&database);
+    let org = server.client.sign_up("Acme").await;
+    let location = store.organization(org.id.parse().unwrap()).await.unwrap().unwrap().location;
+    let old = store.collection_identity(&location).await.unwrap().unwrap();
+    server.client.with(&org.token).delete_org("acme").await.expect(200);
+    let namesake = server.client.sign_up("Acme").await;
+    store.drop_collection(&location, old).await.unwrap();
+    store.drop_collection(&location, [0; 16]).await.unwrap();
+    assert_recovered(&database).await;
+    server.client.with(&namesake.token).rename("Still here").await.expect(200);
+    drop(server);
+    database.drop_all();
+}

@@ -1,0 +1,151 @@
+//! What should never have been sent.
+
+use reqwest::{Method, header};
+use serde_json::json;
+
+use crate::support::{Client, PASSWORD, TestApp};
+
+const JSON: &str = "application/json";
+
+async fn raw(app: &TestApp, kind: Option<&str>, body: impl Into<reqwest::Body>) -> u16 {
+    let request = app.request(Method::POST, "/admin/login").body(body);
+    let request = match kind {
+        Some(kind) => request.header(header::CONTENT_TYPE, kind),
+        None => request,
+    };
+    Client::send(request).await.status
+}
+
+#[tokio::test]
+async fn operators_in_json_are_wrong_types_and_not_queries() {
+    let app = TestApp::start().await;
+    app.sign_up("Acme").await;
+    for value in [json!({ "$ne": null }), json!(["a"]), json!(1), json!(true), json!(null)] {
+        let body = json!({ "email": value, "password": PASSWORD });
+        app.post("/admin/login", body).await.invalid(&["email"]);
+    }
+    app.get("/org/get?organization_name[$ne]=x").await.invalid(&["organization_name[$ne]"]);
+    app.get("/org/get?organization_name=$ne").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn nul_bytes_are_refused_where_they_mean_nothing() {
+    let app = TestApp::start().await;
+    app.create("a\u{0}b", "ada@example.com").await.invalid(&["organization_name"]);
+    app.create("Acme", "a\u{0}da@example.com").await.invalid(&["email"]);
+    app.get("/org/get?organization_name=a%00b").await.invalid(&["organization_name"]);
+}
+
+#[tokio::test]
+async fn malformed_bodies_are_refused() {
+    let app = TestApp::start().await;
+    let deep = format!("{}1{}", r#"{"email":"#.repeat(50_000), "}".repeat(50_000));
+    let bodies = [
+        "",
+        "{",
+        "null",
+        "[]",
+        r#"["ada@example.com", "password"]"#,
+        r#"{"email": "a", "email": "b", "password": "c"}"#,
+        r#"{"email": "a", "password": "b", "role": "admin"}"#,
+        r#"{"email": "\ud800", "password": "b"}"#,
+        r#"{"email": "a", "password": "b"} trailing"#,
+        &deep,
+    ];
+    for body in bodies {
+        assert_eq!(raw(&app, Some(JSON), body.to_owned()).await, 400, "{body:.60}");
+    }
+    assert_eq!(raw(&app, Some(JSON), vec![0xff, 0xfe, b'{']).await, 400);
+}
+
+#[tokio::test]
+async fn only_json_is_taken() {
+    let app = TestApp::start().await;
+    let body = r#"{"email": "a@example.com", "password": "b"}"#;
+    for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("x")] {
+        assert_eq!(raw(&app, kind, body).await, 415, "{kind:?}");
+    }
+    for kind in [JSON, "application/json; charset=utf-8", "Application/JSON"] {
+        assert_eq!(raw(&app, Some(kind), body).await, 401, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_over_the_limit_are_too_large() {
+    let app = TestApp::start().await;
+    let huge = |bytes: usize| format!(r#"{{"email": "{}"}}"#, "a".repeat(bytes));
+    assert_eq!(raw(&app, Some(JSON), huge(1_100_000)).await, 413);
+    assert_eq!(raw(&app, Some(JSON), huge(10_000_000)).await, 413);
+    assert_eq!(raw(&app, Some(JSON), huge(1_000_000)).await, 400);
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let app = TestApp::start().await;
+    app.get("/nowhere").await.refused(404, "not_found");
+    let wrong = Client::send(app.request(Method::POST, "/org/get")).await;
+    let wrong = wrong.refused(405, "method_not_allowed");
+    assert_eq!(wrong.headers[header::ALLOW], "GET");
+    let wrong = Client::send(app.request(Method::POST, "/org/members/x")).await;
+    assert_eq!(wrong.expect(405).headers[header::ALLOW], "GET, PATCH, DELETE");
+}
+
+#[tokio::test]
+async fn a_well_formed_request_id_is_taken_over_and_any_other_replaced() {
+    let app = TestApp::start().await;
+    let send = |id: &'static str| {
+        let request = app.request(Method::GET, "/org/get?organization_name=x");
+        Client::send(request.header("x-request-id", id))
+    };
+    assert_eq!(send("abc-123_x.y").await.headers["x-request-id"], "abc-123_x.y");
+    for id in ["", "a b", "<script>", "ä", &"x".repeat(65)] {
+        let reply = send(Box::leak(id.to_owned().into_boxed_str())).await;
+        assert_ne!(reply.headers["x-request-id"], id);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_security_headers() {
+    let app = TestApp::start().await;
+    for path in ["/health/live", "/org/get", "/nowhere", "/docs/", "/openapi.json"] {
+        let reply = app.get(path).await;
+        assert_eq!(reply.headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(reply.headers["x-frame-options"], "DENY", "{path}");
+        assert_eq!(reply.headers["referrer-policy"], "no-referrer", "{path}");
+        assert!(reply.headers.contains_key("content-security-policy"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn other_origins_are_let_in_as_configured() {
+    let app = TestApp::start_with(|settings| {
+        settings.server.cors_origins = vec!["https://console.example".to_owned()];
+    })
+    .await;
+    let preflight = |origin: &'static str| {
+        let request = app.request(Method::OPTIONS, "/org/update");
+        request
+            .header(header::ORIGIN, origin)
+            .header("access-control-request-method", "PUT")
+            .header("access-control-request-headers", "authorization,content-type")
+            .send()
+    };
+    let allowed = preflight("https://console.example").await.unwrap();
+    assert_eq!(allowed.status(), 200);
+    assert_eq!(allowed.headers()["access-control-allow-origin"], "https://console.example");
+    let refused = preflight("https://evil.example").await.unwrap();
+    assert!(!refused.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn health_and_metrics_answer_anybody() {
+    let app = TestApp::start().await;
+    app.get("/health/live").await.expect(200);
+    app.get("/health/ready").await.expect(200);
+    app.get_org("nobody").await.expect(404);
+    let metrics = app.get("/metrics").await.expect(200);
+    let text = metrics.body.as_str().unwrap();
+    for name in ["tenantry_http_request_seconds", "tenantry_mongo_command_seconds"] {
+        assert!(text.contains(name), "{name} is missing");
+    }
+}

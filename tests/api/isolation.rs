@@ -1,0 +1,126 @@
+//! Every endpoint with another tenant's token: nothing of somebody else can be seen or touched.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Client, Org, PASSWORD, TestApp};
+
+/// Endpoints that need no scope, or say the same to everybody.
+const OPEN: [(&str, &str); 8] = [
+    ("POST", "/org/create"),
+    ("GET", "/org/get"),
+    ("POST", "/admin/login"),
+    ("POST", "/auth/login"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+];
+
+/// One call by an intruder against what belongs to the victim, and what must come of it.
+struct Case {
+    method: &'static str,
+    path: &'static str,
+    /// The path with the victim's ids in it.
+    aimed: String,
+    body: Option<Value>,
+    status: u16,
+}
+
+fn cases(victim: &Org) -> Vec<Case> {
+    let member = format!("/org/members/{}", victim.admin_id);
+    let case = |method, path, aimed: &str, body, status| Case {
+        method,
+        path,
+        aimed: aimed.to_owned(),
+        body,
+        status,
+    };
+    let rename = json!({ "organization_name": victim.name });
+    let demote = json!({ "role": "member", "password": "of the intruder" });
+    let take_over = json!({ "email": victim.email, "password": PASSWORD });
+    let aimed = format!("/org/delete?organization_name={}", victim.name);
+    vec![
+        case("PUT", "/org/update", "/org/update", Some(rename), 409),
+        case("DELETE", "/org/delete", &aimed, None, 403),
+        case("POST", "/org/members", "/org/members", Some(take_over), 409),
+        case("GET", "/org/members", "/org/members", None, 200),
+        case("GET", "/org/members/{id}", &member, None, 404),
+        case("PATCH", "/org/members/{id}", &member, Some(demote), 404),
+        case("DELETE", "/org/members/{id}", &member, None, 404),
+    ]
+}
+
+async fn call(client: &Client, case: &Case) -> crate::support::Reply {
+    let method = Method::from_bytes(case.method.as_bytes()).unwrap();
+    let request = client.request(method, &case.aimed);
+    let request = match &case.body {
+        Some(body) => request.json(body),
+        None => request,
+    };
+    Client::send(request).await
+}
+
+#[tokio::test]
+async fn every_endpoint_of_the_document_has_a_case() {
+    let app = TestApp::start().await;
+    let document = app.get("/openapi.json").await.expect(200).body;
+    let victim = app.sign_up("Victim").await;
+    let mut known: BTreeSet<(String, String)> =
+        OPEN.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    known.extend(cases(&victim).iter().map(|c| (c.method.to_owned(), c.path.to_owned())));
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let endpoint = (method.to_uppercase(), path.clone());
+            assert!(known.contains(&endpoint), "{endpoint:?} has no case of isolation");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_intruder_sees_and_changes_nothing_of_another_tenant() {
+    let app = TestApp::start().await;
+    let (victim, intruder) = (app.sign_up("Victim").await, app.sign_up("Intruder").await);
+    let before = app.with(&victim.token).get("/org/members").await.expect(200).body;
+    for case in cases(&victim) {
+        let reply = call(&app.with(&intruder.token), &case).await;
+        assert_eq!(reply.status, case.status, "{} {}: {reply:?}", case.method, case.aimed);
+        let text = reply.body.to_string();
+        assert!(!text.contains(&victim.admin_id), "{} {} tells: {text}", case.method, case.path);
+        assert!(!text.contains(&victim.email), "{} {} tells: {text}", case.method, case.path);
+    }
+    assert_eq!(app.with(&victim.token).get("/org/members").await.expect(200).body, before);
+    app.token(&victim.email, PASSWORD).await;
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_somebody_else_is_as_unknown_as_what_never_was() {
+    let app = TestApp::start().await;
+    let (victim, intruder) = (app.sign_up("Victim").await, app.sign_up("Intruder").await);
+    let client = app.with(&intruder.token);
+    let nobody = Org { admin_id: "0123456789abcdef01234567".to_owned(), ..victim.clone() };
+    for (real, unreal) in cases(&victim).iter().zip(cases(&nobody)).filter(|(c, _)| c.status == 404)
+    {
+        let (mut a, mut b) = (call(&client, real).await, call(&client, &unreal).await);
+        a.body["request_id"] = Value::Null;
+        b.body["request_id"] = Value::Null;
+        assert_eq!((a.status, a.body), (b.status, b.body), "{} {}", real.method, real.path);
+    }
+    // A cursor is a place in one's own list, whoever's id it names.
+    let page = format!("/org/members?cursor={}", victim.admin_id);
+    let text = client.get(&page).await.expect(200).body.to_string();
+    assert!(!text.contains(&victim.email));
+}
+
+#[tokio::test]
+async fn without_a_token_every_closed_endpoint_is_closed() {
+    let app = TestApp::start().await;
+    let victim = app.sign_up("Victim").await;
+    for case in cases(&victim) {
+        call(&app, &case).await.refused(401, "unauthenticated");
+        call(&app.with("rubbish"), &case).await.refused(401, "unauthenticated");
+    }
+}

@@ -1,0 +1,249 @@
+//! Renames under load: nothing that was acknowledged is lost, nothing is read as missing.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use bson::{Document, doc};
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
+use tenantry::{
+    domain::OrgId,
+    manager::OrgScope,
+    store::{Key, Kind},
+};
+
+use crate::support::{Database, Org, TestApp};
+
+async fn write_probe(app: &TestApp, scope: &OrgScope, number: i64) {
+    let key = Key::probe(scope.org_id(), number);
+    app.manager
+        .tenant_write(scope, "test.probe", key, |mut tx, key| {
+            Box::pin(async move { tx.insert(key, Document::new()).await })
+        })
+        .await
+        .expect("a write through the fence failed");
+}
+
+/// Fills the tenant with so many documents, numbered from one million on.
+async fn fill(app: &TestApp, scope: &OrgScope, count: i64) {
+    const BATCH: i64 = 5_000;
+    let org = scope.org_id();
+    stream::iter((0..count).step_by(5_000))
+        .for_each_concurrent(4, |start| async move {
+            let write =
+                app.manager.tenant_write(scope, "test.fill", start, move |mut tx, start| {
+                    let numbers = *start..(*start + BATCH).min(count);
+                    let documents = numbers
+                        .map(|n| (Key::probe(org, 1_000_000 + n), doc! { "text": "x" }))
+                        .collect();
+                    Box::pin(async move { tx.insert_many(documents).await })
+                });
+            write.await.unwrap();
+        })
+        .await;
+}
+
+/// The numbers of the probes below one million that are really in the collection.
+async fn stored(database: &Database, collection: &str) -> BTreeSet<i64> {
+    let collection = database.tenant(collection).await;
+    let cursor = collection.find(doc! { "_id.probe": { "$lt": 1_000_000 } }).await.unwrap();
+    let found: Vec<Document> = cursor.try_collect().await.unwrap();
+    found.iter().map(|d| d.get_document("_id").unwrap().get_i64("probe").unwrap()).collect()
+}
+
+async fn identity(database: &Database, collection: &str) -> Vec<u8> {
+    let client = database.client().await;
+    let tenants = client.database(&database.tenants);
+    let filter = doc! { "name": collection };
+    let mut listed = tenants.list_collections().filter(filter).await.unwrap();
+    listed.try_next().await.unwrap().expect("no such collection").info.uuid.unwrap().bytes
+}
+
+/// Eight writers write through the fence while the organization is renamed again and again.
+async fn write_during_renames(app: &TestApp, org: &Org, renames: usize) -> (String, BTreeSet<i64>) {
+    let scope = app.scope(org).await;
+    let (done, number) = (AtomicBool::new(false), AtomicI64::new(0));
+    let writer = || async {
+        let mut acknowledged = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            let number = number.fetch_add(1, Ordering::Relaxed);
+            write_probe(app, &scope, number).await;
+            acknowledged.push(number);
+        }
+        acknowledged
+    };
+    let renaming = async {
+        let admin = app.with(&org.token);
+        let mut last = String::new();
+        for round in 0..renames {
+            let reply = admin.rename(&format!("Moving {round}")).await.expect(200);
+            reply.text("collection_name").clone_into(&mut last);
+        }
+        done.store(true, Ordering::Relaxed);
+        last
+    };
+    let (last, acknowledged) = tokio::join!(renaming, join_all((0..8).map(|_| writer())));
+    (last, acknowledged.into_iter().flatten().collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_tenant_is_renamed_under_writers_without_losing_one() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Large").await;
+    let scope = app.scope(&org).await;
+    fill(&app, &scope, 100_000).await;
+    let before = identity(&app.database, "org_large").await;
+
+    let (last, acknowledged) = write_during_renames(&app, &org, 10).await;
+
+    assert!(acknowledged.len() > 10, "only {} writes", acknowledged.len());
+    assert_eq!(stored(&app.database, &last).await, acknowledged);
+    assert_eq!(app.database.tenant_collections().await, [last.as_str()]);
+    // The same collection under another name: whatever it holds, nothing was copied.
+    assert_eq!(identity(&app.database, &last).await, before);
+    let documents = app.database.tenant(&last).await.count_documents(doc! {}).await.unwrap();
+    assert_eq!(documents, 100_000 + acknowledged.len() as u64 + 1);
+    app.assert_sound().await;
+}
+
+/// One interleaving for both tests below: a writer has looked the location up when a rename takes
+/// the collection away.
+async fn renamed_behind_a_writers_back(app: &TestApp) -> (Org, OrgScope, String) {
+    let org = app.sign_up("Before").await;
+    let scope = app.scope(&org).await;
+    let stale = app.with(&org.token).get_org("before").await.text("collection_name").to_owned();
+    app.with(&org.token).rename("After").await.expect(200);
+    (org, scope, stale)
+}
+
+/// The control: without the fence the write is acknowledged, and lost in a stray collection.
+#[tokio::test]
+async fn without_the_fence_a_write_to_a_stale_location_is_lost() {
+    let app = TestApp::start().await;
+    let (_, scope, stale) = renamed_behind_a_writers_back(&app).await;
+    let key = doc! { "org": scope.org_id().object_id(), "kind": "probe", "probe": 1_i64 };
+    app.database.tenant(&stale).await.insert_one(doc! { "_id": key }).await.unwrap();
+    assert!(stored(&app.database, "org_after").await.is_empty());
+    assert_eq!(app.database.tenant_collections().await, ["org_after", "org_before"]);
+    assert!(!app.manager.verify(|_| {}).await.unwrap().findings.is_empty());
+}
+
+#[tokio::test]
+async fn with_the_fence_a_write_to_a_stale_location_is_refused_and_finds_its_way() {
+    let app = TestApp::start().await;
+    let (_, scope, stale) = renamed_behind_a_writers_back(&app).await;
+    let store = app.database.store().await;
+    let mut location = store.organization(scope.org_id()).await.unwrap().unwrap().location;
+    location.collection = stale;
+    let tenant = store.tenant(scope.org_id(), &location);
+    let key = Key::probe(scope.org_id(), 1);
+    let written = store
+        .fenced(&tenant, "test.probe", key, |mut tx, key| {
+            Box::pin(async move { tx.insert(key, Document::new()).await })
+        })
+        .await;
+    assert!(matches!(
+        written,
+        Err(tenantry::error::Error::Store(tenantry::store::StoreError::FenceMissing))
+    ));
+    write_probe(&app, &scope, 1).await;
+    assert_eq!(stored(&app.database, "org_after").await, BTreeSet::from([1]));
+    assert_eq!(app.database.tenant_collections().await, ["org_after"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_see_everything_during_a_hundred_renames() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Read").await;
+    let scope = app.scope(&org).await;
+    for number in 0..20 {
+        write_probe(&app, &scope, number).await;
+    }
+    let done = AtomicBool::new(false);
+    let reader = |number: i64| {
+        let (app, scope, done) = (&app, &scope, &done);
+        async move {
+            let mut reads = 0_u32;
+            while !done.load(Ordering::Relaxed) {
+                let key = Key::probe(scope.org_id(), number);
+                let found = app.manager.tenant_read(scope, "test.get", key, |mut reader, key| {
+                    Box::pin(async move { reader.get(key.clone()).await })
+                });
+                assert!(found.await.unwrap().is_some(), "a false 404 after {reads} reads");
+                let listed = app.manager.tenant_read(scope, "test.list", (), |mut reader, ()| {
+                    Box::pin(async move { reader.list(Kind::Probe, 100).await })
+                });
+                assert_eq!(listed.await.unwrap().len(), 20, "a short list after {reads} reads");
+                reads += 1;
+            }
+            reads
+        }
+    };
+    let renaming = async {
+        for round in 0..100 {
+            app.with(&org.token).rename(&format!("Read {}", round % 3)).await.expect(200);
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (reads, ()) = tokio::join!(join_all((0..4).map(reader)), renaming);
+    assert!(reads.iter().all(|reads| *reads > 0), "{reads:?}");
+}
+
+/// The control: a reader who believes what a location says right after the tenant has left it.
+#[tokio::test]
+async fn without_a_second_look_a_stale_location_reads_as_empty() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let scope = app.scope(&org).await;
+    write_probe(&app, &scope, 1).await;
+    let store = app.database.store().await;
+    let stale = store.organization(scope.org_id()).await.unwrap().unwrap().location;
+    app.with(&org.token).rename("Globex").await.expect(200);
+    let tenant = store.tenant(scope.org_id(), &stale);
+    assert!(tenant.reader().list(Kind::Probe, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_reported_as_not_there() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let scope = app.scope(&org).await;
+    let key = Key::probe(scope.org_id(), 1);
+    let found = app.manager.tenant_read(&scope, "test.get", key, |mut reader, key| {
+        Box::pin(async move { reader.get(key.clone()).await })
+    });
+    assert!(found.await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn counters_never_hand_out_a_number_twice() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let scope = app.scope(&org).await;
+    let numbers = join_all((0..20).map(|_| {
+        app.manager.tenant_write(&scope, "test.count", (), |mut tx, ()| {
+            Box::pin(async move { tx.count("writes", 1).await })
+        })
+    }))
+    .await;
+    let numbers: BTreeSet<i64> = numbers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(numbers, (1..=20).collect());
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_an_invalid_tenant_document() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let id: OrgId = org.id.parse().unwrap();
+    let collection = app.database.tenant("org_acme").await;
+    let fence = doc! { "_id": { "org": id.object_id(), "kind": "tenant" } };
+    let spoiled = collection.update_one(fence, doc! { "$set": { "writes": -1_i64 } }).await;
+    assert!(spoiled.unwrap_err().to_string().contains("121"));
+    app.with(&org.token).rename("Globex").await.expect(200);
+    let client = app.database.client().await;
+    let listed = client.database(&app.database.tenants).list_collections().await.unwrap();
+    let listed: Vec<_> = listed.try_collect().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].options.validator.is_some() && listed[0].options.clustered_index.is_some());
+}

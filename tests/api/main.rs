@@ -1,0 +1,17 @@
+//! The API against a real MongoDB: one binary, a database of its own for every test.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cluster;
+mod command_line;
+mod faults;
+mod input;
+mod isolation;
+mod lifecycle;
+mod login;
+mod members;
+mod organizations;
+mod outage;
+mod races;
+mod support;
+mod tokens;
+mod verify;

@@ -1,0 +1,101 @@
+//! The database killed and started again under load: only 503 in between, and no restart of the
+//! server afterwards.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tenantry::dev::Embedded;
+
+use crate::support::{Client, Database, ServerProcess, embedded_options, eventually};
+
+/// The `mongod` of that directory, as its record names it.
+fn mongod_pid(dir: &Path) -> Pid {
+    let record = std::fs::read_to_string(dir.join("mongod.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("outage");
+    let _ = std::fs::remove_dir_all(&dir);
+    let options = embedded_options(&dir);
+    let embedded = Embedded::start(&options).await.unwrap();
+    let database = Database::at(&embedded.uri());
+    let server = ServerProcess::start(&database);
+    let org = server.client.sign_up("Acme").await;
+
+    let (done, refused, created) =
+        (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let load = |worker: usize| {
+        let (server, done, refused, created) = (&server, &done, &refused, &created);
+        async move {
+            let mut acknowledged = Vec::new();
+            let mut number = 0;
+            while !done.load(Ordering::Relaxed) {
+                number += 1;
+                let name = format!("Org {worker} {number}");
+                let email = format!("w{worker}n{number}@example.com");
+                match server.client.create(&name, &email).await.status {
+                    201 => {
+                        created.fetch_add(1, Ordering::Relaxed);
+                        acknowledged.push(name);
+                    }
+                    503 => {
+                        refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // The first try of the same request may have come through before the crash.
+                    other => panic!("{other} for {name}"),
+                }
+            }
+            acknowledged
+        }
+    };
+    let outage = async {
+        let created_more = |than: usize| {
+            let now = created.load(Ordering::Relaxed);
+            async move { now > than }
+        };
+        eventually("work", || created_more(5)).await;
+        kill_process(mongod_pid(&dir), Signal::KILL).unwrap();
+        eventually("a refusal", || async { refused.load(Ordering::Relaxed) > 0 }).await;
+        server.client.get("/health/ready").await.refused(503, "database_unavailable");
+        server.client.get("/health/live").await.expect(200);
+        let again = Embedded::start(&options).await.unwrap();
+        let before = created.load(Ordering::Relaxed);
+        eventually("recovery", || created_more(before)).await;
+        done.store(true, Ordering::Relaxed);
+        again
+    };
+    let (workers, again) = tokio::join!(futures_util::future::join_all((0..4).map(load)), outage);
+
+    for name in workers.iter().flatten() {
+        server.client.get_org(name).await.expect(200);
+    }
+    server.client.with(&org.token).get("/org/members").await.expect(200);
+    let output = crate::support::command(&database).arg("verify").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    drop(server);
+    embedded.stop().await.unwrap();
+    again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let app = crate::support::TestApp::start_with(|settings| {
+        settings.server.request_timeout_seconds = 1;
+        settings.hash.memory_kib = 256 * 1024;
+        settings.hash.iterations = 8;
+        settings.hash.concurrency = 1;
+    })
+    .await;
+    let attempts =
+        (0..4).map(|i| app.log_in(["a@b.co", "b@b.co", "c@b.co", "d@b.co"][i], "password"));
+    let replies = futures_util::future::join_all(attempts).await;
+    let last = replies.into_iter().filter(|reply| reply.status == 503).last();
+    last.expect("nothing was given up").refused(503, "busy");
+    Client::send(app.request(reqwest::Method::GET, "/health/live")).await.expect(200);
+}

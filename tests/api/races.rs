@@ -1,0 +1,154 @@
+//! Many at once for one name or one address: exactly one wins, and nothing is left of the others.
+
+use bson::doc;
+use futures_util::future::join_all;
+use tokio::sync::Barrier;
+
+use crate::support::{Database, Reply, TestApp};
+
+const RACERS: usize = 32;
+
+fn winners(replies: &[Reply], status: u16) -> usize {
+    replies.iter().filter(|reply| reply.status == status).count()
+}
+
+#[tokio::test]
+async fn of_many_sign_ups_for_one_name_exactly_one_wins() {
+    let app = TestApp::start().await;
+    let spellings = ["Acme Inc", "ACME, Inc.", "acme-inc", "Acmé  Inc"];
+    let replies = join_all((0..RACERS).map(|i| {
+        let app = &app;
+        async move { app.create(spellings[i % 4], &format!("racer{i}@example.com")).await }
+    }))
+    .await;
+    assert_eq!(winners(&replies, 201), 1);
+    for reply in replies.into_iter().filter(|reply| reply.status != 201) {
+        reply.refused(409, "org_name_taken");
+    }
+    assert_eq!(app.database.counts().await, (1, 1, 0));
+    assert_eq!(app.database.tenant_collections().await, ["org_acme_inc"]);
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn of_many_sign_ups_with_one_address_exactly_one_wins() {
+    let app = TestApp::start().await;
+    let replies = race_for_one_address(&app).await;
+    assert_eq!(winners(&replies, 201), 1);
+    for reply in replies.into_iter().filter(|reply| reply.status != 201) {
+        reply.refused(409, "email_taken");
+    }
+    assert_eq!(app.database.counts().await, (1, 1, 0));
+    assert_eq!(app.database.tenant_collections().await.len(), 1);
+    app.assert_sound().await;
+}
+
+/// The control of the test above: it is the unique index that decides the race.
+#[tokio::test]
+async fn without_its_index_an_address_is_taken_many_times() {
+    let app = TestApp::start().await;
+    app.database.master("accounts").await.drop_index("email_unique").await.unwrap();
+    let replies = race_for_one_address(&app).await;
+    assert!(winners(&replies, 201) > 1, "the race did not happen: {replies:?}");
+}
+
+async fn race_for_one_address(app: &TestApp) -> Vec<Reply> {
+    join_all(
+        (0..RACERS)
+            .map(|i| async move { app.create(&format!("Org {i}"), "one@example.com").await }),
+    )
+    .await
+}
+
+/// The control for names: looking first and then inserting, as one would without the index, lets
+/// several through.
+#[tokio::test]
+async fn without_its_index_a_name_is_taken_many_times() {
+    let app = TestApp::start().await;
+    let organizations = app.database.master("organizations").await;
+    organizations.drop_index("slugs_unique").await.unwrap();
+    let barrier = Barrier::new(RACERS);
+    let taken = join_all((0..RACERS).map(|_| async {
+        let found = organizations.find_one(doc! { "slugs": "acme" }).await.unwrap();
+        barrier.wait().await;
+        if found.is_some() {
+            return false;
+        }
+        organizations.insert_one(doc! { "slugs": ["acme"] }).await.is_ok()
+    }))
+    .await;
+    assert!(taken.into_iter().filter(|taken| *taken).count() > 1);
+}
+
+#[tokio::test]
+async fn of_four_renames_to_one_free_name_one_wins_and_the_others_keep_theirs() {
+    let app = TestApp::start().await;
+    for round in 0..5 {
+        let names: Vec<String> = (0..4).map(|i| format!("Racer {round} {i}")).collect();
+        let orgs = join_all(names.iter().map(|name| app.sign_up(name))).await;
+        let target = format!("Prize {round}");
+        let replies = join_all(orgs.iter().map(|org| {
+            let admin = app.with(&org.token);
+            let target = &target;
+            async move { admin.rename(target).await }
+        }))
+        .await;
+        assert_eq!(winners(&replies, 200), 1, "{replies:?}");
+        for (org, reply) in orgs.iter().zip(replies) {
+            let name = if reply.status == 200 { &target } else { &org.name };
+            let found = app.with(&org.token).get_org(name).await.expect(200);
+            assert_eq!(found.text("id"), org.id);
+            assert_eq!(found.text("status"), "active");
+            if reply.status != 200 {
+                reply.refused(409, "org_name_taken");
+            }
+        }
+    }
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn sign_ups_and_renames_for_one_name_never_share_it() {
+    let app = TestApp::start().await;
+    for round in 0..5 {
+        let org = app.sign_up(&format!("Old {round}")).await;
+        let target = format!("New {round}");
+        let admin = app.with(&org.token);
+        let newcomer = format!("newcomer{round}@example.com");
+        let (renamed, created) =
+            tokio::join!(admin.rename(&target), app.create(&target, &newcomer));
+        assert_eq!(u8::from(renamed.status == 200) + u8::from(created.status == 201), 1);
+    }
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn renames_and_deletes_of_one_organization_end_in_one_state() {
+    let app = TestApp::start().await;
+    for round in 0..5 {
+        let org = app.sign_up(&format!("Torn {round}")).await;
+        let (one, two) = (app.with(&org.token), app.with(&org.token));
+        let name = format!("Torn {round}");
+        let target = format!("Moved {round}");
+        let (renamed, deleted) = tokio::join!(one.rename(&target), two.delete_org(&name));
+        assert!([200, 401].contains(&renamed.status), "{renamed:?}");
+        assert!([200, 403].contains(&deleted.status), "{deleted:?}");
+        let gone = deleted.status == 200;
+        assert_eq!(app.get_org(&target).await.status, if gone { 404 } else { 200 });
+        app.get_org(&name).await.expect(404);
+    }
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_stray_collection_is_never_taken_over() {
+    let database = Database::new().await;
+    let app = TestApp::on(database, |_| {}).await;
+    let stray = app.database.tenant("org_stray").await;
+    stray.insert_one(doc! { "_id": 1 }).await.unwrap();
+    app.create("Stray", "stray@example.com").await.refused(409, "org_name_taken");
+    let org = app.sign_up("Acme").await;
+    app.with(&org.token).rename("stray").await.refused(409, "org_name_taken");
+    assert_eq!(stray.count_documents(doc! {}).await.unwrap(), 1);
+    assert_eq!(app.database.counts().await, (1, 1, 0));
+}

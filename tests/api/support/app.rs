@@ -1,0 +1,89 @@
+//! A server in this process, on a port and a database of its own.
+
+use std::{ops::Deref, sync::Arc};
+
+use actix_web::dev::ServerHandle;
+use tenantry::{
+    config::Settings,
+    domain::SystemClock,
+    manager::{OrgScope, TenantManager},
+    startup::Application,
+};
+
+use super::{Client, Database, Org, SECRET};
+
+/// The server, and a client of it without a token.
+pub struct TestApp {
+    pub database: Database,
+    pub manager: Arc<TenantManager>,
+    client: Client,
+    handle: ServerHandle,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::on(Database::new().await, change).await
+    }
+
+    pub async fn on(database: Database, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = test_settings();
+        change(&mut settings);
+        let built = Application::build(
+            &settings,
+            database.settings(),
+            Some(SECRET.to_owned().into()),
+            Arc::new(SystemClock),
+        );
+        let application = built.await.expect("no application");
+        let client = Client::new(format!("http://{}", application.address()));
+        let (handle, manager) = (application.handle(), Arc::clone(application.manager()));
+        tokio::spawn(application.run_until_stopped());
+        Self { database, manager, client, handle }
+    }
+
+    /// The scope of the organization's admin.
+    pub async fn scope(&self, org: &Org) -> OrgScope {
+        self.manager.authenticate(&org.token).await.expect("no scope")
+    }
+
+    /// No invariant may be broken.
+    pub async fn assert_sound(&self) {
+        let report = self.manager.verify(|_| {}).await.unwrap();
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+    }
+}
+
+impl Deref for TestApp {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        // Without its polling the command still reaches the server's threads.
+        drop(self.handle.stop(false));
+        self.database.drop_all();
+    }
+}
+
+/// The defaults, with hashes that cost next to nothing.
+pub fn test_settings() -> Settings {
+    Settings::load(|name| {
+        let value = match name {
+            "BIND" => "127.0.0.1:0",
+            "WORKERS" | "HASH_ITERATIONS" => "1",
+            "HASH_MEMORY_KIB" => "256",
+            "HASH_QUEUE" => "1000",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+    .expect("no settings")
+}

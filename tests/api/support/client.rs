@@ -1,0 +1,198 @@
+//! A client that holds every answer to the contract of errors.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use reqwest::{Method, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::PASSWORD;
+
+/// Calls one server, with or without a token.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: header::HeaderMap,
+    pub body: Value,
+}
+
+/// An organization that has signed up, and its admin's token.
+#[derive(Clone, Debug)]
+pub struct Org {
+    pub id: String,
+    pub name: String,
+    pub email: String,
+    pub admin_id: String,
+    pub token: String,
+}
+
+/// A word that no other test uses.
+pub fn unique(word: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{word}{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Client {
+    pub fn new(base: String) -> Self {
+        Self { http: reqwest::Client::new(), base, token: None }
+    }
+
+    pub fn with(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The request before it is sent, for what the short forms below cannot say.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Sends; `None` if there is no server.
+    pub async fn try_send(request: reqwest::RequestBuilder) -> Option<Reply> {
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.ok()?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let reply = Reply { status: status.as_u16(), headers, body };
+        reply.check(status);
+        Some(reply)
+    }
+
+    pub async fn send(request: reqwest::RequestBuilder) -> Reply {
+        Self::try_send(request).await.expect("no answer")
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        Self::send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        Self::send(self.request(Method::DELETE, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        Self::send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        Self::send(self.request(Method::PUT, path).json(&body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Reply {
+        Self::send(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn get_org(&self, name: &str) -> Reply {
+        Self::send(self.request(Method::GET, "/org/get").query(&[("organization_name", name)]))
+            .await
+    }
+
+    pub async fn create(&self, name: &str, email: &str) -> Reply {
+        let body = json!({ "organization_name": name, "email": email, "password": PASSWORD });
+        self.post("/org/create", body).await
+    }
+
+    pub async fn rename(&self, name: &str) -> Reply {
+        self.put("/org/update", json!({ "organization_name": name })).await
+    }
+
+    pub async fn delete_org(&self, name: &str) -> Reply {
+        let request = self.request(Method::DELETE, "/org/delete");
+        Self::send(request.query(&[("organization_name", name)])).await
+    }
+
+    pub async fn log_in(&self, email: &str, password: &str) -> Reply {
+        self.post("/auth/login", json!({ "email": email, "password": password })).await
+    }
+
+    /// The token of a login that must succeed.
+    pub async fn token(&self, email: &str, password: &str) -> String {
+        let reply = self.log_in(email, password).await.expect(200);
+        reply.text("access_token").to_owned()
+    }
+
+    /// An organization of that name with a fresh admin.
+    pub async fn sign_up(&self, name: &str) -> Org {
+        let email = format!("{}@example.com", unique("admin"));
+        let created = self.create(name, &email).await.expect(201);
+        let token = self.token(&email, PASSWORD).await;
+        Org {
+            id: created.text("id").to_owned(),
+            name: name.to_owned(),
+            admin_id: created.body["admin"]["id"].as_str().unwrap().to_owned(),
+            email,
+            token,
+        }
+    }
+
+    /// A member of the organization whose admin this client is: its id and token.
+    pub async fn add_member(&self, role: &str) -> (String, String) {
+        let email = format!("{}@example.com", unique("member"));
+        let body = json!({ "email": email, "password": PASSWORD, "role": role });
+        let created = self.post("/org/members", body).await.expect(201);
+        let token = self.token(&email, PASSWORD).await;
+        (created.text("id").to_owned(), token)
+    }
+}
+
+impl Reply {
+    /// Every answer carries a request id; every error is a problem with a code.
+    fn check(&self, status: StatusCode) {
+        assert!(self.headers.contains_key("x-request-id"), "no request id: {self:?}");
+        if !status.is_client_error() && !status.is_server_error() {
+            return;
+        }
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{self:?}");
+        assert_eq!(self.body["status"], status.as_u16(), "{self:?}");
+        assert_eq!(self.body["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        for field in ["type", "title", "detail", "code"] {
+            assert!(self.body[field].is_string(), "{field} is missing: {self:?}");
+        }
+        assert_ne!(status.as_u16(), 500, "a client has made a fault: {self:?}");
+        if status.as_u16() == 401 {
+            assert!(self.headers.contains_key(header::WWW_AUTHENTICATE), "{self:?}");
+        }
+        if status.as_u16() == 503 || status.as_u16() == 429 {
+            assert!(self.headers.contains_key(header::RETRY_AFTER), "{self:?}");
+        }
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// That status and that code.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        let this = self.expect(status);
+        assert_eq!(this.body["code"], code, "{this:?}");
+        this
+    }
+
+    /// A 400 that names exactly these fields.
+    #[track_caller]
+    pub fn invalid(self, fields: &[&str]) -> Self {
+        let this = self.refused(400, "validation");
+        let errors = this.body["errors"].as_array().unwrap();
+        let named: Vec<&str> = errors.iter().map(|e| e["field"].as_str().unwrap()).collect();
+        assert_eq!(named, fields, "{this:?}");
+        this
+    }
+
+    #[track_caller]
+    pub fn text(&self, field: &str) -> &str {
+        self.body[field].as_str().unwrap_or_else(|| panic!("no {field}: {self:?}"))
+    }
+}

@@ -1,0 +1,144 @@
+//! The embedded MongoDB of the test run, and the databases of one test in it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use bson::{Document, doc};
+use mongodb::{Client, Collection};
+use tenantry::{
+    dev::{Embedded, EmbeddedOptions},
+    store::{Store, StoreSettings},
+};
+use tokio::sync::OnceCell;
+
+/// Databases with this prefix are swept when the first test of a run starts the server.
+const PREFIX: &str = "test_";
+
+/// The databases of one test, dropped with it.
+#[derive(Clone)]
+pub struct Database {
+    pub uri: String,
+    pub master: String,
+    pub tenants: String,
+}
+
+/// An embedded database in `dir`, of the `mongod` that a server started here has fetched already.
+pub fn embedded_options(dir: &Path) -> EmbeddedOptions {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tenantry/bin/mongod");
+    let named = std::env::var_os("TENANTRY_MONGOD").map(PathBuf::from);
+    EmbeddedOptions {
+        dir: dir.to_owned(),
+        mongod: named.or_else(|| fetched.exists().then_some(fetched)),
+        supervisor: env!("CARGO_BIN_EXE_tenantry").into(),
+        cache_gb: 0.5,
+    }
+}
+
+async fn embedded() -> &'static Embedded {
+    static EMBEDDED: OnceCell<Embedded> = OnceCell::const_new();
+    EMBEDDED
+        .get_or_init(|| async {
+            let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongodb");
+            let embedded = Embedded::start(&embedded_options(&dir)).await.expect("no database");
+            if !embedded.attached() {
+                prepare(&embedded.uri()).await;
+            }
+            embedded
+        })
+        .await
+}
+
+/// Drops what runs that were killed have left, and has the server abort transactions of killed
+/// processes sooner than the tests that wait for it run out of patience.
+async fn prepare(uri: &str) {
+    let client = Client::with_uri_str(uri).await.unwrap();
+    let sooner = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": 4 };
+    client.database("admin").run_command(sooner).await.unwrap();
+    for name in client.list_database_names().await.unwrap() {
+        if name.starts_with(PREFIX) {
+            client.database(&name).drop().await.unwrap();
+        }
+    }
+}
+
+impl Database {
+    /// Empty databases in the MongoDB of the test run.
+    pub async fn new() -> Self {
+        Self::at(&embedded().await.uri())
+    }
+
+    /// Empty databases in a MongoDB of the test's own.
+    pub fn at(uri: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}{}_{number}", std::process::id());
+        Self { uri: uri.to_owned(), master: format!("{name}_m"), tenants: format!("{name}_t") }
+    }
+
+    pub fn settings(&self) -> StoreSettings {
+        StoreSettings {
+            uri: self.uri.clone().into(),
+            credentials: None,
+            master: self.master.clone(),
+            tenants: self.tenants.clone(),
+            selection_timeout: Duration::from_secs(5),
+            transaction_deadline: Duration::from_secs(20),
+            lease: Duration::from_secs(1),
+        }
+    }
+
+    pub async fn store(&self) -> Store {
+        Store::connect(&self.settings()).await.expect("no store")
+    }
+
+    /// A handle past the store, to look at what is really there or to spoil it.
+    pub async fn master(&self, collection: &str) -> Collection<Document> {
+        self.collection(&self.master, collection).await
+    }
+
+    pub async fn tenant(&self, collection: &str) -> Collection<Document> {
+        self.collection(&self.tenants, collection).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test looks past the store")]
+    async fn collection(&self, database: &str, collection: &str) -> Collection<Document> {
+        self.client().await.database(database).collection(collection)
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::with_uri_str(&self.uri).await.unwrap()
+    }
+
+    pub async fn tenant_collections(&self) -> Vec<String> {
+        let mut names =
+            self.client().await.database(&self.tenants).list_collection_names().await.unwrap();
+        names.sort();
+        names
+    }
+
+    /// How many organizations, accounts and open operations there are.
+    pub async fn counts(&self) -> (u64, u64, u64) {
+        let mut counts = [0; 3];
+        for (count, name) in counts.iter_mut().zip(["organizations", "accounts", "operations"]) {
+            *count = self.master(name).await.count_documents(doc! {}).await.unwrap();
+        }
+        (counts[0], counts[1], counts[2])
+    }
+
+    /// Drops both databases from wherever a test ends, in a runtime of its own.
+    pub fn drop_all(&self) {
+        let this = self.clone();
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async move {
+                if let Ok(store) = Store::connect(&this.settings()).await {
+                    let _ = store.drop_databases().await;
+                }
+            });
+        });
+        let _ = dropping.join();
+    }
+}

@@ -1,0 +1,25 @@
+//! What tests stand on: a database, a server, a client.
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
+
+mod app;
+mod client;
+mod database;
+mod process;
+
+pub use app::TestApp;
+pub use client::{Client, Org, Reply, unique};
+pub use database::{Database, embedded_options};
+pub use process::{ServerProcess, command};
+
+/// A secret for servers that share tokens.
+pub const SECRET: &str = "a secret of the tests, of forty-two bytes!";
+pub const PASSWORD: &str = "correct horse battery";
+
+/// Waits until `condition` holds; panics with `what` if it does not within ten seconds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not happen in time");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

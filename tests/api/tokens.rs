@@ -1,0 +1,198 @@
+//! Tokens that are not ours, not for us, or not good any more (RFC 8725).
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use ed25519_dalek::{
+    SigningKey,
+    pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
+};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tenantry::config::JwtAlgorithm;
+
+use crate::support::{Client, PASSWORD, Reply, SECRET, TestApp};
+
+fn part(value: &Value) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+/// What a token of ours says.
+fn claims(token: &str) -> Value {
+    let body = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap()
+}
+
+fn sign(algorithm: Algorithm, claims: &Value, key: &EncodingKey) -> String {
+    jsonwebtoken::encode(&Header::new(algorithm), claims, key).unwrap()
+}
+
+fn hs256(claims: &Value, secret: &[u8]) -> String {
+    sign(Algorithm::HS256, claims, &EncodingKey::from_secret(secret))
+}
+
+async fn ask(app: &Client, token: &str) -> Reply {
+    app.with(token).get("/org/members").await
+}
+
+#[tokio::test]
+async fn the_claims_are_the_documented_ones() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let claims = claims(&org.token);
+    assert_eq!(claims["sub"], org.admin_id);
+    assert_eq!(claims["org_id"], org.id);
+    assert_eq!(claims["role"], "admin");
+    assert_eq!(claims["ver"], 1);
+    assert_eq!((&claims["iss"], &claims["aud"]), (&json!("tenantry"), &json!("tenantry")));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3600);
+    assert!(claims["jti"].is_string());
+    // Signed again with the same secret it is good: the refusals below are for what they change.
+    ask(&app, &hs256(&claims, SECRET.as_bytes())).await.expect(200);
+}
+
+#[tokio::test]
+async fn forged_and_foreign_tokens_are_refused() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let good = claims(&org.token);
+    let with = |field: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[field] = value;
+        hs256(&claims, SECRET.as_bytes())
+    };
+    let without = |field: &str| {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().remove(field);
+        hs256(&claims, SECRET.as_bytes())
+    };
+    let signature = org.token.rsplit('.').next().unwrap();
+    let body = org.token.split('.').nth(1).unwrap();
+    let none = part(&json!({ "alg": "none", "typ": "JWT" }));
+    let now = good["iat"].as_i64().unwrap();
+    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    let tokens = [
+        format!("{none}.{body}."),
+        format!("{none}.{body}.{signature}"),
+        format!("{}.{body}.{signature}", part(&json!({ "alg": "NONE" }))),
+        hs256(&good, b"another secret of at least 32 bytes"),
+        hs256(&good, b""),
+        sign(Algorithm::HS384, &good, &secret),
+        sign(Algorithm::HS512, &good, &secret),
+        with("iss", json!("somebody")),
+        with("aud", json!("somebody")),
+        with("exp", json!(now - 1)),
+        with("exp", json!("tomorrow")),
+        with("ver", json!(2)),
+        with("ver", json!(0)),
+        with("sub", json!("6b00fee09a60bcced079d4e8")),
+        with("sub", json!({ "$ne": null })),
+        with("org_id", json!("6b00fee09a60bcced079d4e8")),
+        without("exp"),
+        without("iss"),
+        without("aud"),
+        without("sub"),
+        without("ver"),
+        format!("{}x", org.token),
+        org.token[..org.token.len() - 1].to_owned(),
+        body.to_owned(),
+        "x".repeat(10_000),
+    ];
+    for token in tokens {
+        ask(&app, &token).await.refused(401, "unauthenticated");
+    }
+    for header in ["", "Bearer", "Basic YTpi", &org.token] {
+        let request = app.request(reqwest::Method::GET, "/org/members");
+        Client::send(request.header("authorization", header)).await.refused(401, "unauthenticated");
+    }
+    ask(&app, &org.token).await.expect(200);
+}
+
+#[tokio::test]
+async fn keys_of_one_algorithm_are_worthless_for_the_other() {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+    let public = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("ed25519.pem");
+    std::fs::write(&file, pem.as_bytes()).unwrap();
+    let app = TestApp::start_with(|settings| {
+        settings.jwt.algorithm = JwtAlgorithm::EdDSA;
+        settings.jwt.key_file = Some(file);
+    })
+    .await;
+    let org = app.sign_up("Acme").await;
+    ask(&app, &org.token).await.expect(200);
+    let good = claims(&org.token);
+    // The classic confusion: the public key, which everybody may have, taken for an HMAC secret.
+    for secret in [public.as_bytes(), key.verifying_key().as_bytes(), pem.as_bytes()] {
+        ask(&app, &hs256(&good, secret)).await.refused(401, "unauthenticated");
+    }
+    let other = SigningKey::from_bytes(&[8; 32]).to_pkcs8_pem(LineEnding::LF).unwrap();
+    let other = EncodingKey::from_ed_pem(other.as_bytes()).unwrap();
+    ask(&app, &sign(Algorithm::EdDSA, &good, &other)).await.refused(401, "unauthenticated");
+    // And an Ed25519 token where HS256 is pinned.
+    let hs = TestApp::start().await;
+    let org = hs.sign_up("Acme").await;
+    let own = EncodingKey::from_ed_pem(pem.as_bytes()).unwrap();
+    let token = sign(Algorithm::EdDSA, &claims(&org.token), &own);
+    ask(&hs, &token).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn tokens_of_the_secret_before_are_taken_while_it_is_rotated() {
+    let old = "the secret before this one, long enough";
+    let app = TestApp::start_with(|s| s.jwt.previous_secret = Some(old.to_owned().into())).await;
+    let org = app.sign_up("Acme").await;
+    let good = claims(&org.token);
+    ask(&app, &hs256(&good, old.as_bytes())).await.expect(200);
+    ask(&app, &hs256(&good, b"the secret before the one before it")).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_new_password_kills_every_token_of_before() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let second = app.token(&org.email, PASSWORD).await;
+    let body = json!({ "password": "another password" });
+    app.with(&org.token).put("/org/update", body).await.expect(200);
+    for token in [&org.token, &second] {
+        ask(&app, token).await.refused(401, "unauthenticated");
+    }
+    let token = app.token(&org.email, "another password").await;
+    ask(&app, &token).await.expect(200);
+    // An address of its own leaves tokens alone.
+    let body = json!({ "email": "new@example.com" });
+    app.with(&token).put("/org/update", body).await.expect(200);
+    ask(&app, &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_token_does_not_outlive_its_organization_nor_enter_its_namesake() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    app.with(&org.token).delete_org("Acme").await.expect(200);
+    ask(&app, &org.token).await.refused(401, "unauthenticated");
+    let created = app.create("Acme", &org.email).await.expect(201);
+    ask(&app, &org.token).await.refused(401, "unauthenticated");
+    app.with(&org.token).delete_org("Acme").await.refused(401, "unauthenticated");
+    assert_eq!(app.get_org("acme").await.expect(200).body["id"], created.body["id"]);
+}
+
+#[tokio::test]
+async fn a_bad_token_is_refused_before_anything_else_is_looked_at() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let (_, member) = app.with(&org.token).add_member("member").await;
+    let put = |token: Option<&str>| {
+        let client = token.map_or_else(|| (*app).clone(), |token| app.with(token));
+        let request = client.request(reqwest::Method::PUT, "/org/update");
+        Client::send(request.header("content-type", "text/plain").body("{ not json"))
+    };
+    put(None).await.refused(401, "unauthenticated");
+    put(Some("rubbish")).await.refused(401, "unauthenticated");
+    put(Some(&member)).await.refused(403, "forbidden");
+    put(Some(&org.token)).await.expect(415);
+    app.with("rubbish").get("/nowhere").await.refused(401, "unauthenticated");
+    app.with("rubbish").get_org("acme").await.refused(401, "unauthenticated");
+    // Who signs up or logs in may still hold an old token.
+    app.with("rubbish").log_in(&org.email, PASSWORD).await.expect(200);
+    app.with("rubbish").create("Globex", "globex@example.com").await.expect(201);
+}

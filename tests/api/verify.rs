@@ -1,0 +1,78 @@
+//! `tenantry verify` finds what should never be: each state is written past the server.
+
+use bson::{doc, oid::ObjectId};
+use tenantry::manager::Finding;
+
+use crate::support::{Org, TestApp, command};
+
+async fn findings(app: &TestApp) -> Vec<Finding> {
+    app.manager.verify(|_| {}).await.unwrap().findings
+}
+
+fn id(org: &Org) -> ObjectId {
+    ObjectId::parse_str(&org.id).unwrap()
+}
+
+#[tokio::test]
+async fn a_sound_platform_has_no_findings() {
+    let app = TestApp::start().await;
+    assert!(findings(&app).await.is_empty());
+    for name in ["Acme", "Globex", "Initech"] {
+        app.sign_up(name).await;
+    }
+    let report = app.manager.verify(|_| {}).await.unwrap();
+    assert_eq!((report.organizations, report.collections), (3, 3));
+    assert!(report.findings.is_empty());
+}
+
+#[tokio::test]
+async fn a_collection_of_nobody_is_found() {
+    let app = TestApp::start().await;
+    app.sign_up("Acme").await;
+    app.database.tenant("org_stray").await.insert_one(doc! {}).await.unwrap();
+    assert_eq!(findings(&app).await, [Finding::OrphanCollection("org_stray".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_organization_without_its_documents_is_found() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    app.database.tenant("org_acme").await.drop().await.unwrap();
+    let expected = Finding::MissingTenant(org.id.parse().unwrap(), "org_acme".to_owned());
+    assert_eq!(findings(&app).await, [expected]);
+}
+
+#[tokio::test]
+async fn an_organization_without_an_admin_and_accounts_without_an_organization_are_found() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let nobody = ObjectId::new();
+    let accounts = app.database.master("accounts").await;
+    accounts.update_one(doc! {}, doc! { "$set": { "org_id": nobody } }).await.unwrap();
+    let found = findings(&app).await;
+    assert!(found.contains(&Finding::NoAdmin(org.id.parse().unwrap())), "{found:?}");
+    assert!(found.contains(&Finding::OrphanAccounts(nobody.into())), "{found:?}");
+    assert_eq!(found.len(), 2);
+}
+
+#[tokio::test]
+async fn slugs_that_do_not_fit_and_stuck_operations_are_found() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let organizations = app.database.master("organizations").await;
+    let spoil = doc! { "$push": { "slugs": "leftover" } };
+    organizations.update_one(doc! { "_id": id(&org) }, spoil).await.unwrap();
+    assert_eq!(findings(&app).await, [Finding::WrongSlugs(org.id.parse().unwrap())]);
+
+    let (ok, text) = verify(&app);
+    assert!(!ok && text.contains(&org.id), "{text}");
+    let mend = doc! { "$pull": { "slugs": "leftover" } };
+    organizations.update_one(doc! { "_id": id(&org) }, mend).await.unwrap();
+    let (ok, text) = verify(&app);
+    assert!(ok && text.contains("every invariant holds"), "{text}");
+}
+
+fn verify(app: &TestApp) -> (bool, String) {
+    let output = command(&app.database).arg("verify").output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
