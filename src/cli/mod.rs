@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
 
 mod database;
+mod health;
 mod openapi;
 mod serve;
 mod verify;
@@ -28,6 +29,8 @@ enum Command {
     Serve,
     /// Check every invariant of what is stored; exit with 1 if one does not hold.
     Verify,
+    /// Ask the server of these settings whether it is ready; exit with 1 if it is not.
+    Health,
     /// Print the OpenAPI document.
     Openapi,
     /// Stop the embedded MongoDB of a directory once nobody uses it.
@@ -52,6 +55,7 @@ pub fn run() -> ExitCode {
             dev::watch(&dir).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
         Command::Openapi => openapi::run(),
+        Command::Health => settings().and_then(|settings| health::run(&settings)),
         Command::Serve => with_settings(serve::run),
         Command::Verify => with_settings(verify::run),
     };
@@ -65,12 +69,16 @@ fn with_settings<F>(command: impl FnOnce(Settings) -> F) -> Result<ExitCode, Fai
 where
     F: Future<Output = Result<ExitCode, Failure>>,
 {
+    let settings = settings()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command(settings))
+}
+
+fn settings() -> Result<Settings, Failure> {
     match dotenvy::dotenv() {
         Ok(_) => {}
         Err(e) if e.not_found() => {}
         Err(e) => return Err(format!(".env cannot be read: {e}").into()),
     }
-    let settings = Settings::from_environment()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(command(settings))
+    Ok(Settings::from_environment()?)
 }

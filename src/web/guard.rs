@@ -17,9 +17,17 @@ use crate::{
     manager::{AdminScope, OrgScope},
 };
 
-/// Paths where a token means nothing: a client that sends an old one along must still be able to
-/// sign up and log in.
-const WITHOUT_TOKEN: [&str; 3] = ["/org/create", "/admin/login", "/auth/login"];
+/// Paths where a token means nothing: who sends an old one along must still be able to sign up, to
+/// log in, and to learn how the server is.
+const WITHOUT_TOKEN: [&str; 7] = [
+    "/org/create",
+    "/admin/login",
+    "/auth/login",
+    "/health/",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+];
 
 /// Checks the bearer token of every request that has one, and refuses a bad one at once. A handler
 /// that needs a scope takes it as an argument, which fails without a token.
@@ -30,7 +38,7 @@ pub(super) async fn authenticate(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, ActixError> {
-    if !WITHOUT_TOKEN.contains(&request.path()) {
+    if !WITHOUT_TOKEN.iter().any(|path| request.path().starts_with(path)) {
         match scope_of(&request).await {
             Ok(None) => {}
             Ok(Some(scope)) => {

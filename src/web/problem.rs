@@ -61,13 +61,13 @@ pub(super) struct ProblemField {
 pub(super) enum InputErrors {
     /// A field is missing, unknown or wrong, or the body is malformed. `errors` names the fields.
     #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(#[to_schema] Problem),
+    BadRequest(Problem),
     /// The body is larger than 1 MiB.
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] Problem),
+    TooLarge(Problem),
     /// The body is not `application/json`.
     #[response(status = 415, content_type = "application/problem+json")]
-    MediaType(#[to_schema] Problem),
+    MediaType(Problem),
 }
 
 /// The query is wrong.
@@ -76,7 +76,7 @@ pub(super) enum InputErrors {
 pub(super) enum QueryErrors {
     /// A parameter is missing, unknown or wrong. `errors` names it.
     #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(#[to_schema] Problem),
+    BadRequest(Problem),
 }
 
 /// The token does not do.
@@ -85,10 +85,10 @@ pub(super) enum QueryErrors {
 pub(super) enum TokenErrors {
     /// There is no token, or it is not good any more. Checked before anything else.
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(#[to_schema] Problem),
+    Unauthorized(Problem),
     /// The account may not do this.
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
+    Forbidden(Problem),
 }
 
 /// Too much at once, or the database is away.
@@ -97,7 +97,7 @@ pub(super) enum TokenErrors {
 pub(super) enum BusyErrors {
     /// The database is out of reach or a queue is full; `Retry-After` says when to try again.
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
+    Unavailable(Problem),
 }
 
 /// Too many attempts.
@@ -106,7 +106,7 @@ pub(super) enum BusyErrors {
 pub(super) enum ThrottleErrors {
     /// Too many attempts; `Retry-After` says when to try again.
     #[response(status = 429, content_type = "application/problem+json")]
-    TooMany(#[to_schema] Problem),
+    TooMany(Problem),
 }
 
 impl Problem {

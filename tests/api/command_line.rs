@@ -131,6 +131,19 @@ fn test_mongod() -> i64 {
     record["pid"].as_i64().unwrap()
 }
 
+#[tokio::test]
+async fn the_health_command_asks_the_server() {
+    let database = Database::new().await;
+    let server = ServerProcess::start(&database);
+    let address = server.client.address();
+    let (ready, text, _) = run(command(&database).arg("health").env("BIND", &address));
+    assert!(ready && text.contains("200"), "{text}");
+    drop(server);
+    let (ready, ..) = run(command(&database).arg("health").env("BIND", address));
+    assert!(!ready);
+    database.drop_all();
+}
+
 #[test]
 fn the_openapi_document_in_the_repository_is_the_one_of_the_code() {
     let (_, printed, _) = run(Command::new(env!("CARGO_BIN_EXE_tenantry")).arg("openapi"));

@@ -52,7 +52,7 @@ struct MemberPatchRequest {
     password: Option<String>,
     /// A new name; `null` takes it away.
     #[serde(default, deserialize_with = "some")]
-    #[schema(example = "Grace B. M. Hopper", min_length = 1, max_length = 128)]
+    #[schema(value_type = Option<String>, example = "Grace B. M. Hopper", min_length = 1, max_length = 128)]
     name: Patched<String>,
     /// A new role.
     #[schema(example = "admin", pattern = "^(member|admin)$")]

@@ -1,0 +1,218 @@
+//! The environment's part in the settings.
+
+use serde::Deserialize;
+
+use super::SettingsError;
+
+/// Every environment variable and the key that it sets.
+pub const VARIABLES: [(&str, &str); 42] = [
+    ("APP_ENV", "env"),
+    ("BIND", "server.bind"),
+    ("WORKERS", "server.workers"),
+    ("REQUEST_TIMEOUT_SECONDS", "server.request_timeout_seconds"),
+    ("SHUTDOWN_TIMEOUT_SECONDS", "server.shutdown_timeout_seconds"),
+    ("BODY_LIMIT_BYTES", "server.body_limit_bytes"),
+    ("TRUSTED_PROXIES", "server.trusted_proxies"),
+    ("CORS_ORIGINS", "server.cors_origins"),
+    ("MONGO_URI", "mongo.uri"),
+    ("MONGO_HOST", "mongo.host"),
+    ("MONGO_PORT", "mongo.port"),
+    ("MONGO_USER", "mongo.user"),
+    ("MONGO_PASSWORD", "mongo.password"),
+    ("MASTER_DB", "mongo.master_db"),
+    ("TENANT_DB", "mongo.tenant_db"),
+    ("MONGO_SELECTION_TIMEOUT_MS", "mongo.selection_timeout_ms"),
+    ("TRANSACTION_DEADLINE_MS", "mongo.transaction_deadline_ms"),
+    ("TENANTRY_DIR", "embedded.dir"),
+    ("TENANTRY_MONGOD", "embedded.mongod"),
+    ("TENANTRY_MONGOD_CACHE_GB", "embedded.cache_gb"),
+    ("HASH_MEMORY_KIB", "hash.memory_kib"),
+    ("HASH_ITERATIONS", "hash.iterations"),
+    ("HASH_PARALLELISM", "hash.parallelism"),
+    ("HASH_CONCURRENCY", "hash.concurrency"),
+    ("HASH_QUEUE", "hash.queue"),
+    ("LOGIN_FAILURES_PER_ACCOUNT", "throttle.login_failures_per_account"),
+    ("LOGIN_FAILURES_PER_ADDRESS", "throttle.login_failures_per_address"),
+    ("LOGIN_WINDOW_MINUTES", "throttle.login_window_minutes"),
+    ("SIGN_UPS_PER_ADDRESS_MINUTE", "throttle.sign_ups_per_address_minute"),
+    ("JWT_ALGORITHM", "jwt.algorithm"),
+    ("JWT_SECRET", "jwt.secret"),
+    ("JWT_PREVIOUS_SECRET", "jwt.previous_secret"),
+    ("JWT_KEY_FILE", "jwt.key_file"),
+    ("JWT_PREVIOUS_KEY_FILE", "jwt.previous_key_file"),
+    ("JWT_ISSUER", "jwt.issuer"),
+    ("JWT_AUDIENCE", "jwt.audience"),
+    ("ACCESS_TOKEN_EXPIRE_MINUTES", "jwt.access_token_expire_minutes"),
+    ("OPERATION_LEASE_SECONDS", "operations.lease_seconds"),
+    ("RECOVERY_INTERVAL_SECONDS", "operations.recovery_interval_seconds"),
+    ("PATIENCE_MS", "operations.patience_ms"),
+    ("LOG", "log.filter"),
+    ("LOG_FORMAT", "log.format"),
+];
+
+/// Variables that may also be given as `<NAME>_FILE`, the path of a file that holds the value.
+pub const SECRETS: [&str; 4] = ["MONGO_URI", "MONGO_PASSWORD", "JWT_SECRET", "JWT_PREVIOUS_SECRET"];
+
+/// The variable's value, or the content of the file that its `_FILE` sibling names. An empty one is
+/// as good as none: that is how compose files pass what is not set.
+pub(super) fn read(
+    variable: &impl Fn(&str) -> Option<String>,
+    name: &str,
+) -> Result<Option<String>, SettingsError> {
+    let value = variable(name).filter(|value| !value.is_empty());
+    let file = SECRETS
+        .contains(&name)
+        .then(|| variable(&format!("{name}_FILE")))
+        .flatten()
+        .filter(|path| !path.is_empty());
+    match (value, file) {
+        (Some(_), Some(_)) => Err(SettingsError(format!("set {name} or {name}_FILE, not both"))),
+        (None, Some(path)) => std::fs::read_to_string(&path)
+            .map(|content| Some(content.trim_end_matches(['\r', '\n']).to_owned()))
+            .map_err(|e| SettingsError(format!("{name}_FILE: {path} cannot be read: {e}"))),
+        (value, None) => Ok(value),
+    }
+}
+
+/// The library's reason with the variable's name beside the key's. Values stay out of it: they may
+/// be secrets.
+pub(super) fn explain(error: &config::ConfigError) -> SettingsError {
+    let text = match error {
+        config::ConfigError::Type { key: Some(key), expected, .. } => {
+            format!("{key} must be {expected}")
+        }
+        config::ConfigError::At { error, key: Some(key), .. } => format!("{key}: {error}"),
+        other => other.to_string(),
+    };
+    let variable = VARIABLES.iter().find(|(_, key)| text.contains(key)).map(|(name, _)| *name);
+    SettingsError(match variable {
+        Some(name) => format!("{name}: {text}"),
+        None => text,
+    })
+}
+
+/// A list, or one text with commas, which is how the environment says it.
+pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr + Deserialize<'de>,
+    T::Err: std::fmt::Display,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    let items = match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => text.split(',').map(str::to_owned).collect(),
+        OneOrMany::Many(items) => items,
+    };
+    items
+        .iter()
+        .map(|item| item.trim())
+        .filter(|item| !item.is_empty())
+        .map(|item| item.parse().map_err(|e| serde::de::Error::custom(format!("`{item}`: {e}"))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::config::{LogFormat, Profile, Settings};
+
+    fn load(variables: &[(&str, &str)]) -> Result<Settings, String> {
+        Settings::load(|name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+        })
+        .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_a_development_profile_on_the_embedded_database() {
+        let settings = load(&[]).unwrap();
+        assert_eq!(settings.env, Profile::Development);
+        assert!(settings.mongo.uri.is_none() && settings.mongo.host.is_none());
+        assert_eq!(settings.throttle.sign_ups_per_address_minute, 0);
+        assert_eq!(settings.hash.memory_kib, 19_456);
+    }
+
+    #[test]
+    fn the_environment_wins() {
+        let settings = load(&[
+            ("BIND", "127.0.0.1:0"),
+            ("MONGO_PORT", "27099"),
+            ("CORS_ORIGINS", "https://a.example, https://b.example"),
+            ("TRUSTED_PROXIES", "10.0.0.1"),
+        ])
+        .unwrap();
+        assert_eq!(settings.server.bind, "127.0.0.1:0");
+        assert_eq!(settings.mongo.port, 27_099);
+        assert_eq!(settings.server.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!(settings.server.trusted_proxies.len(), 1);
+    }
+
+    #[test]
+    fn production_wants_a_secret_of_its_own() {
+        let refusal = load(&[("APP_ENV", "production")]).unwrap_err();
+        assert!(refusal.contains("JWT_SECRET"), "{refusal}");
+        let refusal = load(&[("APP_ENV", "production"), ("JWT_SECRET", "short")]).unwrap_err();
+        assert!(refusal.contains("JWT_SECRET") && !refusal.contains("`short`"), "{refusal}");
+        let secret = "0123456789abcdef0123456789abcdef";
+        let settings = load(&[("APP_ENV", "production"), ("JWT_SECRET", secret)]).unwrap();
+        assert_eq!(settings.throttle.sign_ups_per_address_minute, 60);
+        assert_eq!(settings.log.format, LogFormat::Json);
+    }
+
+    #[test]
+    fn wrong_values_name_their_variable() {
+        for (name, value) in [
+            ("APP_ENV", "staging"),
+            ("MONGO_PORT", "many"),
+            ("MONGO_PORT", "70000"),
+            ("WORKERS", "-1"),
+            ("JWT_ALGORITHM", "none"),
+            ("JWT_ALGORITHM", "EdDSA"),
+            ("TRUSTED_PROXIES", "proxy.example"),
+            ("MONGO_USER", "ada"),
+            ("MASTER_DB", "a.b"),
+            ("REQUEST_TIMEOUT_SECONDS", "0"),
+            ("TENANTRY_MONGOD_CACHE_GB", "lots"),
+        ] {
+            let refusal = load(&[(name, value)]).unwrap_err();
+            assert!(refusal.contains(name), "{name}={value}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn secrets_may_come_from_files() {
+        let file = std::env::temp_dir().join(format!("tenantry-secret-{}", std::process::id()));
+        std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+        let path = file.to_str().unwrap();
+        let settings = load(&[("JWT_SECRET_FILE", path)]).unwrap();
+        assert_eq!(settings.jwt.secret.unwrap().expose_secret().len(), 32);
+        let refusal = load(&[("JWT_SECRET_FILE", path), ("JWT_SECRET", "x")]).unwrap_err();
+        assert!(refusal.contains("not both"), "{refusal}");
+        std::fs::remove_file(&file).unwrap();
+        let refusal = load(&[("JWT_SECRET_FILE", path)]).unwrap_err();
+        assert!(refusal.contains("JWT_SECRET_FILE"), "{refusal}");
+    }
+
+    #[test]
+    fn the_example_file_lists_every_variable_and_no_other() {
+        let example = include_str!("../../.env.example");
+        let mut listed: Vec<&str> = example
+            .lines()
+            .map(|line| line.trim_start_matches("# "))
+            .filter_map(|line| line.split_once('=').map(|(name, _)| name))
+            .filter(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+            .collect();
+        let mut known: Vec<String> = VARIABLES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        known.extend(SECRETS.iter().map(|name| format!("{name}_FILE")));
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+    }
+}
