@@ -6,7 +6,8 @@
 //!
 //! * [`domain`] imports none of the others.
 //! * Only [`store`] imports the database driver.
-//! * Only [`web`] imports actix and utoipa; nothing below it knows a status code.
+//! * Only [`web`] imports actix and utoipa (and [`startup`] actix, to run it); nothing below it
+//!   knows a status code.
 //! * Tenant documents are reached through a scope alone, and every key starts with its `org`.
 //!
 //! [`startup`] puts the rooms together, [`cli`] is the command line, [`dev`] the embedded database.

@@ -115,14 +115,19 @@ impl PasswordHasher {
 
     async fn submit(&self, work: Work) -> Result<Outcome> {
         let (answer, outcome) = oneshot::channel();
-        self.jobs.try_send(Job { work, answer }).map_err(|refused| match refused {
-            TrySendError::Full(_) => {
-                metrics::counter!("tenantry_hash_queue_rejections_total").increment(1);
-                Error::Busy { what: "the password hashing queue is full" }
-            }
-            TrySendError::Disconnected(_) => Error::Internal("the hashing threads are gone".into()),
-        })?;
         gauge!(QUEUE_GAUGE).increment(1.0);
+        self.jobs.try_send(Job { work, answer }).map_err(|refused| {
+            gauge!(QUEUE_GAUGE).decrement(1.0);
+            match refused {
+                TrySendError::Full(_) => {
+                    metrics::counter!("tenantry_hash_queue_rejections_total").increment(1);
+                    Error::Busy { what: "the password hashing queue is full" }
+                }
+                TrySendError::Disconnected(_) => {
+                    Error::Internal("the hashing threads are gone".into())
+                }
+            }
+        })?;
         outcome.await.map_err(|_| Error::Internal("a hashing thread has died".into()))?
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     hash::Hash,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -82,6 +82,7 @@ impl LoginThrottle {
     /// # Errors
     /// [`Error::Throttled`] when too many have failed.
     pub fn check(&self, email: &Email, address: IpAddr) -> Result<()> {
+        let address = network(address);
         self.addresses.check(&address)?;
         let key = (email.clone(), address);
         if self.familiar.contains_key(&key) {
@@ -93,6 +94,7 @@ impl LoginThrottle {
 
     /// An attempt has failed.
     pub fn failed(&self, email: &Email, address: IpAddr) {
+        let address = network(address);
         self.addresses.count(address);
         let key = (email.clone(), address);
         if self.familiar.contains_key(&key) {
@@ -105,7 +107,7 @@ impl LoginThrottle {
     /// An attempt has succeeded: its failures are forgotten, and the address is familiar. Those of
     /// strangers stay when the owner comes from where it always does.
     pub fn succeeded(&self, email: &Email, address: IpAddr) {
-        let key = (email.clone(), address);
+        let key = (email.clone(), network(address));
         if self.familiar.contains_key(&key) {
             self.known.forget(&key);
         } else {
@@ -127,9 +129,18 @@ impl SignUpThrottle {
     /// # Errors
     /// [`Error::Throttled`] when there were too many from this address in this minute.
     pub fn sign_up(&self, address: IpAddr) -> Result<()> {
+        let address = network(address);
         self.0.check(&address)?;
         self.0.count(address);
         Ok(())
+    }
+}
+
+/// Whoever has an IPv6 address has its whole /64 (RFC 6177), so that is what is counted.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -229,6 +240,14 @@ mod tests {
         }
         assert!(fail(&throttle, "ada", 67).is_err());
         throttle.check(&email("ada"), address(1)).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let one: IpAddr = "2001:db8::1".parse().unwrap();
+        assert_eq!(network(one), network("2001:db8::ffff:2".parse().unwrap()));
+        assert_ne!(network(one), network("2001:db8:0:1::1".parse().unwrap()));
+        assert_eq!(network("::ffff:192.0.2.1".parse().unwrap()), address(1));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The database that a command works on: the configured one, or the embedded one.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use rand::RngCore;
@@ -60,6 +65,11 @@ impl Database {
         })
     }
 
+    /// Whether it is one of our own.
+    pub(super) const fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
     /// Lets go of the embedded database; the last one out stops it.
     pub(super) async fn close(self) -> Result<(), Failure> {
         if let Some(embedded) = self.embedded {
@@ -78,7 +88,7 @@ fn development_secret(settings: &Settings) -> Result<Option<SecretString>, Failu
     let dir = &settings.embedded.dir;
     let path = dir.join("jwt_secret");
     if !path.exists() {
-        fs::create_dir_all(dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         write_secret(dir, &path)?;
     }
     let secret =

@@ -36,6 +36,9 @@ pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
         }
     };
     announce(&settings, &application, &database);
+    if settings.env == Profile::Production && database.is_embedded() {
+        tracing::warn!("production on the embedded MongoDB, which has no password: set MONGO_URI");
+    }
     let handle = application.handle();
     let stopper = tokio::spawn(async move {
         tokio::select! {

@@ -179,13 +179,12 @@ impl Directory {
         // What happened before the stream was opened was heard by nobody.
         self.forget(Change::Everything).await;
         loop {
-            // The moment is taken before the question: the server's "nothing new" is about then.
+            // The moment is taken before the question: the server's answer is about then.
             let asked = Instant::now();
             if let Some(change) = changes.next().await? {
                 self.forget(change).await;
-            } else {
-                self.heard.at(asked);
             }
+            self.heard.at(asked);
         }
     }
 }

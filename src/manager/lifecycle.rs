@@ -67,6 +67,7 @@ impl TenantManager {
                 })
                 .await?;
             if recorded {
+                // The tokens of all its accounts are dead from here on.
                 self.directory.forget(Change::Everything).await;
                 self.drive_in_background(operation).await?;
                 return Ok((org, now));
@@ -224,7 +225,7 @@ impl TenantManager {
             })
             .await?;
         failpoint!("delete.after_close");
-        self.directory.forget(Change::Everything).await;
+        self.directory.forget(Change::Organization(operation.org_id)).await;
         Ok(())
     }
 
@@ -235,17 +236,18 @@ impl TenantManager {
         operation: &Operation,
         step: impl Fn() -> BoxFuture<'s, Result<T>>,
     ) -> Result<T> {
-        loop {
-            if Instant::now() >= operation.held_until {
-                return Err(Error::Busy { what: "the operation was not done within its lease" });
-            }
-            match step().await {
-                Err(Error::Store(error)) if error.is_unavailable() => {
-                    tracing::warn!(error = %error, "a step of an operation is tried again");
-                    tokio::time::sleep(STEP_PAUSE).await;
+        let trying = async {
+            loop {
+                match step().await {
+                    Err(Error::Store(error)) if error.is_unavailable() => {
+                        tracing::warn!(error = %error, "a step of an operation is tried again");
+                        tokio::time::sleep(STEP_PAUSE).await;
+                    }
+                    settled => return settled,
                 }
-                settled => return settled,
             }
-        }
+        };
+        let outcome = tokio::time::timeout_at(operation.held_until.into(), trying).await;
+        outcome.unwrap_or(Err(Error::Busy { what: "the operation was not done within its lease" }))
     }
 }

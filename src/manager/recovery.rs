@@ -16,8 +16,14 @@ impl TenantManager {
         let mut recovered = 0;
         while let Some(operation) = self.store.claim_operation().await? {
             tracing::info!(org.id = %operation.org_id, "taking over an operation");
-            self.drive(&operation).await?;
-            recovered += 1;
+            match self.drive(&operation).await {
+                Ok(()) => recovered += 1,
+                Err(error) => tracing::warn!(
+                    org.id = %operation.org_id,
+                    error = error.detail().unwrap_or_else(|| error.to_string()),
+                    "an operation was not finished"
+                ),
+            }
         }
         Ok(recovered)
     }

@@ -50,9 +50,10 @@ impl TenantManager {
     /// [`Error::InvalidCredentials`]; [`Error::Throttled`] after too many failures;
     /// [`Error::Busy`] when the hashing queue is full; the store's.
     pub async fn log_in(&self, login: Login, kind: LoginKind) -> Result<Session> {
-        // What is no address belongs to nobody, and is counted under a name that no account has.
-        let email =
-            Email::parse(&login.email).unwrap_or_else(|_| Email::from_stored(String::new()));
+        // What is no address belongs to nobody, and is counted as what it is.
+        let email = Email::parse(&login.email).unwrap_or_else(|_| {
+            Email::from_stored(login.email.chars().take(Email::MAX_BYTES).collect())
+        });
         self.throttles.logins.check(&email, login.address)?;
         let account = self.store.account_by_email(&email).await?;
         let digest = account.as_ref().map(|account| account.password.clone());

@@ -95,7 +95,10 @@ impl TenantManager {
         admins: Option<i64>,
     ) -> Result<Vec<Finding>> {
         let mut findings = self.look_at(org).await?;
-        if admins.unwrap_or_default() == 0 && org.status != OrgStatus::Deleting {
+        if admins.unwrap_or_default() == 0
+            && org.status != OrgStatus::Deleting
+            && !self.store.organization_has_admin(org.id).await?
+        {
             findings.push(Finding::NoAdmin(org.id));
         }
         if findings.is_empty() {

@@ -19,9 +19,6 @@ pub enum Moved {
     Occupied,
 }
 
-/// How long mongod may wait for the collection's open transactions before a rename gives up.
-const RENAME_WAIT_MS: i64 = 5_000;
-
 impl Store {
     /// The identity of the collection at `location`, which a rename does not change.
     ///
@@ -44,6 +41,7 @@ impl Store {
 
     /// Moves the tenant's collection within its database. Safe to repeat: it moves only the
     /// collection with that identity, never replaces another one, and finds a move that is done.
+    /// mongod waits for the collection's open transactions for half a lease at most.
     ///
     /// # Errors
     /// The driver's.
@@ -61,7 +59,7 @@ impl Store {
                 "to": format!("{}.{}", to.database, to.collection),
                 "dropTarget": false,
                 "collectionUUID": uuid(collection),
-                "maxTimeMS": RENAME_WAIT_MS,
+                "maxTimeMS": i64::try_from(self.lease_share().as_millis()).unwrap_or(i64::MAX),
                 "writeConcern": { "w": "majority" },
             })
             .await

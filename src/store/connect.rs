@@ -6,7 +6,7 @@ use bson::doc;
 use mongodb::{
     Client,
     event::{EventHandler, command::CommandEvent},
-    options::{ClientOptions, ReadConcern, WriteConcern},
+    options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern},
 };
 
 use super::{Limits, Store, StoreError, schema};
@@ -82,6 +82,7 @@ pub enum ConnectError {
 
 /// MongoDB 6.0: clustered collections, `collectionUUID` on `drop`.
 const OLDEST_WIRE_VERSION: i32 = 17;
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Store {
     /// Connects, checks that the deployment can do what Tenantry needs, and ensures the indexes.
@@ -112,16 +113,15 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether the primary answers.
+    /// Whether the primary answers within two seconds.
     ///
     /// # Errors
-    /// The driver's.
+    /// The driver's, or [`StoreError::TimedOut`].
     pub async fn ping(&self) -> Result<()> {
-        self.client
-            .database(&self.master)
-            .run_command(doc! { "ping": 1 })
-            .await
-            .map_err(StoreError::from)?;
+        let master = self.client.database(&self.master);
+        let call = tokio::time::timeout(PING_TIMEOUT, master.run_command(doc! { "ping": 1 }));
+        let answer = call.await.map_err(|_| StoreError::TimedOut { call: "ping" })?;
+        answer.map_err(StoreError::from)?;
         Ok(())
     }
 
@@ -154,6 +154,8 @@ async fn client_options(settings: &StoreSettings) -> Result<ClientOptions, Conne
     options.server_selection_timeout = Some(settings.selection_timeout);
     options.connect_timeout.get_or_insert(Duration::from_secs(5));
     options.retry_writes = Some(true);
+    // What a secondary lags behind by would look like a missing document.
+    options.selection_criteria = Some(ReadPreference::Primary.into());
     options.write_concern = Some(WriteConcern::majority());
     // A cache that was filled from a local read could keep what a failover rolls back.
     options.read_concern = Some(ReadConcern::majority());

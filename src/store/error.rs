@@ -20,11 +20,11 @@ pub enum StoreError {
     /// or gone. The manager resolves it afresh; it never reaches a client.
     #[error("the tenant is not at this location any more")]
     FenceMissing,
-    /// A transaction did not come through before its deadline.
-    #[error("the transaction {label} met too many conflicts before its deadline")]
-    Deadline {
-        /// The transaction's name.
-        label: &'static str,
+    /// The database did not answer in time.
+    #[error("no answer to {call} in time")]
+    TimedOut {
+        /// What was asked.
+        call: &'static str,
     },
 }
 
@@ -34,7 +34,7 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Driver(error) => driver_unavailable(error),
-            Self::FenceMissing | Self::Deadline { .. } => true,
+            Self::FenceMissing | Self::TimedOut { .. } => true,
             Self::Decode { .. } => false,
         }
     }

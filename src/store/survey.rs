@@ -30,6 +30,19 @@ struct AccountGroup {
 }
 
 impl Store {
+    /// Whether the organization has an admin at this moment.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn organization_has_admin(&self, org: OrgId) -> Result<bool> {
+        let admin = self
+            .master_collection::<Document>(schema::ACCOUNTS)
+            .find_one(doc! { "org_id": org.object_id(), "role": "admin" })
+            .await
+            .map_err(StoreError::from)?;
+        Ok(admin.is_some())
+    }
+
     /// The accounts, added up by the organization that they name.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ impl Store {
     /// `context` is what the body works on; it is handed to every attempt.
     ///
     /// # Errors
-    /// The body's own error, after which nothing has happened; [`StoreError::Deadline`] when
+    /// The body's own error, after which nothing has happened; [`Error::Busy`] when
     /// conflicts did not end in time; the driver's error when the database is out of reach.
     pub async fn transaction<C, T, F>(&self, label: &'static str, context: C, body: F) -> Result<T>
     where
@@ -91,7 +91,7 @@ impl Store {
                 .increment(1);
             let jittered = rand::rng().random_range(pause / 2..=pause);
             if Instant::now() + jittered >= deadline {
-                return Err(StoreError::Deadline { label }.into());
+                return Err(Error::Busy { what: label });
             }
             tokio::time::sleep(jittered).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -2,7 +2,7 @@
 
 mod address;
 mod guard;
-mod json;
+mod input;
 mod openapi;
 mod page;
 mod problem;
@@ -52,7 +52,6 @@ pub fn app(
     let (app, document) = App::new()
         .app_data(shared.clone())
         .app_data(web::PayloadConfig::new(shared.server.body_limit_bytes))
-        .app_data(web::QueryConfig::default().error_handler(|e, _| json::query_refusal(&e).into()))
         .into_utoipa_app()
         .openapi(openapi::base())
         .configure(rest::configure)

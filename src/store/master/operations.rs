@@ -98,11 +98,15 @@ impl Store {
         Ok(())
     }
 
-    /// When a lease that is taken at this moment runs out for its holder: earlier than by the
-    /// database's clock, so that the holder always stops before another may start.
+    /// When a lease that is taken at this moment runs out for its holder. What the holder has sent
+    /// by then runs for another half at most, so that it is over before another may start.
     #[must_use]
     pub fn lease_from_now(&self) -> Instant {
-        Instant::now() + self.limits.lease / 2
+        Instant::now() + self.lease_share()
+    }
+
+    pub(in crate::store) fn lease_share(&self) -> Duration {
+        self.limits.lease / 2
     }
 
     /// Takes over one operation whose lease has run out.
@@ -137,13 +141,13 @@ impl Store {
         Ok(closed.deleted_count == 1)
     }
 
-    /// How many operations are open whose lease ran out more than `ago` ago.
+    /// How many operations that were recorded more than `ago` ago are still open.
     ///
     /// # Errors
     /// The driver's.
     pub async fn stuck_operations(&self, ago: Duration) -> Result<u64> {
-        let expired = doc! { "$subtract": ["$$NOW", millis(ago)] };
-        let filter = doc! { "$expr": { "$lt": ["$lease_until", expired] } };
+        let then = doc! { "$subtract": ["$$NOW", millis(ago)] };
+        let filter = doc! { "$expr": { "$lt": [{ "$toDate": "$_id" }, then] } };
         Ok(self.operations().count_documents(filter).await.map_err(StoreError::from)?)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     manager::{Login, LoginKind, Session},
     web::{
         address::ClientAddress,
-        json::Json,
+        input::Json,
         problem::{BusyErrors, InputErrors, Problem, ThrottleErrors},
     },
 };

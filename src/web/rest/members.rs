@@ -1,11 +1,6 @@
 //! `/org/members`: the accounts of the own organization.
 
-use actix_web::{
-    HttpResponse, delete, get,
-    http::header,
-    patch, post,
-    web::{Path, Query},
-};
+use actix_web::{HttpResponse, delete, get, http::header, patch, post, web::Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -17,7 +12,7 @@ use crate::{
     error::{Error, FieldErrors, Result},
     manager::{AdminScope, MemberInput, MemberPatch},
     web::{
-        json::Json,
+        input::{Json, Query},
         problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
     },
 };
@@ -133,7 +128,7 @@ async fn create(
 )]
 #[get("/org/members")]
 async fn list(scope: AdminScope, state: State, query: Query<PageQuery>) -> Result<HttpResponse> {
-    let page = query.into_inner().parse::<AccountId>()?;
+    let page = query.0.parse::<AccountId>()?;
     let accounts = state.manager.member_list(&scope, page.after, page.probe_limit()).await?;
     let items: Vec<(AccountId, MemberResponse)> =
         accounts.into_iter().map(|account| (account.id, account.into())).collect();

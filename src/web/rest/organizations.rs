@@ -1,6 +1,6 @@
 //! `/org/create`, `/org/get`, `/org/update`, `/org/delete`.
 
-use actix_web::{HttpResponse, delete, get, http::header, post, put, web::Query};
+use actix_web::{HttpResponse, delete, get, http::header, post, put};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,7 +13,7 @@ use crate::{
     manager::{AdminScope, OrgPatch, OrgScope, OrgView, SignUp},
     web::{
         address::ClientAddress,
-        json::{Json, OptionalJson},
+        input::{Json, OptionalJson, Query},
         problem::{BusyErrors, InputErrors, Problem, QueryErrors, ThrottleErrors, TokenErrors},
     },
 };
@@ -199,7 +199,7 @@ async fn get(
     scope: Option<OrgScope>,
     query: Query<GetQuery>,
 ) -> Result<HttpResponse> {
-    let name = parse_name(&query.organization_name)?;
+    let name = parse_name(&query.0.organization_name)?;
     let view = state.manager.organization_get(scope.as_ref(), &name).await?;
     Ok(HttpResponse::Ok().json(OrganizationResponse::of(view)))
 }
@@ -248,7 +248,7 @@ async fn delete(
     query: Query<DeleteQuery>,
     body: OptionalJson<DeleteRequest>,
 ) -> Result<HttpResponse> {
-    let name = named_in(query.into_inner(), body.0)?;
+    let name = named_in(query.0, body.0)?;
     let (organization, deleted_at) = state.manager.organization_delete(&scope, &name).await?;
     Ok(HttpResponse::Ok().json(DeletedResponse {
         id: organization.id.to_string(),

@@ -1,9 +1,11 @@
 //! Request bodies and queries, refused in our own words.
 
+use std::future::{Ready, ready};
+
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, ResponseError,
     dev::Payload,
-    error::{PayloadError, QueryPayloadError},
+    error::PayloadError,
     http::{StatusCode, header},
     web::Bytes,
 };
@@ -19,6 +21,10 @@ pub(super) struct Json<T>(pub(super) T);
 /// A JSON body, or none at all.
 #[derive(Debug)]
 pub(super) struct OptionalJson<T>(pub(super) Option<T>);
+
+/// The parameters of the query.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub(super) T);
 
 /// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +85,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     }
 }
 
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+        let parsed = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
+        ready(parsed.map(Self).map_err(|error| {
+            let path = error.path().to_string();
+            refusal(&path, &error.into_inner().to_string())
+        }))
+    }
+}
+
 fn is_json(request: &HttpRequest) -> bool {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
@@ -107,14 +127,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     })?;
     json.end().map_err(|error| Error::field("", error.to_string()))?;
     Ok(parsed)
-}
-
-/// A query that does not deserialize.
-pub(super) fn query_refusal(error: &QueryPayloadError) -> Error {
-    match error {
-        QueryPayloadError::Deserialize(error) => refusal(".", &error.to_string()),
-        _ => Error::field("", "the query could not be read"),
-    }
 }
 
 /// The library names a missing, unknown or duplicate field only in its text, between backticks.
