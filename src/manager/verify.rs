@@ -27,7 +27,7 @@ pub enum Finding {
     NoAdmin(OrgId),
     /// Accounts of an organization that does not exist.
     OrphanAccounts(OrgId),
-    /// Operations whose lease ran out long ago, and that nobody has taken over.
+    /// Operations that were recorded long ago and are not finished.
     StuckOperations(u64),
 }
 
@@ -43,7 +43,7 @@ pub struct Report {
 }
 
 const CONCURRENCY: usize = 16;
-/// An operation that is this late has no server left that would recover it.
+/// An operation that is this old has no server left that would finish it, or fails for good.
 const STUCK: Duration = Duration::from_mins(1);
 
 impl TenantManager {
@@ -177,7 +177,7 @@ impl fmt::Display for Finding {
                 write!(f, "accounts name organization {id}, which does not exist")
             }
             Self::StuckOperations(count) => {
-                write!(f, "{count} operations have been without an owner for over a minute")
+                write!(f, "{count} operations are open that were recorded over a minute ago")
             }
         }
     }
