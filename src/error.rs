@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{domain::Invalid, store::StoreError};
+use crate::{
+    domain::{Invalid, Refusal},
+    store::StoreError,
+};
 
 /// What every fallible step of the platform returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -34,6 +37,9 @@ pub enum Error {
     /// An organization keeps at least one admin.
     #[error("The last admin of an organization cannot be removed or demoted.")]
     LastAdmin,
+    /// The change would break the hierarchy of a chart.
+    #[error("{0}")]
+    Hierarchy(#[from] Refusal),
     /// Too many failed attempts.
     #[error("Too many attempts. Try again later.")]
     Throttled {
@@ -81,6 +87,7 @@ impl Error {
             Self::OrgNameTaken => "org_name_taken",
             Self::EmailTaken => "email_taken",
             Self::LastAdmin => "last_admin",
+            Self::Hierarchy(refusal) => refusal.code(),
             Self::Throttled { .. } => "too_many_attempts",
             Self::Busy { .. } => "busy",
             Self::Store(error) if error.is_unavailable() => "database_unavailable",

@@ -4,9 +4,9 @@ use std::{fmt, str::FromStr};
 
 use bson::oid::ObjectId;
 
-/// The text is not a 24-digit hexadecimal id.
+/// The text is not an id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("must be an id of 24 hexadecimal digits")]
+#[error("is not an id")]
 pub struct IdError;
 
 macro_rules! object_id {
@@ -51,6 +51,52 @@ macro_rules! object_id {
     };
 }
 
+macro_rules! counted_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// The id as a number.
+            #[must_use]
+            pub const fn get(self) -> i64 {
+                self.0
+            }
+        }
+
+        impl From<i64> for $name {
+            fn from(id: i64) -> Self {
+                Self(id)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            /// Plain digits, no sign: the one spelling that this id is printed in.
+            fn from_str(raw: &str) -> Result<Self, IdError> {
+                let id: i64 = raw.parse().map_err(|_| IdError)?;
+                if id < 1 || raw.starts_with(['+', '0']) { Err(IdError) } else { Ok(Self(id)) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+counted_id!(
+    /// An org chart of one tenant.
+    ChartId
+);
+counted_id!(
+    /// A person in one org chart.
+    EmployeeId
+);
 object_id!(
     /// The immutable identity of an organization; its name may change.
     OrgId

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{AdminScope, TenantManager};
 use crate::{
-    domain::{Account, AccountId, AccountName, Email, OrgId, Password, Role},
+    domain::{Account, AccountId, Email, Label, OrgId, Password, Role},
     error::{Error, Result},
     store::{AccountUpdate, Change, OrgTouch, Store, Tx},
 };
@@ -16,7 +16,7 @@ pub struct MemberInput {
     /// Its password.
     pub password: Password,
     /// The person's name.
-    pub name: Option<AccountName>,
+    pub name: Option<Label>,
     /// What it may do.
     pub role: Role,
 }
@@ -29,7 +29,7 @@ pub struct MemberPatch {
     /// A new password, which kills the account's tokens.
     pub password: Option<Password>,
     /// A new name; `Some(None)` takes it away.
-    pub name: Option<Option<AccountName>>,
+    pub name: Option<Option<Label>>,
     /// A new role.
     pub role: Option<Role>,
 }

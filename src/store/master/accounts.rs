@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::undecodable;
 use crate::{
-    domain::{Account, AccountId, AccountName, Email, OrgId, PasswordDigest, Role},
+    domain::{Account, AccountId, Email, Label, OrgId, PasswordDigest, Role},
     error::{Error, Result},
     store::{Store, StoreError, Tx, schema},
 };
@@ -20,7 +20,7 @@ pub struct AccountUpdate {
     /// A new password; every token of before is dead with it.
     pub password: Option<PasswordDigest>,
     /// A new name; `Some(None)` takes it away.
-    pub name: Option<Option<AccountName>>,
+    pub name: Option<Option<Label>>,
     /// A new role.
     pub role: Option<Role>,
 }
@@ -197,7 +197,7 @@ impl AccountUpdate {
             set.insert("password_hash", password.expose());
         }
         if let Some(name) = &self.name {
-            set.insert("name", name.as_ref().map(AccountName::as_str));
+            set.insert("name", name.as_ref().map(Label::as_str));
         }
         if let Some(role) = self.role {
             set.insert("role", role.as_str());
@@ -245,7 +245,7 @@ impl TryFrom<AccountDoc> for Account {
             id: doc.id.into(),
             org_id: doc.org_id.into(),
             email: Email::from_stored(doc.email),
-            name: doc.name.map(AccountName::from_stored),
+            name: doc.name.map(Label::from_stored),
             role,
             password: PasswordDigest::new(doc.password_hash),
             token_version: doc.token_version,

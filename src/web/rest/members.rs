@@ -8,7 +8,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{State, paging::PageQuery};
 use crate::{
-    domain::{Account, AccountId, AccountName, Email, Invalid, Password, Role},
+    domain::{Account, AccountId, Email, Invalid, Label, Password, Role},
     error::{Error, FieldErrors, Result},
     manager::{AdminScope, MemberInput, MemberPatch},
     web::{
@@ -219,7 +219,7 @@ impl MemberRequest {
         let mut errors = FieldErrors::default();
         let email = errors.check("email", Email::parse(&self.email));
         let password = errors.check("password", Password::parse(self.password));
-        let name = self.name.and_then(|raw| errors.check("name", AccountName::parse(&raw)));
+        let name = self.name.and_then(|raw| errors.check("name", Label::parse(&raw)));
         let role = self.role.and_then(|raw| errors.check("role", parse_role(&raw)));
         match (email, password) {
             (Some(email), Some(password)) if errors.is_empty() => {
@@ -235,9 +235,8 @@ impl MemberPatchRequest {
         let mut errors = FieldErrors::default();
         let email = self.email.and_then(|raw| errors.check("email", Email::parse(&raw)));
         let password = self.password.and_then(|raw| errors.check("password", Password::parse(raw)));
-        let name = self
-            .name
-            .map(|given| given.and_then(|raw| errors.check("name", AccountName::parse(&raw))));
+        let name =
+            self.name.map(|given| given.and_then(|raw| errors.check("name", Label::parse(&raw))));
         let role = self.role.and_then(|raw| errors.check("role", parse_role(&raw)));
         let empty = email.is_none() && password.is_none() && name.is_none() && role.is_none();
         if errors.is_empty() && empty {

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Starts mongod as a replica set of one node with authentication, and sets it up beside it.
+# It runs in the image `mongo` as the user mongodb. Every step looks first at what is there already,
+# so it may be interrupted at any point and started again.
+set -euo pipefail
+
+here=$(dirname "$0")
+
+# Members of a replica set know each other by this key. This set has one, so the key is made anew at
+# every start and never leaves the container.
+keyfile=/tmp/keyfile
+rm -f "$keyfile"
+(umask 377 && head -c 756 /dev/urandom | base64 --wrap=0 > "$keyfile")
+
+# The password of `root`, the user who makes the server's user. It lies beside the data that it
+# protects: who can read the one can read the other. It is moved into place, so it is never half.
+root_password=/data/db/.root-password
+if [ ! -s "$root_password" ]; then
+    (umask 177 && head -c 33 /dev/urandom | base64 --wrap=0 > "$root_password.new")
+    mv "$root_password.new" "$root_password"
+fi
+
+# mongod takes the place of this shell, so that it gets Docker's signals. The set-up goes on beside
+# it; when it fails, it stops mongod, and with it the container.
+rm -f /tmp/ready
+(
+    if HOME=/tmp mongosh --quiet --norc --nodb "$here/mongo-setup.js"; then
+        touch /tmp/ready
+    else
+        echo 'MongoDB could not be set up; the lines above say why.' >&2
+        kill -TERM $$
+    fi
+) &
+
+unset MONGO_USER MONGO_PASSWORD
+exec mongod --dbpath /data/db --replSet rs0 --keyFile "$keyfile" --bind_ip_all \
+    --wiredTigerCacheSizeGB "${MONGO_CACHE_GB:-0.5}" --quiet

@@ -1,0 +1,44 @@
+//! Short texts of people: names and titles.
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::Invalid;
+
+/// A name or a title: 1 to 128 characters, trimmed, in Unicode NFC.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Label(String);
+
+impl Label {
+    /// The most characters that it may have.
+    pub const MAX_CHARS: usize = 128;
+
+    /// Trims and normalizes `raw`.
+    ///
+    /// # Errors
+    /// [`Invalid`] when nothing is left, when it is too long or has control characters.
+    pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        let name: String = raw.trim().nfc().collect();
+        if name.is_empty() {
+            return Err(Invalid("must not be empty"));
+        }
+        if name.chars().nth(Self::MAX_CHARS).is_some() {
+            return Err(Invalid("must have at most 128 characters"));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(Invalid("must not contain control characters"));
+        }
+        Ok(Self(name))
+    }
+
+    /// A text that the database already holds.
+    #[must_use]
+    pub const fn from_stored(stored: String) -> Self {
+        Self(stored)
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
