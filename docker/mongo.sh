@@ -34,4 +34,5 @@ rm -f /tmp/ready
 
 unset MONGO_USER MONGO_PASSWORD
 exec mongod --dbpath /data/db --replSet rs0 --keyFile "$keyfile" --bind_ip_all \
+    --setParameter transactionLifetimeLimitSeconds=20 \
     --wiredTigerCacheSizeGB "${MONGO_CACHE_GB:-0.5}" --quiet

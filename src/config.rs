@@ -228,7 +228,8 @@ impl Settings {
         if self.mongo.uri.is_some() && self.mongo.host.is_some() {
             return wrong("set MONGO_URI or MONGO_HOST, not both");
         }
-        if self.mongo.user.is_some() != self.mongo.password.is_some() {
+        let external = self.mongo.uri.is_some() || self.mongo.host.is_some();
+        if external && self.mongo.user.is_some() != self.mongo.password.is_some() {
             return wrong("MONGO_USER and MONGO_PASSWORD go together");
         }
         if self.mongo.master_db == self.mongo.tenant_db {

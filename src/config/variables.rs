@@ -176,7 +176,6 @@ mod tests {
             ("JWT_ALGORITHM", "none"),
             ("JWT_ALGORITHM", "EdDSA"),
             ("TRUSTED_PROXIES", "proxy.example"),
-            ("MONGO_USER", "ada"),
             ("MASTER_DB", "a.b"),
             ("REQUEST_TIMEOUT_SECONDS", "0"),
             ("TENANTRY_MONGOD_CACHE_GB", "lots"),
@@ -184,6 +183,13 @@ mod tests {
             let refusal = load(&[(name, value)]).unwrap_err();
             assert!(refusal.contains(name), "{name}={value}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_user_of_a_configured_database_has_a_password() {
+        let refusal = load(&[("MONGO_HOST", "db"), ("MONGO_USER", "ada")]).unwrap_err();
+        assert!(refusal.contains("MONGO_PASSWORD"), "{refusal}");
+        load(&[("MONGO_USER", "ada")]).unwrap();
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! `TenantManager`: the centre through which every room above it works.
 
 mod accounts;
+mod charts;
 mod directory;
+mod employees;
 mod fence;
 mod lifecycle;
 mod organizations;
 mod recovery;
 mod scope;
 mod sessions;
+mod teams;
 mod verify;
 
 use std::{sync::Arc, time::Duration};
@@ -16,10 +19,12 @@ use tokio_util::task::TaskTracker;
 
 pub use accounts::{MemberInput, MemberPatch};
 pub use directory::Directory;
+pub use employees::{Departure, EmployeeInput, EmployeePatch};
 pub use fence::Found;
 pub use organizations::{OrgPatch, OrgView, SignUp};
 pub use scope::{AdminScope, OrgScope};
 pub use sessions::{Login, LoginKind, Session};
+pub use teams::Part;
 pub use verify::{Finding, Report};
 
 use crate::{

@@ -5,13 +5,17 @@
 
 use bson::{Bson, Document, doc};
 
-use crate::domain::OrgId;
+use crate::domain::{ChartId, EmployeeId, OrgId};
 
 /// The kinds of documents that a tenant's collection holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// The one document that exists from the tenant's creation to its deletion: the fence.
     Tenant,
+    /// An org chart.
+    Chart,
+    /// A person in an org chart.
+    Employee,
     /// What load tests and race tests write through the fence; nothing reads it but they.
     Probe,
 }
@@ -26,6 +30,8 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tenant => "tenant",
+            Self::Chart => "chart",
+            Self::Employee => "employee",
             Self::Probe => "probe",
         }
     }
@@ -36,6 +42,22 @@ impl Key {
     #[must_use]
     pub fn tenant(org: OrgId) -> Self {
         Self(prefix(org, Kind::Tenant))
+    }
+
+    /// `{org, kind: "chart", chart}`.
+    #[must_use]
+    pub fn chart(org: OrgId, chart: ChartId) -> Self {
+        let mut key = prefix(org, Kind::Chart);
+        key.insert("chart", chart.get());
+        Self(key)
+    }
+
+    /// `{org, kind: "employee", chart, employee}`.
+    #[must_use]
+    pub fn employee(org: OrgId, chart: ChartId, employee: EmployeeId) -> Self {
+        let mut key = employees(org, chart);
+        key.insert("employee", employee.get());
+        Self(key)
     }
 
     /// `{org, kind: "probe", probe}`.
@@ -59,10 +81,38 @@ impl Key {
 #[must_use]
 pub(super) fn range(org: OrgId, kind: Kind) -> Document {
     let from = prefix(org, kind);
-    let mut to = from.clone();
-    // A key of this kind has one more field, and no value sorts behind MaxKey.
-    to.insert("~", Bson::MaxKey);
-    doc! { "_id": { "$gte": from, "$lt": to } }
+    doc! { "_id": { "$gte": from.clone(), "$lt": end(from) } }
+}
+
+/// The charts whose ids are behind `after`.
+#[must_use]
+pub(super) fn charts_after(org: OrgId, after: ChartId) -> Document {
+    let to = end(prefix(org, Kind::Chart));
+    doc! { "_id": { "$gt": Key::chart(org, after).0, "$lt": to } }
+}
+
+/// The people of one chart, or those whose ids are behind `after`.
+#[must_use]
+pub(super) fn employees_after(org: OrgId, chart: ChartId, after: Option<EmployeeId>) -> Document {
+    let to = end(employees(org, chart));
+    if let Some(after) = after {
+        doc! { "_id": { "$gt": Key::employee(org, chart, after).0, "$lt": to } }
+    } else {
+        doc! { "_id": { "$gte": employees(org, chart), "$lt": to } }
+    }
+}
+
+fn employees(org: OrgId, chart: ChartId) -> Document {
+    let mut key = prefix(org, Kind::Employee);
+    key.insert("chart", chart.get());
+    key
+}
+
+/// The end of all keys that start with `key`: they have one more field, and no value sorts behind
+/// `MaxKey`.
+fn end(mut key: Document) -> Document {
+    key.insert("~", Bson::MaxKey);
+    key
 }
 
 fn prefix(org: OrgId, kind: Kind) -> Document {

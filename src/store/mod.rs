@@ -1,6 +1,7 @@
 //! The only room that knows the database driver.
 
 mod changes;
+mod charts;
 mod collections;
 mod connect;
 mod error;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use mongodb::{Client, Collection};
 
 pub use changes::{Change, Changes};
+pub use charts::{Team, TouchedChart};
 pub use collections::Moved;
 pub use connect::{ConnectError, StoreSettings};
 pub use error::StoreError;

@@ -1,7 +1,7 @@
 //! What the database itself enforces: unique indexes of the master database, the clustered shape
 //! and the validator of a tenant's collection.
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use mongodb::{
     IndexModel,
     options::{ClusteredIndex, CreateCollectionOptions, IndexOptions},
@@ -43,11 +43,18 @@ pub(super) fn tenant_collection() -> CreateCollectionOptions {
 /// Invariants alone, by kind: a full schema of every kind costs mongod far more memory per
 /// collection, and types are Rust's business.
 fn tenant_validator() -> Document {
+    // Nobody is above themselves, and the last of those above is the manager.
+    let last = doc! { "$ifNull": [{ "$last": "$ancestors" }, Bson::Null] };
+    let hierarchy = doc! { "$and": [
+        { "$not": { "$in": ["$_id.employee", "$ancestors"] } },
+        { "$eq": ["$manager", last] },
+    ] };
     doc! { "$expr": { "$switch": {
-        "branches": [{
-            "case": { "$eq": ["$_id.kind", "tenant"] },
-            "then": { "$gte": ["$writes", 0] },
-        }],
+        "branches": [
+            { "case": { "$eq": ["$_id.kind", "employee"] }, "then": hierarchy },
+            { "case": { "$eq": ["$_id.kind", "chart"] }, "then": { "$gte": ["$employee_count", 0] } },
+            { "case": { "$eq": ["$_id.kind", "tenant"] }, "then": { "$gte": ["$charts", 0] } },
+        ],
         "default": true,
     } } }
 }

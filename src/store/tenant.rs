@@ -13,21 +13,21 @@ use crate::{
 /// A tenant's collection at one location. Every key it uses starts with its own `org`.
 #[derive(Clone)]
 pub struct TenantStore {
-    org: OrgId,
-    collection: Collection<Document>,
+    pub(super) org: OrgId,
+    pub(super) collection: Collection<Document>,
 }
 
 /// Reads a tenant's documents, by themselves or in the snapshot of a transaction.
 pub struct TenantReader<'t> {
-    store: &'t TenantStore,
-    tx: Option<&'t mut Tx>,
+    pub(super) store: &'t TenantStore,
+    pub(super) tx: Option<&'t mut Tx>,
 }
 
 /// A transaction that has passed the fence: what is written through it cannot land in a collection
 /// that a rename or a delete has taken away.
 pub struct TenantTx<'t> {
-    store: &'t TenantStore,
-    tx: &'t mut Tx,
+    pub(super) store: &'t TenantStore,
+    pub(super) tx: &'t mut Tx,
 }
 
 impl Store {
@@ -97,7 +97,7 @@ impl TenantStore {
 
     /// Writes the tenant document itself, in the transaction that makes its collection.
     pub(super) async fn found(&self, tx: &mut Tx) -> Result<()> {
-        let fence = doc! { "_id": Key::tenant(self.org).to_bson(), "writes": 0_i64 };
+        let fence = doc! { "_id": Key::tenant(self.org).to_bson(), "charts": 0_i64 };
         self.collection
             .insert_one(fence)
             .session(&mut tx.session)

@@ -25,6 +25,8 @@ use super::rest;
         (name = "organizations", description = "Sign-up, look-up, rename and deletion of organizations"),
         (name = "members", description = "The accounts of an organization"),
         (name = "login", description = "Tokens"),
+        (name = "org charts", description = "Charts and the people in them"),
+        (name = "teams", description = "Who reports to whom"),
         (name = "operations", description = "Health and metrics"),
     ),
 )]

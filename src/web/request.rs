@@ -120,7 +120,13 @@ impl Line {
             tracing::error!(method, route, status, latency_ms, detail, "request failed");
         } else {
             let status = status.as_u16();
-            tracing::info!(method, route, status, latency_ms, "request");
+            match route {
+                // Probes come every few seconds and say nothing while all is well.
+                "/health/live" | "/health/ready" | "/metrics" => {
+                    tracing::debug!(method, route, status, latency_ms, "request");
+                }
+                _ => tracing::info!(method, route, status, latency_ms, "request"),
+            }
         }
         metrics::histogram!(
             "tenantry_http_request_seconds",

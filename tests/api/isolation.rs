@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Org, PASSWORD, TestApp};
+use crate::support::{Chart, Client, Org, PASSWORD, TestApp};
 
 /// Endpoints that need no scope, or say the same to everybody.
 const OPEN: [(&str, &str); 8] = [
@@ -50,7 +50,56 @@ fn cases(victim: &Org) -> Vec<Case> {
         case("GET", "/org/members/{id}", &member, None, 404),
         case("PATCH", "/org/members/{id}", &member, Some(demote), 404),
         case("DELETE", "/org/members/{id}", &member, None, 404),
+        case("POST", "/orgcharts", "/orgcharts", Some(json!({ "name": "Own" })), 201),
+        case("GET", "/orgcharts", "/orgcharts", None, 200),
+        case("GET", "/orgcharts/{org_id}", VICTIMS_CHART, None, 404),
+        case("PUT", "/orgcharts/{org_id}", VICTIMS_CHART, Some(json!({ "name": "X" })), 404),
     ]
+    .into_iter()
+    .chain(chart_cases())
+    .chain([case("DELETE", "/orgcharts/{org_id}", VICTIMS_CHART, None, 404)])
+    .collect()
+}
+
+/// The victim has a second chart; the intruder makes one chart of its own, so this one is a number
+/// that only the victim's tenant knows.
+const VICTIMS_CHART: &str = "/orgcharts/2";
+
+fn chart_cases() -> impl Iterator<Item = Case> {
+    let person = json!({ "name": "X", "title": "Y" });
+    let rename = json!({ "name": "X" });
+    [
+        ("POST", "/employees", "/employees", Some(person)),
+        ("GET", "/employees", "/employees", None),
+        ("GET", "/employees/{id}", "/employees/1", None),
+        ("PUT", "/employees/{id}", "/employees/1", Some(rename)),
+        ("PUT", "/employees/{id}/promote", "/employees/1/promote", None),
+        ("GET", "/employees/{id}/direct_reports", "/employees/1/direct_reports", None),
+        ("GET", "/employees/{id}/manager_chain", "/employees/1/manager_chain", None),
+        ("GET", "/employees/{id}/subtree", "/employees/1/subtree", None),
+        ("DELETE", "/employees/{id}", "/employees/1", None),
+        ("GET", "/tree", "/tree", None),
+    ]
+    .into_iter()
+    .map(|(method, path, aimed, body)| Case {
+        method,
+        path: Box::leak(format!("/orgcharts/{{org_id}}{path}").into_boxed_str()),
+        aimed: format!("{VICTIMS_CHART}{aimed}"),
+        body,
+        status: 404,
+    })
+}
+
+/// A victim with charts that an intruder could want.
+async fn victim(app: &TestApp) -> Org {
+    let victim = app.sign_up("Victim").await;
+    let admin = app.with(&victim.token);
+    for name in ["First", "Second"] {
+        let chart = Chart::create(&admin, name).await;
+        chart.hire("Valerie", None).await;
+        chart.hire("Victor", Some(1)).await;
+    }
+    victim
 }
 
 async fn call(client: &Client, case: &Case) -> crate::support::Reply {
@@ -67,7 +116,7 @@ async fn call(client: &Client, case: &Case) -> crate::support::Reply {
 async fn every_endpoint_of_the_document_has_a_case() {
     let app = TestApp::start().await;
     let document = app.get("/openapi.json").await.expect(200).body;
-    let victim = app.sign_up("Victim").await;
+    let victim = victim(&app).await;
     let mut known: BTreeSet<(String, String)> =
         OPEN.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
     known.extend(cases(&victim).iter().map(|c| (c.method.to_owned(), c.path.to_owned())));
@@ -79,11 +128,20 @@ async fn every_endpoint_of_the_document_has_a_case() {
     }
 }
 
+/// Everything that the victim has.
+async fn belongings(victim: &Client) -> Vec<Value> {
+    let mut all = Vec::new();
+    for path in ["/org/members", "/orgcharts", "/orgcharts/1/tree", "/orgcharts/2/tree"] {
+        all.push(victim.get(path).await.expect(200).body);
+    }
+    all
+}
+
 #[tokio::test]
 async fn an_intruder_sees_and_changes_nothing_of_another_tenant() {
     let app = TestApp::start().await;
-    let (victim, intruder) = (app.sign_up("Victim").await, app.sign_up("Intruder").await);
-    let before = app.with(&victim.token).get("/org/members").await.expect(200).body;
+    let (victim, intruder) = (victim(&app).await, app.sign_up("Intruder").await);
+    let before = belongings(&app.with(&victim.token)).await;
     for case in cases(&victim) {
         let reply = call(&app.with(&intruder.token), &case).await;
         assert_eq!(reply.status, case.status, "{} {}: {reply:?}", case.method, case.aimed);
@@ -91,7 +149,7 @@ async fn an_intruder_sees_and_changes_nothing_of_another_tenant() {
         assert!(!text.contains(&victim.admin_id), "{} {} tells: {text}", case.method, case.path);
         assert!(!text.contains(&victim.email), "{} {} tells: {text}", case.method, case.path);
     }
-    assert_eq!(app.with(&victim.token).get("/org/members").await.expect(200).body, before);
+    assert_eq!(belongings(&app.with(&victim.token)).await, before);
     app.token(&victim.email, PASSWORD).await;
     app.assert_sound().await;
 }
@@ -99,7 +157,7 @@ async fn an_intruder_sees_and_changes_nothing_of_another_tenant() {
 #[tokio::test]
 async fn what_belongs_to_somebody_else_is_as_unknown_as_what_never_was() {
     let app = TestApp::start().await;
-    let (victim, intruder) = (app.sign_up("Victim").await, app.sign_up("Intruder").await);
+    let (victim, intruder) = (victim(&app).await, app.sign_up("Intruder").await);
     let client = app.with(&intruder.token);
     let nobody = Org { admin_id: "0123456789abcdef01234567".to_owned(), ..victim.clone() };
     for (real, unreal) in cases(&victim).iter().zip(cases(&nobody)).filter(|(c, _)| c.status == 404)
@@ -118,7 +176,7 @@ async fn what_belongs_to_somebody_else_is_as_unknown_as_what_never_was() {
 #[tokio::test]
 async fn without_a_token_every_closed_endpoint_is_closed() {
     let app = TestApp::start().await;
-    let victim = app.sign_up("Victim").await;
+    let victim = victim(&app).await;
     for case in cases(&victim) {
         call(&app, &case).await.refused(401, "unauthenticated");
         call(&app.with("rubbish"), &case).await.refused(401, "unauthenticated");

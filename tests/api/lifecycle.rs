@@ -223,7 +223,7 @@ async fn counters_never_hand_out_a_number_twice() {
     let scope = app.scope(&org).await;
     let numbers = join_all((0..20).map(|_| {
         app.manager.tenant_write(&scope, "test.count", (), |mut tx, ()| {
-            Box::pin(async move { tx.count("writes", 1).await })
+            Box::pin(async move { tx.count("charts", 1).await })
         })
     }))
     .await;
@@ -238,7 +238,7 @@ async fn the_database_itself_refuses_an_invalid_tenant_document() {
     let id: OrgId = org.id.parse().unwrap();
     let collection = app.database.tenant("org_acme").await;
     let fence = doc! { "_id": { "org": id.object_id(), "kind": "tenant" } };
-    let spoiled = collection.update_one(fence, doc! { "$set": { "writes": -1_i64 } }).await;
+    let spoiled = collection.update_one(fence, doc! { "$set": { "charts": -1_i64 } }).await;
     assert!(spoiled.unwrap_err().to_string().contains("121"));
     app.with(&org.token).rename("Globex").await.expect(200);
     let client = app.database.client().await;

@@ -1,10 +1,13 @@
 //! The REST API: one file per resource, thin handlers.
 
+mod charts;
+mod employees;
 mod health;
 mod login;
 mod members;
 mod organizations;
 mod paging;
+mod teams;
 
 use actix_web::web::Data;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -19,5 +22,8 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     organizations::configure(config);
     members::configure(config);
     login::configure(config);
+    charts::configure(config);
+    employees::configure(config);
+    teams::configure(config);
     health::configure(config);
 }

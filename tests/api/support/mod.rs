@@ -2,11 +2,13 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod app;
+mod chart;
 mod client;
 mod database;
 mod process;
 
 pub use app::TestApp;
+pub use chart::Chart;
 pub use client::{Client, Org, Reply, unique};
 pub use database::{Database, embedded_options};
 pub use process::{ServerProcess, command};

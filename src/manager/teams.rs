@@ -1,0 +1,210 @@
+//! Reading the people of a chart: each answer is one bounded read, two where it is empty.
+
+use super::{Found, OrgScope, TenantManager, employees::NO_EMPLOYEE};
+use crate::{
+    domain::{Chart, ChartId, Employee, EmployeeId},
+    error::Result,
+    store::{Team, TenantReader},
+};
+
+use super::charts::NO_CHART;
+
+/// A part of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Behind whom it starts.
+    pub after: Option<EmployeeId>,
+    /// How many people at most.
+    pub limit: u32,
+}
+
+/// A list of a chart or a person that exists; an empty one wants the same second look as a missing
+/// one, since both may be read at a place that the tenant has just left.
+enum Listed<T> {
+    Missing,
+    There(Vec<T>),
+}
+
+impl<T> Found for Listed<T> {
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Missing => true,
+            Self::There(items) => items.is_empty(),
+        }
+    }
+}
+
+impl TenantManager {
+    /// One person.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`]; the store's.
+    pub async fn employee_get(
+        &self,
+        scope: &OrgScope,
+        chart: ChartId,
+        id: EmployeeId,
+    ) -> Result<Employee> {
+        self.tenant_read(scope, "employee.get", (), move |mut reader, ()| {
+            Box::pin(async move { reader.employee(chart, id).await })
+        })
+        .await?
+        .ok_or(NO_EMPLOYEE)
+    }
+
+    /// The people of a chart, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`]; the store's.
+    pub async fn employee_list(
+        &self,
+        scope: &OrgScope,
+        chart: ChartId,
+        part: Part,
+    ) -> Result<Vec<Employee>> {
+        let listed = self
+            .tenant_read(scope, "employee.list", (), move |mut reader, ()| {
+                Box::pin(async move {
+                    let people = reader.employees(chart, Team::All, part.after, part.limit).await?;
+                    if people.is_empty() && reader.chart(chart).await?.is_none() {
+                        return Ok(Listed::Missing);
+                    }
+                    Ok(Listed::There(people))
+                })
+            })
+            .await?;
+        match listed {
+            Listed::There(people) => Ok(people),
+            Listed::Missing => Err(NO_CHART),
+        }
+    }
+
+    /// Who reports to a person, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`]; the store's.
+    pub async fn direct_reports(
+        &self,
+        scope: &OrgScope,
+        chart: ChartId,
+        id: EmployeeId,
+        part: Part,
+    ) -> Result<Vec<Employee>> {
+        let listed = self
+            .tenant_read(scope, "employee.reports", (), move |mut reader, ()| {
+                Box::pin(async move {
+                    let team = Team::ReportsOf(id);
+                    let people = reader.employees(chart, team, part.after, part.limit).await?;
+                    if people.is_empty() && reader.employee(chart, id).await?.is_none() {
+                        return Ok(Listed::Missing);
+                    }
+                    Ok(Listed::There(people))
+                })
+            })
+            .await?;
+        match listed {
+            Listed::There(people) => Ok(people),
+            Listed::Missing => Err(NO_EMPLOYEE),
+        }
+    }
+
+    /// A person and everybody below, in the order of their ids, each with its distance.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`]; the store's.
+    pub async fn subtree(
+        &self,
+        scope: &OrgScope,
+        chart: ChartId,
+        id: EmployeeId,
+        part: Part,
+    ) -> Result<Vec<(usize, Employee)>> {
+        let listed = self
+            .tenant_read(scope, "employee.subtree", (), move |mut reader, ()| {
+                Box::pin(async move {
+                    let team = Team::From(id);
+                    let people = reader.employees(chart, team, part.after, part.limit).await?;
+                    if people.is_empty() && reader.employee(chart, id).await?.is_none() {
+                        return Ok(Listed::Missing);
+                    }
+                    Ok(Listed::There(people))
+                })
+            })
+            .await?;
+        match listed {
+            Listed::There(people) => {
+                Ok(people.into_iter().map(|person| (distance(&person, id), person)).collect())
+            }
+            Listed::Missing => Err(NO_EMPLOYEE),
+        }
+    }
+
+    /// The managers above a person, nearest first, up to the CEO.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`]; the store's.
+    pub async fn manager_chain(
+        &self,
+        scope: &OrgScope,
+        chart: ChartId,
+        id: EmployeeId,
+        part: Part,
+    ) -> Result<Vec<Employee>> {
+        self.tenant_read(scope, "employee.chain", (), move |mut reader, ()| {
+            Box::pin(async move { chain(&mut reader, chart, id, part).await })
+        })
+        .await?
+        .ok_or(NO_EMPLOYEE)
+    }
+
+    /// A chart with everybody in it.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`]; the store's.
+    pub async fn chart_whole(
+        &self,
+        scope: &OrgScope,
+        id: ChartId,
+    ) -> Result<(Chart, Vec<Employee>)> {
+        self.tenant_read(scope, "chart.whole", (), move |mut reader, ()| {
+            Box::pin(async move {
+                let Some(chart) = reader.chart(id).await? else { return Ok(None) };
+                let people = reader.employees(id, Team::All, None, 0).await?;
+                // Two reads outside of a transaction; a change in between shows in the count, and
+                // the second look reads both in one snapshot.
+                let whole = usize::try_from(chart.employee_count) == Ok(people.len());
+                Ok(whole.then_some((chart, people)))
+            })
+        })
+        .await?
+        .ok_or(NO_CHART)
+    }
+}
+
+/// How far a person is below `top`.
+fn distance(person: &Employee, top: EmployeeId) -> usize {
+    let from_top = person.ancestors.iter().position(|above| *above == top);
+    from_top.map_or(0, |position| person.ancestors.len() - position)
+}
+
+/// `None` also when a change between the two reads shows: in a snapshot there is none.
+async fn chain(
+    reader: &mut TenantReader<'_>,
+    chart: ChartId,
+    id: EmployeeId,
+    part: Part,
+) -> Result<Option<Vec<Employee>>> {
+    let Some(person) = reader.employee(chart, id).await? else { return Ok(None) };
+    let limit = usize::try_from(part.limit).unwrap_or(usize::MAX);
+    let nearest_first = person.ancestors.iter().rev().copied();
+    let ids: Vec<EmployeeId> = match part.after {
+        Some(after) => nearest_first.skip_while(|a| *a != after).skip(1).take(limit).collect(),
+        None => nearest_first.take(limit).collect(),
+    };
+    if ids.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let mut managers = reader.employees_among(chart, &ids).await?;
+    managers.sort_by_key(|manager| std::cmp::Reverse(manager.ancestors.len()));
+    Ok(managers.iter().map(|manager| manager.id).eq(ids).then_some(managers))
+}

@@ -1,0 +1,95 @@
+//! Charts and employees as they are stored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{Chart, Employee, EmployeeId, Label, OrgId},
+    store::Kind,
+};
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct ChartDoc {
+    #[serde(rename = "_id")]
+    key: ChartKey,
+    name: String,
+    ceo: Option<i64>,
+    employee_count: i64,
+    pub(super) next_employee: i64,
+    structure_version: i64,
+    created_at: bson::DateTime,
+    updated_at: bson::DateTime,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct ChartKey {
+    org: bson::oid::ObjectId,
+    kind: String,
+    chart: i64,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct EmployeeDoc {
+    #[serde(rename = "_id")]
+    key: EmployeeKey,
+    name: String,
+    title: String,
+    manager: Option<i64>,
+    ancestors: Vec<i64>,
+    created_at: bson::DateTime,
+    updated_at: bson::DateTime,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct EmployeeKey {
+    org: bson::oid::ObjectId,
+    kind: String,
+    chart: i64,
+    employee: i64,
+}
+
+impl From<ChartDoc> for Chart {
+    fn from(doc: ChartDoc) -> Self {
+        Self {
+            id: doc.key.chart.into(),
+            name: Label::from_stored(doc.name),
+            ceo: doc.ceo.map(EmployeeId::from),
+            employee_count: doc.employee_count,
+            created_at: doc.created_at.to_chrono(),
+            updated_at: doc.updated_at.to_chrono(),
+        }
+    }
+}
+
+impl From<EmployeeDoc> for Employee {
+    fn from(doc: EmployeeDoc) -> Self {
+        Self {
+            id: doc.key.employee.into(),
+            chart: doc.key.chart.into(),
+            name: Label::from_stored(doc.name),
+            title: Label::from_stored(doc.title),
+            manager: doc.manager.map(EmployeeId::from),
+            ancestors: doc.ancestors.into_iter().map(EmployeeId::from).collect(),
+            created_at: doc.created_at.to_chrono(),
+            updated_at: doc.updated_at.to_chrono(),
+        }
+    }
+}
+
+impl EmployeeDoc {
+    pub(super) fn of(org: OrgId, employee: &Employee) -> Self {
+        Self {
+            key: EmployeeKey {
+                org: org.object_id(),
+                kind: Kind::Employee.as_str().to_owned(),
+                chart: employee.chart.get(),
+                employee: employee.id.get(),
+            },
+            name: employee.name.as_str().to_owned(),
+            title: employee.title.as_str().to_owned(),
+            manager: employee.manager.map(EmployeeId::get),
+            ancestors: employee.ancestors.iter().map(|id| id.get()).collect(),
+            created_at: bson::DateTime::from_chrono(employee.created_at),
+            updated_at: bson::DateTime::from_chrono(employee.updated_at),
+        }
+    }
+}

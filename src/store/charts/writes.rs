@@ -1,0 +1,95 @@
+//! Teams as filters, and the writes of the rules as updates.
+
+use bson::{Bson, Document, doc};
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{ChartId, EmployeeId, Write},
+    store::{Key, TenantStore, keys},
+};
+
+/// Which employees of a chart.
+#[derive(Clone, Copy, Debug)]
+pub enum Team {
+    /// Everybody.
+    All,
+    /// Who reports to that person.
+    ReportsOf(EmployeeId),
+    /// Who is below that person, however far.
+    Below(EmployeeId),
+    /// That person and who is below.
+    From(EmployeeId),
+}
+
+impl TenantStore {
+    /// The chart's number stands beside the key range, although it follows from it: that is what a
+    /// secondary index starts with, so that the planner may choose it where there is one.
+    pub(super) fn team(&self, chart: ChartId, team: Team, after: Option<EmployeeId>) -> Document {
+        let mut filter = keys::employees_after(self.org, chart, after);
+        filter.insert("_id.chart", chart.get());
+        match team {
+            Team::All => {
+                filter.remove("_id.chart");
+            }
+            Team::ReportsOf(manager) => {
+                filter.insert("manager", manager.get());
+            }
+            Team::Below(top) => {
+                filter.insert("ancestors", top.get());
+            }
+            Team::From(top) => {
+                let own = Key::employee(self.org, chart, top).into_filter();
+                filter.insert("$or", vec![own, doc! { "ancestors": top.get() }]);
+            }
+        }
+        filter
+    }
+
+    /// A write of the rules as MongoDB says it: a filter, and a stage that updates what it finds, or
+    /// none where that is to be deleted.
+    pub(super) fn update_for(
+        &self,
+        chart: ChartId,
+        write: &Write,
+        now: DateTime<Utc>,
+    ) -> (Document, Option<Document>) {
+        let numbers = |ids: &[EmployeeId]| -> Vec<i64> { ids.iter().map(|id| id.get()).collect() };
+        let one = |who: &EmployeeId| Key::employee(self.org, chart, *who).into_filter();
+        let below = |who: &EmployeeId| self.team(chart, Team::Below(*who), None);
+        let (filter, mut set) = match write {
+            Write::Remove { who } => return (one(who), None),
+            Write::Place { who, manager, ancestors } => (
+                one(who),
+                doc! { "manager": manager.map(EmployeeId::get), "ancestors": numbers(ancestors) },
+            ),
+            Write::Shift { who, drop, prefix } => {
+                let drop = i64::try_from(*drop).unwrap_or(i64::MAX);
+                let kept = doc! { "$slice": ["$ancestors", drop, i32::MAX] };
+                let above = doc! { "$concatArrays": [numbers(prefix), kept] };
+                (below(who), doc! { "ancestors": above })
+            }
+            Write::PutOnTop { who, except } => {
+                let mut others = self.team(chart, Team::All, None);
+                let neither = [one(who), one(except)].map(|key| key.get("_id").cloned());
+                let neither: Vec<Bson> = neither.into_iter().flatten().collect();
+                others.insert("ancestors", doc! { "$ne": who.get() });
+                others.insert("$nor", vec![doc! { "_id": { "$in": neither } }]);
+                let above = doc! { "$concatArrays": [[who.get()], "$ancestors"] };
+                (others, doc! { "ancestors": above })
+            }
+            Write::Gather { who, manager, ancestors } => {
+                (below(who), doc! { "manager": manager.get(), "ancestors": numbers(ancestors) })
+            }
+            Write::Lift { who, manager } => {
+                let direct = doc! { "$eq": ["$manager", who.get()] };
+                let others = doc! { "$ne": ["$$this", who.get()] };
+                let above =
+                    doc! { "$filter": { "input": "$ancestors", "as": "this", "cond": others } };
+                let reports_to = doc! { "$cond": [direct, manager.get(), "$manager"] };
+                (below(who), doc! { "manager": reports_to, "ancestors": above })
+            }
+        };
+        set.insert("updated_at", bson::DateTime::from_chrono(now));
+        (filter, Some(doc! { "$set": set }))
+    }
+}
