@@ -97,6 +97,7 @@ pub fn build_manager(
     let work = Work {
         tasks: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),
+        indexed: moka::sync::Cache::new(100_000),
         patience: Duration::from_millis(settings.operations.patience_ms),
     };
     let passwords = PasswordHasher::start(settings.hash)?;

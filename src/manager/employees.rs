@@ -53,7 +53,7 @@ impl TenantManager {
         input: EmployeeInput,
     ) -> Result<Employee> {
         let now = self.clock.now();
-        self.tenant_write(scope, "employee.create", input, move |mut tx, input| {
+        let created = self.tenant_write(scope, "employee.create", input, move |mut tx, input| {
             Box::pin(async move {
                 let touched = touch(&mut tx, chart, 1, 1, now).await?;
                 let manager = match input.manager {
@@ -75,10 +75,12 @@ impl TenantManager {
                     tx.set_ceo(chart, employee.id).await?;
                 }
                 tx.insert_employees(std::slice::from_ref(&employee)).await?;
-                Ok(employee)
+                Ok((employee, touched.chart.employee_count))
             })
-        })
-        .await
+        });
+        let (employee, people) = created.await?;
+        self.index_if_large(scope.org_id(), people);
+        Ok(employee)
     }
 
     /// Changes a person's name, title or manager. Whoever moves takes the whole team along.

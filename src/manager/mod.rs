@@ -1,10 +1,12 @@
 //! `TenantManager`: the centre through which every room above it works.
 
 mod accounts;
+mod audit;
 mod charts;
 mod directory;
 mod employees;
 mod fence;
+mod imports;
 mod lifecycle;
 mod organizations;
 mod recovery;
@@ -21,6 +23,7 @@ pub use accounts::{MemberInput, MemberPatch};
 pub use directory::Directory;
 pub use employees::{Departure, EmployeeInput, EmployeePatch};
 pub use fence::Found;
+pub use imports::ImportMode;
 pub use organizations::{OrgPatch, OrgView, SignUp};
 pub use scope::{AdminScope, OrgScope};
 pub use sessions::{Login, LoginKind, Session};
@@ -29,7 +32,7 @@ pub use verify::{Finding, Report};
 
 use crate::{
     auth::{LoginThrottle, PasswordHasher, SignUpThrottle, TokenIssuer},
-    domain::Clock,
+    domain::{Clock, OrgId},
     store::Store,
 };
 
@@ -60,6 +63,8 @@ pub struct Work {
     pub tasks: TaskTracker,
     /// Where they run: a runtime that outlives the threads that answer requests.
     pub runtime: tokio::runtime::Handle,
+    /// Tenants whose secondary indexes this process has asked for.
+    pub indexed: moka::sync::Cache<OrgId, ()>,
     /// How long a request waits for a tenant that is being moved or changed.
     pub patience: Duration,
 }

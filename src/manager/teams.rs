@@ -65,7 +65,8 @@ impl TenantManager {
         let listed = self
             .tenant_read(scope, "employee.list", (), move |mut reader, ()| {
                 Box::pin(async move {
-                    let people = reader.employees(chart, Team::All, part.after, part.limit).await?;
+                    let people =
+                        reader.employees_flat(chart, Team::All, part.after, part.limit).await?;
                     if people.is_empty() && reader.chart(chart).await?.is_none() {
                         return Ok(Listed::Missing);
                     }
@@ -94,7 +95,7 @@ impl TenantManager {
             .tenant_read(scope, "employee.reports", (), move |mut reader, ()| {
                 Box::pin(async move {
                     let team = Team::ReportsOf(id);
-                    let people = reader.employees(chart, team, part.after, part.limit).await?;
+                    let people = reader.employees_flat(chart, team, part.after, part.limit).await?;
                     if people.is_empty() && reader.employee(chart, id).await?.is_none() {
                         return Ok(Listed::Missing);
                     }
@@ -157,7 +158,7 @@ impl TenantManager {
         .ok_or(NO_EMPLOYEE)
     }
 
-    /// A chart with everybody in it.
+    /// A chart with everybody in it, without their `ancestors`.
     ///
     /// # Errors
     /// [`crate::error::Error::NotFound`]; the store's.
@@ -169,7 +170,7 @@ impl TenantManager {
         self.tenant_read(scope, "chart.whole", (), move |mut reader, ()| {
             Box::pin(async move {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
-                let people = reader.employees(id, Team::All, None, 0).await?;
+                let people = reader.employees_flat(id, Team::All, None, 0).await?;
                 // Two reads outside of a transaction; a change in between shows in the count, and
                 // the second look reads both in one snapshot.
                 let whole = usize::try_from(chart.employee_count) == Ok(people.len());

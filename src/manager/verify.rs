@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::TenantManager;
 use crate::{
-    domain::{Location, OrgId, OrgStatus, Organization},
+    domain::{ChartId, Location, OrgId, OrgStatus, Organization},
     error::Result,
 };
 
@@ -27,6 +27,10 @@ pub enum Finding {
     NoAdmin(OrgId),
     /// Accounts of an organization that does not exist.
     OrphanAccounts(OrgId),
+    /// A chart that breaks a rule of the hierarchy.
+    BrokenChart(OrgId, ChartId, String),
+    /// Employees of charts that do not exist, or that no chart counts.
+    UncountedEmployees(OrgId),
     /// Operations that were recorded long ago and are not finished.
     StuckOperations(u64),
 }
@@ -113,11 +117,15 @@ impl TenantManager {
 
     async fn look_at(&self, org: &Organization) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        let mut stands = org.status == OrgStatus::Deleting;
+        let mut place = None;
         for location in org.locations() {
-            stands = stands || self.store.tenant(org.id, location).fence_stands().await?;
+            if place.is_none() && self.store.tenant(org.id, location).fence_stands().await? {
+                place = Some(location);
+            }
         }
-        if !stands {
+        if let Some(location) = place {
+            findings.extend(self.check_charts(org.id, location).await?);
+        } else if org.status != OrgStatus::Deleting {
             findings.push(Finding::MissingTenant(org.id, org.location.collection.clone()));
         }
         let expected = if org.moving_to.is_some() { 2 } else { 1 };
@@ -175,6 +183,12 @@ impl fmt::Display for Finding {
             Self::NoAdmin(id) => write!(f, "organization {id} has no admin"),
             Self::OrphanAccounts(id) => {
                 write!(f, "accounts name organization {id}, which does not exist")
+            }
+            Self::BrokenChart(id, chart, flaw) => {
+                write!(f, "chart {chart} of organization {id} {flaw}")
+            }
+            Self::UncountedEmployees(id) => {
+                write!(f, "organization {id} has employees whom no chart counts")
             }
             Self::StuckOperations(count) => {
                 write!(f, "{count} operations are open that were recorded over a minute ago")

@@ -76,6 +76,23 @@ impl TenantReader<'_> {
         Ok(found.into_iter().map(Employee::from).collect())
     }
 
+    /// As [`TenantReader::employees`] without `ancestors`, which in a deep chart are most of it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn employees_flat(
+        &mut self,
+        chart: ChartId,
+        team: Team,
+        after: Option<EmployeeId>,
+        limit: u32,
+    ) -> Result<Vec<Employee>> {
+        let filter = self.store.team(chart, team, after);
+        let found: Vec<EmployeeDoc> =
+            self.find_without(filter, limit, doc! { "ancestors": 0 }).await?;
+        Ok(found.into_iter().map(Employee::from).collect())
+    }
+
     /// Those of `ids` that are in the chart, in the order of their ids.
     ///
     /// # Errors
@@ -96,8 +113,24 @@ impl TenantReader<'_> {
     where
         D: DeserializeOwned + Send + Sync + Unpin,
     {
+        self.find_without(filter, limit, Document::new()).await
+    }
+
+    async fn find_without<D>(
+        &mut self,
+        filter: Document,
+        limit: u32,
+        projection: Document,
+    ) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
         let collection = self.store.collection.clone_with_type::<D>();
-        let mut find = collection.find(filter).sort(doc! { "_id": 1 }).limit(i64::from(limit));
+        let mut find = collection
+            .find(filter)
+            .projection(projection)
+            .sort(doc! { "_id": 1 })
+            .limit(i64::from(limit));
         if limit > 0 {
             find = find.batch_size(limit);
         }
@@ -251,6 +284,27 @@ impl TenantTx<'_> {
         let filter = self.store.team(chart, Team::ReportsOf(manager), None);
         let count = self.store.collection.count_documents(filter).session(&mut self.tx.session);
         Ok(count.await.map_err(StoreError::from)?)
+    }
+
+    /// Fills the chart with people who have their places, in place of those who are there.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn replace_people(
+        &mut self,
+        chart: ChartId,
+        people: &[Employee],
+    ) -> Result<Option<Chart>> {
+        let all = self.store.team(chart, Team::All, None);
+        let removed = self.store.collection.delete_many(all).session(&mut self.tx.session);
+        removed.await.map_err(StoreError::from)?;
+        self.insert_employees(people).await?;
+        let ceo = people.iter().find(|person| person.manager.is_none()).map(|ceo| ceo.id.get());
+        let last = people.iter().map(|person| person.id.get()).max().unwrap_or_default();
+        let count = i64::try_from(people.len()).unwrap_or(i64::MAX);
+        let set = doc! { "ceo": ceo, "employee_count": count };
+        let update = doc! { "$set": set, "$max": { "next_employee": last } };
+        Ok(self.update_chart(chart, update).await?.map(Chart::from))
     }
 
     /// Does what the rules have said; how many people each write has changed.

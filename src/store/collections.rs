@@ -7,6 +7,7 @@ use mongodb::results::CollectionType;
 use super::{
     Store, StoreError,
     error::{COLLECTION_UUID_MISMATCH, NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND},
+    schema,
 };
 use crate::{domain::Location, error::Result};
 
@@ -104,6 +105,26 @@ impl Store {
                 _ => Err(error.into()),
             },
         }
+    }
+
+    /// Builds the secondary indexes that large charts want, on the collection with that identity
+    /// and no other: an index that is asked for at a stale place would create a collection there.
+    /// Safe to repeat.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn index_teams(&self, location: &Location, collection: [u8; 16]) -> Result<()> {
+        self.client
+            .database(&location.database)
+            .run_command(doc! {
+                "createIndexes": &location.collection,
+                "indexes": schema::team_indexes(),
+                "collectionUUID": uuid(collection),
+                "writeConcern": { "w": "majority" },
+            })
+            .await
+            .map_err(StoreError::from)?;
+        Ok(())
     }
 
     /// The names of all tenant collections, also of those that no organization knows.

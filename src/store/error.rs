@@ -80,8 +80,8 @@ pub(super) const QUERY_PLAN_KILLED: i32 = 175;
 pub(super) const COLLECTION_UUID_MISMATCH: i32 = 361;
 
 /// Codes of a server that is starting, stepping down, shutting down, or out of time.
-const UNAVAILABLE: [i32; 15] =
-    [6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 262, 9_001, 10_107, 11_600, 11_602];
+const UNAVAILABLE: [i32; 16] =
+    [12_587, 6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 262, 9_001, 10_107, 11_600, 11_602];
 
 fn driver_unavailable(error: &DriverError) -> bool {
     if error.contains_label(mongodb::error::TRANSIENT_TRANSACTION_ERROR)

@@ -8,6 +8,7 @@ mod page;
 mod problem;
 mod request;
 mod rest;
+mod roster;
 mod tree;
 
 use std::{collections::HashMap, sync::Arc};

@@ -65,7 +65,7 @@ pub(super) enum InputErrors {
     /// The body is larger than 1 MiB.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
-    /// The body is not `application/json`.
+    /// The body's content type is not the documented one.
     #[response(status = 415, content_type = "application/problem+json")]
     MediaType(Problem),
 }
@@ -131,7 +131,7 @@ impl Problem {
             }
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The body is too large."),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ("unsupported_media_type", "The body must be application/json.")
+                ("unsupported_media_type", "This content type is not taken here.")
             }
             status if status.is_client_error() => ("validation", "The request is not valid."),
             _ => ("internal", "An internal error occurred."),

@@ -79,6 +79,9 @@ fn chart_cases() -> impl Iterator<Item = Case> {
         ("GET", "/employees/{id}/subtree", "/employees/1/subtree", None),
         ("DELETE", "/employees/{id}", "/employees/1", None),
         ("GET", "/tree", "/tree", None),
+        ("GET", "/export", "/export", None),
+        ("GET", "/stats", "/stats", None),
+        ("POST", "/import", "/import?dry_run=true", None),
     ]
     .into_iter()
     .map(|(method, path, aimed, body)| Case {
@@ -107,6 +110,9 @@ async fn call(client: &Client, case: &Case) -> crate::support::Reply {
     let request = client.request(method, &case.aimed);
     let request = match &case.body {
         Some(body) => request.json(body),
+        None if case.path.ends_with("/import") => {
+            request.header("content-type", "text/csv").body("name,title,manager\nEve,CEO,\n")
+        }
         None => request,
     };
     Client::send(request).await

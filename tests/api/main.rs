@@ -8,6 +8,7 @@ mod faults;
 mod input;
 mod isolation;
 mod lifecycle;
+mod lists;
 mod login;
 mod members;
 mod organizations;

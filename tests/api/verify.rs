@@ -3,7 +3,7 @@
 use bson::{doc, oid::ObjectId};
 use tenantry::manager::Finding;
 
-use crate::support::{Org, TestApp, command};
+use crate::support::{Chart, Org, TestApp, command};
 
 async fn findings(app: &TestApp) -> Vec<Finding> {
     app.manager.verify(|_| {}).await.unwrap().findings
@@ -53,6 +53,28 @@ async fn an_organization_without_an_admin_and_accounts_without_an_organization_a
     assert!(found.contains(&Finding::NoAdmin(org.id.parse().unwrap())), "{found:?}");
     assert!(found.contains(&Finding::OrphanAccounts(nobody.into())), "{found:?}");
     assert_eq!(found.len(), 2);
+}
+
+#[tokio::test]
+async fn a_chart_that_breaks_a_rule_is_found() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let chart = Chart::create(&app.with(&org.token), "Chart").await;
+    for manager in [None, Some(1), Some(2)] {
+        chart.hire("Person", manager).await;
+    }
+    assert!(findings(&app).await.is_empty());
+    let documents = app.database.tenant("org_acme").await;
+    let counter = doc! { "$inc": { "employee_count": 1_i64 } };
+    documents.update_one(doc! { "_id.kind": "chart" }, counter).await.unwrap();
+    let gone = doc! { "_id.kind": "employee", "_id.employee": 2_i64 };
+    documents.delete_one(gone).await.unwrap();
+    let found: Vec<String> = findings(&app).await.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("counts 4 people and has 2"), "{found:?}");
+    assert!(found[1].contains("employee 3 reports to nobody's id 2"), "{found:?}");
+    documents.delete_one(doc! { "_id.kind": "chart" }).await.unwrap();
+    assert_eq!(findings(&app).await, [Finding::UncountedEmployees(org.id.parse().unwrap())]);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub(super) struct EmployeeDoc {
     name: String,
     title: String,
     manager: Option<i64>,
+    #[serde(default)]
     ancestors: Vec<i64>,
     created_at: bson::DateTime,
     updated_at: bson::DateTime,

@@ -3,6 +3,7 @@
 mod charts;
 mod employees;
 mod health;
+mod lists;
 mod login;
 mod members;
 mod organizations;
@@ -25,5 +26,6 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     charts::configure(config);
     employees::configure(config);
     teams::configure(config);
+    lists::configure(config);
     health::configure(config);
 }

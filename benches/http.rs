@@ -1,0 +1,127 @@
+//! The load harness: `cargo bench --bench http`. docs/BENCHMARKS.md says how to read what it prints.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+mod support;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use support::{
+    Failure, Result,
+    bench::{Bench, Load},
+    create, get, login, machine, rename, server,
+};
+
+/// Measures the `tenantry` program under load, and beside each figure its floor.
+#[derive(Parser)]
+struct Options {
+    /// What to measure; everything when not given.
+    #[arg(long, value_enum, num_args = 1..)]
+    mix: Vec<Mix>,
+    /// Connections that ask at the same time.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: u16,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Organizations that `get` looks up.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    organizations: u32,
+    /// Threads of the server that answer requests; 0 for one per core.
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// A setting of the server, as in .env.example: `--set LOG=warn`.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+    /// Serve this body at a bare route: the floor of `get`, started by the harness itself.
+    #[arg(long, hide = true)]
+    serve_bare: Option<String>,
+    /// Sent by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Mix {
+    /// `GET /org/get` of organizations without number.
+    Get,
+    /// `GET /org/get` while others log in without pause.
+    GetUnderLogins,
+    /// `POST /admin/login`.
+    Login,
+    /// `POST /org/create`.
+    Create,
+    /// `PUT /org/update` of the name, with 0, 10,000 and 100,000 documents in the tenant.
+    Rename,
+}
+
+fn setting(raw: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = raw.split_once('=').ok_or("needs NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let outcome = match &options.serve_bare {
+        Some(body) => server::serve_bare(body, options.workers).map_err(Failure::from),
+        // `cargo test --all-targets` runs this program too.
+        None if !options.bench => Err("run it with `cargo bench --bench http`".into()),
+        None => measure(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            println!("http: {failure}");
+            if options.bench { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+/// One thread asks: it shares the cores with what it measures, so it has to be cheap.
+fn measure(options: &Options) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut bench = Bench::start(Load {
+            connections: options.connections.into(),
+            window: Duration::from_secs(options.seconds),
+            workers: options.workers,
+            settings: options.set.clone(),
+        })
+        .await?;
+        println!("{}", machine::description(&bench));
+        let outcome = run(options, &mut bench).await;
+        bench.print_report();
+        bench.stop().await?;
+        outcome
+    })
+}
+
+async fn run(options: &Options, bench: &mut Bench) -> Result<()> {
+    let wanted = |mix| options.mix.is_empty() || options.mix.contains(&mix);
+    if wanted(Mix::Get) || wanted(Mix::GetUnderLogins) {
+        let databases = bench.seeded(options.organizations).await?;
+        let server = bench.serve(&databases).await?;
+        if wanted(Mix::Get) {
+            get::run(bench, &server, &databases, options.organizations).await?;
+        }
+        if wanted(Mix::GetUnderLogins) {
+            get::run_under_logins(bench, &server, options.organizations).await?;
+        }
+        server.stop().await?;
+    }
+    if wanted(Mix::Login) || wanted(Mix::Create) || wanted(Mix::Rename) {
+        let databases = bench.fresh("run").await?;
+        let server = bench.serve(&databases).await?;
+        if wanted(Mix::Login) {
+            login::run(bench, &server).await?;
+        }
+        if wanted(Mix::Create) {
+            create::run(bench, &server).await?;
+        }
+        if wanted(Mix::Rename) {
+            rename::run(bench, &server, &databases).await?;
+        }
+        server.stop().await?;
+    }
+    Ok(())
+}

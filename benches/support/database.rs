@@ -1,0 +1,106 @@
+//! The databases of a run, and a manager of our own on them.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mongodb::{Client, options::ClientOptions};
+use tenantry::{
+    config::Settings,
+    domain::{Email, OrgName, Password, SystemClock},
+    manager::{SignUp, TenantManager},
+    startup,
+    store::Store,
+};
+
+use super::Result;
+
+/// The databases of one server.
+pub(crate) struct Databases {
+    uri: String,
+    pub(crate) master: String,
+    pub(crate) tenants: String,
+}
+
+/// The databases of a run start with it; those that are left over are dropped.
+const PASSING: &str = "bench_run_";
+const CREATES_AT_ONCE: usize = 16;
+const SECRET: &str = "a secret that only this harness uses";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+impl Databases {
+    pub(crate) fn fresh(uri: String, name: &str) -> Self {
+        Self::named(uri, &format!("{PASSING}{}_{name}", std::process::id()))
+    }
+
+    pub(crate) fn kept(uri: String, organizations: u32) -> Self {
+        Self::named(uri, &format!("bench_seed_{organizations}"))
+    }
+
+    fn named(uri: String, name: &str) -> Self {
+        Self { uri, master: format!("{name}_master"), tenants: format!("{name}_tenants") }
+    }
+
+    /// The bare driver, as the server configures it.
+    pub(crate) async fn driver(&self) -> Result<Client> {
+        Ok(Client::with_options(ClientOptions::parse(&self.uri).await?)?)
+    }
+
+    /// A manager in this process, whose hashes cost next to nothing.
+    pub(crate) async fn manager(&self) -> Result<(Store, Arc<TenantManager>)> {
+        let mut settings = Settings::load(|_| None)?;
+        settings.mongo.master_db.clone_from(&self.master);
+        settings.mongo.tenant_db.clone_from(&self.tenants);
+        settings.hash.memory_kib = 64;
+        settings.hash.iterations = 1;
+        let database = startup::store_settings(&settings, Some(self.uri.clone()));
+        let store = Store::connect(&database).await?;
+        let secret = Some(SECRET.to_owned().into());
+        let manager =
+            startup::build_manager(&settings, store.clone(), secret, Arc::new(SystemClock))?;
+        Ok((store, manager))
+    }
+}
+
+/// The name of the organization with that number, which is its slug, too.
+pub(crate) fn name_of(number: u64) -> String {
+    format!("bench_{number:06}")
+}
+
+/// Creates the organizations that are not there yet.
+pub(crate) async fn seed(databases: &Databases, organizations: u32) -> Result<()> {
+    let (store, manager) = databases.manager().await?;
+    let present: HashSet<String> =
+        store.all_organizations().await?.map_ok(|found| found.name).try_collect().await?;
+    let missing: Vec<String> =
+        (0..organizations.into()).map(name_of).filter(|name| !present.contains(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("creating {} organizations, once", missing.len());
+    let creates = stream::iter(&missing).map(|name| create(&manager, name));
+    creates.buffer_unordered(CREATES_AT_ONCE).try_collect::<Vec<()>>().await?;
+    Ok(())
+}
+
+async fn create(manager: &TenantManager, name: &str) -> Result<()> {
+    let sign_up = SignUp {
+        name: OrgName::parse(name)?,
+        email: Email::parse(&format!("{name}@example.com"))?,
+        password: Password::parse(PASSWORD.to_owned())?,
+        address: [127, 0, 0, 1].into(),
+    };
+    manager.organization_create(sign_up).await?;
+    Ok(())
+}
+
+/// Drops the databases of this run and of earlier ones that were killed.
+pub(crate) async fn sweep(uri: &str) -> Result<()> {
+    let client = Client::with_uri_str(uri).await?;
+    for name in client.list_database_names().await? {
+        if name.starts_with(PASSING) {
+            client.database(&name).drop().await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! What the load harness is made of.
+
+pub(crate) mod bench;
+pub(crate) mod client;
+pub(crate) mod create;
+pub(crate) mod database;
+pub(crate) mod get;
+pub(crate) mod load;
+pub(crate) mod login;
+pub(crate) mod machine;
+pub(crate) mod rename;
+pub(crate) mod report;
+pub(crate) mod server;
+
+/// Why a measurement ended early: a sentence for a person.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;

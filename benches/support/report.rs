@@ -1,0 +1,152 @@
+//! Rows, ratios and the table that they make.
+
+use std::fmt::{self, Display, Write};
+
+use super::load::Sample;
+
+/// CPU seconds that processes have used.
+#[derive(Clone, Copy)]
+pub(crate) struct Cpu {
+    pub(crate) server: Option<f64>,
+    pub(crate) mongod: f64,
+    pub(crate) client: f64,
+}
+
+/// One line of the table.
+pub(crate) struct Row {
+    what: String,
+    sample: Sample,
+    cpu: Cpu,
+}
+
+/// What is compared of a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Figures {
+    pub(crate) rate: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    /// CPU seconds of the server for 1000 requests.
+    pub(crate) server_cpu: Option<f64>,
+}
+
+/// A comparison within this run.
+struct Ratio {
+    what: String,
+    value: String,
+    goal: Option<(String, bool)>,
+}
+
+#[derive(Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+    ratios: Vec<Ratio>,
+}
+
+impl Cpu {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            server: self.server.zip(before.server).map(|(now, then)| now - then),
+            mongod: self.mongod - before.mongod,
+            client: self.client - before.client,
+        }
+    }
+}
+
+impl Row {
+    pub(crate) fn new(what: &str, sample: Sample, cpu: Cpu) -> Self {
+        Self { what: what.to_owned(), sample, cpu }
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            rate: self.sample.rate(),
+            p50: self.sample.percentile(50),
+            p99: self.sample.percentile(99),
+            server_cpu: self.cpu.server.map(|seconds| self.per_thousand(seconds)),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    fn per_thousand(&self, seconds: f64) -> f64 {
+        seconds * 1e3 / self.sample.count().max(1) as f64
+    }
+}
+
+impl Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sample, figures) = (&self.sample, self.figures());
+        let server = figures.server_cpu.map_or("-".to_owned(), |seconds| format!("{seconds:.3}"));
+        write!(
+            f,
+            "| {:<48} | {:>9.1} | {:>8.2} | {:>8.2} | {:>8.2} | {:>6} | {:>7} | {:>7.3} | {:>7.3} |",
+            self.what,
+            figures.rate,
+            figures.p50,
+            figures.p99,
+            sample.percentile(100),
+            sample.errors,
+            server,
+            self.per_thousand(self.cpu.mongod),
+            self.per_thousand(self.cpu.client),
+        )
+    }
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// How much of its floor was reached; at least `goal`, where there is one.
+    pub(crate) fn share(&mut self, what: &str, measured: f64, floor: f64, goal: Option<f64>) {
+        let share = measured / floor;
+        let goal = goal.map(|goal| (format!("at least {:.0} %", goal * 100.0), share >= goal));
+        let value = format!("{:.0} %", share * 100.0);
+        self.ratios.push(Ratio { what: what.to_owned(), value, goal });
+    }
+
+    /// How many times more than `base` something took; at most `goal`, where there is one.
+    pub(crate) fn times(&mut self, what: &str, measured: f64, base: f64, goal: Option<f64>) {
+        let times = measured / base;
+        let goal = goal.map(|goal| (format!("at most {goal:.1}"), times <= goal));
+        self.ratios.push(Ratio { what: what.to_owned(), value: format!("{times:.2}"), goal });
+    }
+
+    /// A latency that must stay below `goal` milliseconds.
+    pub(crate) fn below(&mut self, what: &str, milliseconds: f64, goal: f64) {
+        let value = format!("{milliseconds:.1} ms");
+        let goal = Some((format!("below {goal:.0} ms"), milliseconds < goal));
+        self.ratios.push(Ratio { what: what.to_owned(), value, goal });
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "| {:<48} | {:>9} | {:>8} | {:>8} | {:>8} | {:>6} | {:>7} | {:>7} | {:>7} |",
+            "CPU: seconds per 1000 requests",
+            "per s",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "errors",
+            "server",
+            "mongod",
+            "client"
+        )?;
+        f.write_str("|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")?;
+        for row in &self.rows {
+            writeln!(f, "{row}")?;
+        }
+        f.write_str("\n| compared in this run | ratio | goal | met |\n|---|--:|---|---|\n")?;
+        for ratio in &self.ratios {
+            let (goal, met) = match &ratio.goal {
+                Some((goal, met)) => (goal.as_str(), if *met { "yes" } else { "NO" }),
+                None => ("", ""),
+            };
+            writeln!(f, "| {} | {} | {goal} | {met} |", ratio.what, ratio.value)?;
+        }
+        f.write_char('\n')
+    }
+}

@@ -1,0 +1,191 @@
+//! Charts as CSV (RFC 4180): columns by name, in any order.
+
+use crate::{
+    domain::{Employee, LineError, ManagedBy, RosterLine},
+    error::{Error, FieldError, Result},
+};
+
+/// The most lines of one import.
+const MAX_LINES: usize = 200_000;
+/// The most wrong lines that an answer tells of.
+const MAX_ERRORS: usize = 1_000;
+
+/// A list as it was read.
+#[derive(Debug)]
+pub(super) struct Roster {
+    /// Its lines.
+    pub(super) lines: Vec<RosterLine>,
+    /// How they name their managers.
+    pub(super) managed_by: ManagedBy,
+    /// Whether the list gives ids.
+    pub(super) has_ids: bool,
+}
+
+struct Columns {
+    id: Option<usize>,
+    name: usize,
+    title: usize,
+    key: usize,
+    manager: usize,
+    managed_by: ManagedBy,
+}
+
+/// Reads a list with a header line: `name`, `title`, and `manager_id` (with `id`) or `manager`, who
+/// is named by what stands in `key` or `email`, or by name where there is no such column.
+pub(super) fn read(text: &[u8]) -> Result<Roster> {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+    let header = reader.headers().map_err(|e| unreadable(&e))?.clone();
+    let columns = columns(&header)?;
+    let mut lines = Vec::new();
+    let mut errors = Vec::new();
+    for record in reader.records() {
+        match record {
+            Ok(record) => lines.push(columns.line(&record)),
+            Err(error) => errors.push(unreadable_line(&error)),
+        }
+        if lines.len() > MAX_LINES {
+            return Err(Error::field("", "has more than 200000 lines"));
+        }
+        if errors.len() > MAX_ERRORS {
+            break;
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Error::Validation(errors));
+    }
+    Ok(Roster { lines, managed_by: columns.managed_by, has_ids: columns.id.is_some() })
+}
+
+/// Everybody as a list that [`read`] reads back to the same chart.
+pub(super) fn write(people: &[Employee]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let broken = |e: csv::Error| Error::Internal(format!("a list was not written: {e}"));
+    writer.write_record(["id", "name", "title", "manager_id"]).map_err(broken)?;
+    for person in people {
+        let (id, manager) =
+            (person.id.to_string(), person.manager.map_or_else(String::new, |m| m.to_string()));
+        let record = [&id, person.name.as_str(), person.title.as_str(), &manager];
+        writer.write_record(record).map_err(broken)?;
+    }
+    writer.into_inner().map_err(|e| Error::Internal(format!("a list was not written: {e}")))
+}
+
+/// What is wrong with the lines of a list, as the fields of a problem.
+pub(super) fn refusal(errors: Vec<LineError>) -> Error {
+    let told = errors.into_iter().take(MAX_ERRORS);
+    Error::Validation(
+        told.map(|e| FieldError { field: format!("line {}", e.line), message: e.message })
+            .collect(),
+    )
+}
+
+fn columns(header: &csv::StringRecord) -> Result<Columns> {
+    const KNOWN: [&str; 7] = ["id", "name", "title", "manager_id", "manager", "key", "email"];
+    let names: Vec<String> = header.iter().map(str::to_lowercase).collect();
+    for (position, name) in names.iter().enumerate() {
+        if !KNOWN.contains(&name.as_str()) {
+            return Err(Error::field(name, "is not a column of a list"));
+        }
+        if names[..position].contains(name) {
+            return Err(Error::field(name, "stands twice in the header"));
+        }
+    }
+    let column = |name: &str| names.iter().position(|known| known == name);
+    let needed = |name: &str| column(name).ok_or_else(|| Error::field(name, "is required"));
+    let (name, title, id) = (needed("name")?, needed("title")?, column("id"));
+    let (manager, managed_by) = match (column("manager_id"), column("manager")) {
+        (Some(_), None) if id.is_none() => {
+            return Err(Error::field("id", "is required beside manager_id"));
+        }
+        (Some(manager), None) => (manager, ManagedBy::Id),
+        (None, Some(manager)) => (manager, ManagedBy::Key),
+        (None, None) => return Err(Error::field("manager_id", "or manager is required")),
+        (Some(_), Some(_)) => {
+            return Err(Error::field("manager", "cannot stand beside manager_id"));
+        }
+    };
+    let key = column("key").or_else(|| column("email")).unwrap_or(name);
+    Ok(Columns { id, name, title, key, manager, managed_by })
+}
+
+impl Columns {
+    fn line(&self, record: &csv::StringRecord) -> RosterLine {
+        let cell = |column: usize| record.get(column).unwrap_or_default().to_owned();
+        RosterLine {
+            line: record.position().map_or(0, csv::Position::line),
+            id: self.id.map(cell),
+            key: cell(self.key),
+            name: cell(self.name),
+            title: cell(self.title),
+            manager: cell(self.manager),
+        }
+    }
+}
+
+fn unreadable(error: &csv::Error) -> Error {
+    Error::Validation(vec![unreadable_line(error)])
+}
+
+fn unreadable_line(error: &csv::Error) -> FieldError {
+    let field =
+        error.position().map_or_else(String::new, |position| format!("line {}", position.line()));
+    let message = match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} cells instead of {expected_len}")
+        }
+        other => format!("cannot be read: {other:?}"),
+    };
+    FieldError { field, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refused(text: &str) -> (String, String) {
+        match read(text.as_bytes()) {
+            Err(Error::Validation(mut errors)) => {
+                let first = errors.remove(0);
+                (first.field, first.message)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn columns_are_found_by_name() {
+        let roster =
+            read(b"\xEF\xBB\xBFTitle, Name ,manager\nCEO,Ada,\nCTO,\"Lovelace, B\",Ada\n").unwrap();
+        assert_eq!((roster.managed_by, roster.has_ids), (ManagedBy::Key, false));
+        assert_eq!(roster.lines[1].name, "Lovelace, B");
+        assert_eq!((roster.lines[1].line, roster.lines[1].manager.as_str()), (3, "Ada"));
+        let roster = read(b"email,name,title,manager\na@b.c,Ada,CEO,\n").unwrap();
+        assert_eq!(roster.lines[0].key, "a@b.c");
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused_by_name() {
+        assert_eq!(refused("name,title\n").0, "manager_id");
+        assert_eq!(refused("name,manager\n").0, "title");
+        assert_eq!(refused("name,title,manager_id\n").0, "id");
+        assert_eq!(refused("name,title,manager,manager_id,id\n").0, "manager");
+        assert_eq!(refused("name,name,title,manager\n").0, "name");
+        assert_eq!(refused("name,title,manager,salary\n").0, "salary");
+        assert_eq!(refused(""), ("name".to_owned(), "is required".to_owned()));
+        let (field, message) = refused("name,title,manager\nAda,CEO\n");
+        assert_eq!((field.as_str(), message.as_str()), ("line 2", "has 2 cells instead of 3"));
+        assert!(read(b"name,title,manager\n\xFF,x,\n").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let with_header = [b"name,title,manager\n", bytes.as_slice()].concat();
+            let _ = (read(&bytes), read(&with_header));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Charts as lists: in, out, and what they add up to.
+
+use std::fmt::Write as _;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Chart, Client, Reply, TestApp, eventually};
+
+async fn import(chart: &Chart, query: &str, csv: impl Into<reqwest::Body>) -> Reply {
+    let request = chart.client.request(Method::POST, &chart.path(&format!("/import{query}")));
+    Client::send(request.header("content-type", "text/csv; charset=utf-8").body(csv)).await
+}
+
+async fn export(chart: &Chart) -> String {
+    let reply = chart.client.get(&chart.path("/export")).await.expect(200);
+    assert_eq!(reply.headers["content-type"], "text/csv; charset=utf-8");
+    reply.body.as_str().unwrap().to_owned()
+}
+
+async fn prepared() -> (TestApp, Chart) {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let chart = Chart::create(&app.with(&org.token), "Chart").await;
+    (app, chart)
+}
+
+#[tokio::test]
+async fn what_is_exported_imports_again_to_the_same_chart() {
+    let (app, chart) = prepared().await;
+    for (name, manager) in
+        [("Ada", None), ("Bobby \"Tables\", Jr.", Some(1)), ("=1+1", Some(1)), ("Zoë", Some(3))]
+    {
+        chart.hire(name, manager).await;
+    }
+    chart.client.delete(&chart.path("/employees/2")).await.expect(200);
+    let list = export(&chart).await;
+    assert!(list.starts_with("id,name,title,manager_id\n1,Ada,Engineer,\n3,=1+1,Engineer,1\n"));
+
+    let copy = Chart::create(&chart.client, "Copy").await;
+    let reply = import(&copy, "", list.clone()).await.expect(200);
+    assert_eq!(reply.body, json!({ "id": 2, "imported": 3, "dry_run": false }));
+    assert_eq!(export(&copy).await, list);
+    import(&chart, "", list.clone()).await.refused(409, "chart_not_empty");
+    import(&chart, "?replace=true", list.clone()).await.expect(200);
+    assert_eq!(export(&chart).await, list);
+    // Ids go on behind the highest that was ever given.
+    assert_eq!(copy.hire("New", Some(1)).await, 5);
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn managers_may_be_named_by_name_or_key() {
+    let (app, chart) = prepared().await;
+    let by_name = "title,name,manager\nCTO,Bob,Ada\nCEO,Ada,\nEngineer,Cy,bob\n";
+    import(&chart, "", by_name).await.expect(200);
+    assert_eq!(chart.managers().await, [Some(2), None, Some(1)]);
+    let by_key = "email,name,title,manager\na@x.co,Ada,CEO,\nb@x.co,Ada,CTO,A@x.co\n";
+    import(&chart, "?replace=true", by_key).await.expect(200);
+    assert_eq!(chart.managers().await, [None, Some(4)]);
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn every_wrong_line_is_told_and_nothing_is_written() {
+    let (_app, chart) = prepared().await;
+    let list = "id,name,title,manager_id\n1,Ada,CEO,\n2,,CTO,1\n2,Cy,x,9\nx,Dan,x,1\n5,Eve,x,\n";
+    let refused = import(&chart, "", list).await;
+    let refused = refused.invalid(&["line 3", "line 4", "line 4", "line 5", "line 6"]);
+    assert_eq!(refused.body["errors"][1]["message"], "id stands in line 3 too");
+    let cycle = "id,name,title,manager_id\n1,Ada,CEO,\n2,Bob,x,3\n3,Cy,x,2\n";
+    let refused = import(&chart, "", cycle).await.invalid(&["line 3"]);
+    let message = refused.body["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert_eq!(message, "is in a cycle: Bob reports to Cy reports to Bob");
+    import(&chart, "", "name,title\nAda,CEO\n").await.invalid(&["manager_id"]);
+    import(&chart, "", vec![0xff, 0xfe, 0x00]).await.expect(400);
+    import(&chart, "?dryrun=true", "").await.invalid(&["dryrun"]);
+    import(&chart, "?dry_run=maybe", "").await.invalid(&["dry_run"]);
+    let path = chart.path("/import");
+    chart.client.post(&path, json!({})).await.expect(415);
+    assert!(chart.managers().await.is_empty());
+
+    let right = "name,title,manager\nAda,CEO,\n";
+    let before = chart.client.get(&chart.path("")).await.body;
+    let dry = import(&chart, "?dry_run=true", right).await.expect(200);
+    assert_eq!(dry.body, json!({ "id": 1, "imported": 1, "dry_run": true }));
+    assert_eq!(chart.client.get(&chart.path("")).await.body, before);
+    let nowhere = Chart { id: 9, ..chart.clone() };
+    import(&nowhere, "", right).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_chart_adds_up() {
+    let (_app, chart) = prepared().await;
+    let stats = async || chart.client.get(&chart.path("/stats")).await.expect(200).body;
+    assert_eq!(stats().await["people"], 0);
+    for manager in [None, Some(1), Some(1), Some(2), Some(4)] {
+        chart.hire("Person", manager).await;
+    }
+    let expected = json!({
+        "people": 5, "depth": 3, "managers": 3, "individual_contributors": 2,
+        "span_of_control": {
+            "mean": 4.0 / 3.0, "max": 2,
+            "widest": [{ "id": 1, "name": "Person", "title": "Engineer" }],
+        },
+    });
+    assert_eq!(stats().await, expected);
+}
+
+/// A list of so many people, seven to a manager.
+fn list(people: i64) -> String {
+    let mut csv = "id,name,title,manager_id\n1,Ada,CEO,\n".to_owned();
+    for id in 2..=people {
+        writeln!(csv, "{id},Person {id},Engineer,{}", (id - 2) / 7 + 1).unwrap();
+    }
+    csv
+}
+
+#[tokio::test]
+async fn a_large_chart_gets_indexes_and_gives_the_same_answers_without() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let chart = Chart::create(&app.with(&org.token), "Chart").await;
+    let small = Chart::create(&chart.client, "Small").await;
+    import(&small, "", list(900)).await.expect(200);
+    let documents = app.database.tenant("org_acme").await;
+    let indexes = async || documents.list_index_names().await.unwrap();
+    import(&chart, "", list(2_000)).await.expect(200);
+    eventually("the indexes", || async { indexes().await.len() == 3 }).await;
+    // Asking once more waits for a build that is under way, and changes nothing.
+    let store = app.database.store().await;
+    let id = app.scope(&org).await.org_id();
+    let place = store.organization(id).await.unwrap().unwrap().location;
+    let identity = store.collection_identity(&place).await.unwrap().unwrap();
+    store.index_teams(&place, identity).await.unwrap();
+    assert_eq!(indexes().await.len(), 3);
+    assert!(store.index_teams(&place, [0; 16]).await.is_err());
+
+    let answers = async || {
+        let mut answers: Vec<Value> = Vec::new();
+        for (id, path) in
+            [(1, "direct_reports"), (9, "subtree"), (1_999, "manager_chain"), (2_000, "subtree")]
+        {
+            let path = chart.path(&format!("/employees/{id}/{path}?limit=1000"));
+            answers.push(chart.client.get(&path).await.expect(200).body);
+        }
+        answers
+    };
+    let with = answers().await;
+    for name in ["manager", "ancestors"] {
+        documents.drop_index(name).await.unwrap();
+    }
+    assert_eq!(answers().await, with);
+    assert!(with.iter().all(|answer| !answer.as_array().unwrap().is_empty()));
+
+    app.assert_sound().await;
+}
