@@ -164,6 +164,7 @@ impl Application {
         background.spawn(async move { directory.follow_changes(changes_stop).await });
         let every = Duration::from_secs(settings.operations.recovery_interval_seconds);
         background.spawn(Arc::clone(&manager).keep_recovering(every, stop.clone()));
+        background.spawn(telemetry::keep_metrics_small(metrics.clone(), stop.clone()));
 
         let shared = web::Data::new(Shared {
             manager: Arc::clone(&manager),

@@ -1,8 +1,9 @@
 //! Logs and metrics of the process.
 
-use std::{io::IsTerminal, sync::OnceLock};
+use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
@@ -13,6 +14,8 @@ use crate::{
 /// Upper bounds in seconds: from a cached look-up to a request's deadline.
 const SECONDS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
+
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts the log: to the standard output, one line an event.
 ///
@@ -52,6 +55,14 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         describe();
     }
     Ok(handle)
+}
+
+/// Folds what was recorded into the histograms now and then, until `stop`. Between two scrapes every
+/// single value stays in memory otherwise, and for ever where nobody scrapes.
+pub async fn keep_metrics_small(metrics: PrometheusHandle, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
+    }
 }
 
 fn describe() {

@@ -4,6 +4,7 @@
 mod database;
 mod health;
 mod openapi;
+mod seed;
 mod serve;
 mod verify;
 
@@ -31,6 +32,9 @@ enum Command {
     Verify,
     /// Ask the server of these settings whether it is ready; exit with 1 if it is not.
     Health,
+    /// Make up organizations to try and to measure.
+    #[command(subcommand)]
+    Seed(seed::Seed),
     /// Print the OpenAPI document.
     Openapi,
     /// Stop the embedded MongoDB of a directory once nobody uses it.
@@ -57,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Openapi => openapi::run(),
         Command::Health => settings().and_then(|settings| health::run(&settings)),
         Command::Serve => with_settings(serve::run),
+        Command::Seed(seed) => with_settings(|settings| seed::run(settings, seed)),
         Command::Verify => with_settings(verify::run),
     };
     outcome.unwrap_or_else(|failure| {

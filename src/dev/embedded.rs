@@ -20,6 +20,7 @@ const POLL: Duration = Duration::from_millis(20);
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const STOPPED_WITHIN: Duration = Duration::from_secs(70);
 const ATTEMPTS: usize = 4;
+const MISSED_LOOKS: u32 = 15;
 
 /// Where the embedded MongoDB lives and what it is made of.
 #[derive(Debug, Clone)]
@@ -192,8 +193,11 @@ async fn locate(dir: &DataDir, options: &EmbeddedOptions) -> Result<Binary, Embe
 async fn is_ready(dir: &DataDir, mongod: &Mongod) -> Result<bool, EmbeddedError> {
     let db = dir.db();
     let ready = ensure_primary(mongod.port, &db, READY_WITHIN);
+    // On a busy machine a process that is turning into `mongod` can look like none for a moment.
     let gone = async {
-        while mongod.is_alive(dir) {
+        let mut missed = 0;
+        while missed < MISSED_LOOKS {
+            missed = if mongod.is_alive(dir) { 0 } else { missed + 1 };
             sleep(POLL).await;
         }
     };

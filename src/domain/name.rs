@@ -26,7 +26,9 @@ impl OrgName {
     /// bidirectional overrides (which would let one name look like another, Unicode TR 36), or
     /// when it has no letter or digit to make a slug of.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
-        let text: String = raw.trim().nfc().collect();
+        let raw = raw.trim();
+        // ASCII is in NFC already, and most names are ASCII.
+        let text: String = if raw.is_ascii() { raw.to_owned() } else { raw.nfc().collect() };
         if text.is_empty() {
             return Err(Invalid("must not be empty"));
         }

@@ -37,10 +37,17 @@ pub struct Authority {
 pub struct Directory {
     store: Store,
     organizations: Cache<OrgId, Arc<Organization>>,
-    slugs: Cache<Slug, OrgId>,
+    slugs: Cache<Slug, Dated>,
     authorities: Cache<AccountId, Authority>,
     epochs: Epochs,
     heard: Heard,
+}
+
+/// An organization as it was in an epoch: as long as that lasts, nothing was heard of a change.
+#[derive(Clone)]
+struct Dated {
+    organization: Arc<Organization>,
+    epoch: u64,
 }
 
 /// How often the server says that nothing has changed.
@@ -101,16 +108,27 @@ impl Directory {
     /// # Errors
     /// The store's.
     pub async fn organization_by_slug(&self, slug: &Slug) -> Result<Option<Arc<Organization>>> {
-        // The slug's entry is only a hint, since the organization itself says what it answers to.
-        if let Some(id) = self.slugs.get(slug).await
-            && let Some(found) = self.organization(id).await?
-            && found.answers_to(slug)
-        {
-            return Ok(Some(found));
+        if self.heard.recently() {
+            if let Some(found) = self.slugs.get(slug).await
+                && self.epochs.of(&found.organization.id) == found.epoch
+            {
+                count("organization", "hit");
+                return Ok(Some(found.organization));
+            }
+            count("organization", "miss");
+        } else {
+            count("organization", "bypass");
         }
+        // Whose epoch matters is not known before the answer, so any change at all counts.
+        let changes = self.epochs.changes();
         let Some(found) = self.store.organization_by_slug(slug).await? else { return Ok(None) };
-        self.slugs.insert(slug.clone(), found.id).await;
-        Ok(Some(Arc::new(found)))
+        let epoch = self.epochs.of(&found.id);
+        let organization = Arc::new(found);
+        if self.epochs.changes() == changes {
+            let found = Dated { organization: Arc::clone(&organization), epoch };
+            self.slugs.insert(slug.clone(), found).await;
+        }
+        Ok(Some(organization))
     }
 
     /// What the account may do; `None` if there is no such account.
@@ -219,6 +237,8 @@ impl Heard {
 struct Epochs {
     hasher: RandomState,
     counts: Box<[AtomicU64]>,
+    /// Every change raises it before its group.
+    changes: AtomicU64,
 }
 
 const EPOCH_GROUPS: usize = 1024;
@@ -226,22 +246,29 @@ const EPOCH_GROUPS: usize = 1024;
 impl Default for Epochs {
     fn default() -> Self {
         let counts = (0..EPOCH_GROUPS).map(|_| AtomicU64::new(0)).collect();
-        Self { hasher: RandomState::new(), counts }
+        Self { hasher: RandomState::new(), counts, changes: AtomicU64::new(0) }
     }
 }
 
 impl Epochs {
     fn of(&self, key: &impl Hash) -> u64 {
-        self.group(key).load(Ordering::Acquire)
+        self.group(key).load(Ordering::SeqCst)
+    }
+
+    /// How many changes there were, of whatever key.
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     fn advance(&self, key: &impl Hash) {
-        self.group(key).fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.group(key).fetch_add(1, Ordering::SeqCst);
     }
 
     fn advance_all(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
         for count in &self.counts {
-            count.fetch_add(1, Ordering::AcqRel);
+            count.fetch_add(1, Ordering::SeqCst);
         }
     }
 

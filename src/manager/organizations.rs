@@ -53,12 +53,22 @@ impl TenantManager {
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
         self.throttles.sign_ups.sign_up(input.address)?;
         let digest = self.passwords.hash(input.password).await?;
+        self.organization_found(input.name, input.email, digest).await
+    }
+
+    /// The rest of a sign-up, with a password that is hashed already.
+    pub(super) async fn organization_found(
+        &self,
+        name: OrgName,
+        email: Email,
+        digest: PasswordDigest,
+    ) -> Result<OrgView> {
         let now = self.clock.now();
         let org = Organization {
             id: OrgId::generate(),
-            name: input.name.as_str().to_owned(),
-            slugs: vec![input.name.slug().clone()],
-            location: self.store.location_for(input.name.slug()),
+            name: name.as_str().to_owned(),
+            slugs: vec![name.slug().clone()],
+            location: self.store.location_for(name.slug()),
             moving_to: None,
             status: OrgStatus::Active,
             created_at: now,
@@ -68,7 +78,7 @@ impl TenantManager {
         let admin = Account {
             id: AccountId::generate(),
             org_id: org.id,
-            email: input.email,
+            email,
             name: None,
             role: Role::Admin,
             password: digest,

@@ -19,6 +19,11 @@ pub struct AdminScope {
 }
 
 impl OrgScope {
+    /// The scope of an account whose authority the manager knows.
+    pub(super) const fn of(actor: Actor) -> Self {
+        Self { actor }
+    }
+
     /// The tenant.
     #[must_use]
     pub const fn org_id(&self) -> OrgId {
@@ -65,6 +70,6 @@ impl TenantManager {
         }
         let actor =
             Actor { account_id: claims.account_id, org_id: authority.org_id, role: authority.role };
-        Ok(OrgScope { actor })
+        Ok(OrgScope::of(actor))
     }
 }

@@ -5,6 +5,7 @@ mod guard;
 mod input;
 mod openapi;
 mod page;
+mod picture;
 mod problem;
 mod request;
 mod rest;

@@ -35,7 +35,10 @@ pub(super) fn secure(headers: &mut HeaderMap, page: bool) {
     for (name, value) in FOR_ALL {
         headers.insert(name, value);
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, if page { PAGE_POLICY } else { API_POLICY });
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        let policy = if page { PAGE_POLICY } else { API_POLICY };
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     if !page && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, NO_STORE);
     }

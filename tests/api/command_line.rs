@@ -144,6 +144,30 @@ async fn the_health_command_asks_the_server() {
     database.drop_all();
 }
 
+#[tokio::test]
+async fn seeding_makes_charts_that_verify_and_adds_only_what_is_missing() {
+    let database = Database::new().await;
+    let seed = |more: &[&str]| {
+        let (ok, text, error) = run(command(&database).args(["seed", "org-charts"]).args(more));
+        assert!(ok, "{error}");
+        text
+    };
+    assert!(seed(&["--count", "10"]).starts_with("10 charts with "));
+    assert!(seed(&["--count", "12"]).contains(" in 2 new organizations"));
+    let text = seed(&["--count", "7", "--per-tenant", "3", "--prefix", "Many"]);
+    assert!(text.starts_with("7 charts") && text.contains(" in 3 new organizations"), "{text}");
+    let text = seed(&["--people", "3000", "--prefix", "Big"]);
+    assert!(text.starts_with("1 charts with 3000 people in 1 new"), "{text}");
+    let (sound, text, _) = run(command(&database).arg("verify"));
+    assert!(sound && text.starts_with("16 organizations"), "{text}");
+    let server = ServerProcess::start(&database);
+    let token = server.client.token("many_1@example.com", "seed password").await;
+    let charts = server.client.with(&token).get("/orgcharts").await.expect(200).body;
+    assert_eq!(charts.as_array().unwrap().len(), 3);
+    drop(server);
+    database.drop_all();
+}
+
 #[test]
 fn the_openapi_document_in_the_repository_is_the_one_of_the_code() {
     let (_, printed, _) = run(Command::new(env!("CARGO_BIN_EXE_tenantry")).arg("openapi"));

@@ -81,6 +81,7 @@ fn chart_cases() -> impl Iterator<Item = Case> {
         ("GET", "/tree", "/tree", None),
         ("GET", "/export", "/export", None),
         ("GET", "/stats", "/stats", None),
+        ("GET", "/chart.svg", "/chart.svg", None),
         ("POST", "/import", "/import?dry_run=true", None),
     ]
     .into_iter()

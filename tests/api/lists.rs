@@ -107,6 +107,28 @@ async fn a_chart_adds_up() {
     assert_eq!(stats().await, expected);
 }
 
+#[tokio::test]
+async fn a_picture_shows_the_chart_and_no_markup_of_a_name() {
+    let (_app, chart) = prepared().await;
+    let picture =
+        async |query: &str| chart.client.get(&chart.path(&format!("/chart.svg{query}"))).await;
+    assert!(picture("").await.expect(200).body.as_str().unwrap().starts_with("<svg"));
+    for (name, manager) in [("Ada", None), ("<script>alert(1)</script>", Some(1)), ("Zoë", Some(2))]
+    {
+        chart.hire(name, manager).await;
+    }
+    let drawn = picture("").await.expect(200);
+    assert_eq!(drawn.headers["content-type"], "image/svg+xml");
+    let policy = drawn.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let text = drawn.body.as_str().unwrap();
+    assert!(text.contains("Ada") && text.contains("Zoë") && !text.contains("<script"), "{text}");
+    let part = picture("?root=2&depth=0").await.expect(200);
+    assert!(!part.body.as_str().unwrap().contains("Zoë"));
+    picture("?root=9").await.refused(404, "not_found");
+    picture("?depth=-1").await.invalid(&["depth"]);
+}
+
 /// A list of so many people, seven to a manager.
 fn list(people: i64) -> String {
     let mut csv = "id,name,title,manager_id\n1,Ada,CEO,\n".to_owned();

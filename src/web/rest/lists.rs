@@ -13,12 +13,13 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{State, charts::chart_id};
 use crate::{
-    domain,
-    error::Result,
+    domain::{self, Chart, Employee},
+    error::{Error, Result},
     manager::{AdminScope, ImportMode, OrgScope},
     web::{
         input::{BodyRefusal, Query},
-        problem::{BusyErrors, InputErrors, Problem, TokenErrors},
+        picture::{self, Node, PictureOptions},
+        problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
         roster,
     },
 };
@@ -102,8 +103,21 @@ struct ListBody(Bytes);
 /// 200,000 lines of the longest names are more, of usual ones a third.
 const LIST_LIMIT: usize = 32 * 1024 * 1024;
 
+/// Which part of a chart to draw.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PictureQuery {
+    /// The employee at the top of the picture; the CEO if it is not said.
+    #[param(example = 1, nullable = false)]
+    root: Option<i64>,
+    /// How many levels below; as many as fit if it is not said.
+    #[param(example = 2, nullable = false)]
+    depth: Option<u32>,
+}
+
 pub(super) fn configure(config: &mut ServiceConfig<'_>) {
-    config.service(import).service(export).service(stats);
+    config.service(import).service(export).service(stats).service(drawn);
 }
 
 /// Fill a chart from a CSV list.
@@ -138,7 +152,7 @@ async fn import(
     let replace = query.0.replace.unwrap_or_default();
     let (people, has_ids) = web::block(move || places(&body.0))
         .await
-        .map_err(|_| crate::error::Error::Busy { what: "a list was not read" })??;
+        .map_err(|_| Error::Busy { what: "a list was not read" })??;
     let imported = people.len();
     let mode = ImportMode { replace, dry_run, renumber: !has_ids };
     state.manager.chart_import(&scope, id, people, mode).await?;
@@ -197,6 +211,52 @@ async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<Htt
             widest: widest.collect(),
         },
     }))
+}
+
+/// Get a chart as a picture.
+///
+/// A tidy tree in SVG that stands alone. Large teams and deep levels are folded, with a count.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1), PictureQuery),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The picture", body = String, content_type = "image/svg+xml"),
+        (status = 404, description = "No such chart in this organization, or no such `root` in it", body = Problem, content_type = "application/problem+json"),
+        QueryErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts/{org_id}/chart.svg")]
+async fn drawn(
+    scope: OrgScope,
+    state: State,
+    chart: Path<String>,
+    query: Query<PictureQuery>,
+) -> Result<HttpResponse> {
+    let (chart, people) = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+    let options = PictureOptions { root: query.0.root, depth: query.0.depth };
+    let svg = web::block(move || draw(&chart, &people, &options)).await;
+    let svg = svg.map_err(|_| Error::Busy { what: "a picture was not drawn" })?;
+    Ok(HttpResponse::Ok()
+        .content_type("image/svg+xml")
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'",
+        ))
+        .body(svg.ok_or(Error::NotFound("employee"))?))
+}
+
+fn draw(chart: &Chart, people: &[Employee], options: &PictureOptions) -> Option<String> {
+    let nodes: Vec<Node<'_>> = people
+        .iter()
+        .map(|person| Node {
+            id: person.id.get(),
+            name: person.name.as_str(),
+            title: person.title.as_str(),
+            manager: person.manager.map(domain::EmployeeId::get),
+        })
+        .collect();
+    picture::draw(chart.name.as_str(), &nodes, options)
 }
 
 /// Hundreds of thousands of lines keep a thread busy for a while, so this runs on one for that.

@@ -1,0 +1,83 @@
+//! `tenantry seed`: made-up tenants to try and to measure.
+
+use std::{process::ExitCode, sync::Arc, time::Instant};
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, database::Database};
+use crate::{
+    config::Settings,
+    domain::{Password, SystemClock},
+    manager::ChartSeed,
+    startup,
+    store::Store,
+};
+
+/// What to make up.
+#[derive(Subcommand)]
+pub(super) enum Seed {
+    /// Organizations with org charts; run again, it adds what is missing.
+    OrgCharts(OrgCharts),
+}
+
+#[derive(Args)]
+pub(super) struct OrgCharts {
+    /// How many charts in all; 10000, or 1 with --people, if it is not said.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    count: Option<u64>,
+    /// How many of them in one organization.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    per_tenant: u64,
+    /// How many people in a chart; 5 to 15 if it is not said.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200_000))]
+    people: Option<u64>,
+    /// What the organizations' names start with.
+    #[arg(long, default_value = "Seed")]
+    prefix: String,
+    /// The password of all their admins.
+    #[arg(long, default_value = "seed password")]
+    password: String,
+}
+
+pub(super) async fn run(settings: Settings, seed: Seed) -> Result<ExitCode, Failure> {
+    let Seed::OrgCharts(options) = seed;
+    let database = Database::open(&settings).await?;
+    let outcome = org_charts(&settings, &database, options).await;
+    database.close().await?;
+    outcome
+}
+
+async fn org_charts(
+    settings: &Settings,
+    database: &Database,
+    options: OrgCharts,
+) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let password =
+        Password::parse(options.password.clone()).map_err(|e| format!("--password {e}"))?;
+    let store = Store::connect(&database.settings).await?;
+    let clock = Arc::new(SystemClock);
+    let manager = startup::build_manager(settings, store, database.secret.clone(), clock)
+        .map_err(|e| e.detail().unwrap_or_default())?;
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} charts, {per_sec}, {eta} left")?;
+    let charts = options.count.unwrap_or(if options.people.is_some() { 1 } else { 10_000 });
+    let bar = ProgressBar::new(charts).with_style(style);
+    let seed = ChartSeed { charts, per_tenant: options.per_tenant, people: options.people };
+    let seeded = manager.seed_charts(&options.prefix, password, seed, |done| bar.inc(done)).await;
+    manager.finish_work().await;
+    bar.finish_and_clear();
+    let seeded = seeded.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;
+    println!(
+        "{} charts with {} people in {} new organizations, in {:.1?}",
+        seeded.charts,
+        seeded.people,
+        seeded.organizations,
+        started.elapsed()
+    );
+    let slug = crate::domain::OrgName::parse(&format!("{} 1", options.prefix));
+    if let Ok(name) = slug {
+        println!("log in as {}@example.com with: {}", name.slug().as_str(), options.password);
+    }
+    Ok(ExitCode::SUCCESS)
+}
