@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use support::{
     Failure, Result,
     bench::{Bench, Load},
-    create, get, login, machine, rename, server,
+    chart, create, get, login, machine, rename, server,
 };
 
 /// Measures the `tenantry` program under load, and beside each figure its floor.
@@ -47,6 +47,8 @@ enum Mix {
     Get,
     /// `GET /org/get` while others log in without pause.
     GetUnderLogins,
+    /// Org charts of random tenants, and of one with 100,000 people.
+    Chart,
     /// `POST /admin/login`.
     Login,
     /// `POST /org/create`.
@@ -98,7 +100,7 @@ fn measure(options: &Options) -> Result<()> {
 
 async fn run(options: &Options, bench: &mut Bench) -> Result<()> {
     let wanted = |mix| options.mix.is_empty() || options.mix.contains(&mix);
-    if wanted(Mix::Get) || wanted(Mix::GetUnderLogins) {
+    if wanted(Mix::Get) || wanted(Mix::GetUnderLogins) || wanted(Mix::Chart) {
         let databases = bench.seeded(options.organizations).await?;
         let server = bench.serve(&databases).await?;
         if wanted(Mix::Get) {
@@ -106,6 +108,9 @@ async fn run(options: &Options, bench: &mut Bench) -> Result<()> {
         }
         if wanted(Mix::GetUnderLogins) {
             get::run_under_logins(bench, &server, options.organizations).await?;
+        }
+        if wanted(Mix::Chart) {
+            chart::run(bench, &server, &databases, options.organizations).await?;
         }
         server.stop().await?;
     }

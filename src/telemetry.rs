@@ -4,6 +4,7 @@ use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
@@ -17,24 +18,29 @@ const SECONDS: [f64; 14] =
 
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Starts the log: to the standard output, one line an event.
+/// Starts the log: to the standard output, one line an event. A thread of its own writes, so that a
+/// request does not wait for whoever reads; nothing is dropped, and what is left is written when
+/// the guard is dropped.
 ///
 /// # Errors
 /// [`Error::Internal`] when the filter is not one, or a log was started already.
-pub fn start_log(settings: &LogSettings) -> Result<()> {
+pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?;
     let registry = tracing_subscriber::registry().with(filter);
+    let (output, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
+    let lines = fmt::layer().with_writer(output);
     let started = match settings.format {
         LogFormat::Pretty => {
             let color = std::io::stdout().is_terminal();
-            registry.with(fmt::layer().with_target(false).with_ansi(color)).try_init()
+            registry.with(lines.with_target(false).with_ansi(color)).try_init()
         }
         LogFormat::Json => {
-            registry.with(fmt::layer().json().flatten_event(true).with_span_list(false)).try_init()
+            registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()
         }
     };
-    started.map_err(|e| Error::Internal(format!("the log did not start: {e}")))
+    started.map_err(|e| Error::Internal(format!("the log did not start: {e}")))?;
+    Ok(guard)
 }
 
 /// Starts the metrics of the process, or finds them started.

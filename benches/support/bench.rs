@@ -110,6 +110,7 @@ impl Bench {
     pub(crate) async fn serve(&self, databases: &Databases) -> Result<Server> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
         command.env_clear().current_dir(&self.dir);
+        command.env("JWT_SECRET", database::SECRET);
         command.env("APP_ENV", "development").env("BIND", "127.0.0.1:0");
         command.env("WORKERS", self.load.workers.to_string());
         command.env("MONGO_URI", self.uri()).env("TENANTRY_DIR", self.dir.join("server"));

@@ -79,6 +79,12 @@ pub(crate) fn get(path: &str) -> Result<Request<Full<Bytes>>> {
     Ok(Request::get(path).header(header::HOST, "127.0.0.1").body(Full::default())?)
 }
 
+pub(crate) fn get_as(path: &str, token: &str) -> Result<Request<Full<Bytes>>> {
+    let request = Request::get(path).header(header::HOST, "127.0.0.1");
+    let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    Ok(request.body(Full::default())?)
+}
+
 pub(crate) fn post(path: &str, body: &Value) -> Result<Request<Full<Bytes>>> {
     with_body(Method::POST, path, None, body)
 }

@@ -25,7 +25,7 @@ pub(crate) struct Databases {
 /// The databases of a run start with it; those that are left over are dropped.
 const PASSING: &str = "bench_run_";
 const CREATES_AT_ONCE: usize = 16;
-const SECRET: &str = "a secret that only this harness uses";
+pub(crate) const SECRET: &str = "a secret that only this harness uses";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 impl Databases {

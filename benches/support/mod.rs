@@ -1,6 +1,7 @@
 //! What the load harness is made of.
 
 pub(crate) mod bench;
+pub(crate) mod chart;
 pub(crate) mod client;
 pub(crate) mod create;
 pub(crate) mod database;

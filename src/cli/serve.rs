@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    telemetry::start_log(&settings.log).map_err(|e| e.detail().unwrap_or_default())?;
+    let _log = telemetry::start_log(&settings.log).map_err(|e| e.detail().unwrap_or_default())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let database = tokio::select! {

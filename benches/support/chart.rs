@@ -1,0 +1,174 @@
+//! Charts of ten thousand tenants, and one of a hundred thousand people.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+use std::sync::Arc;
+
+use bson::{Bson, Document, doc};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mongodb::Collection;
+use tenantry::{
+    domain::{Label, OrgId, Placed},
+    manager::{AdminScope, ImportMode, Login, LoginKind, TenantManager},
+};
+
+use super::{
+    Failure, Result,
+    bench::Bench,
+    client::{self, Connection},
+    database::{Databases, PASSWORD, name_of},
+    load::{Limits, drive},
+    server::Server,
+};
+
+const PEOPLE: i64 = 10;
+const MANY: i64 = 100_000;
+const AT_ONCE: usize = 16;
+const RATE_GOAL: f64 = 0.6;
+const P99_GOAL: f64 = 2.0;
+
+/// A tenant with a chart: its token, its identity and its collection.
+struct Tenant {
+    token: String,
+    org: OrgId,
+    collection: String,
+}
+
+pub(crate) async fn run(
+    bench: &mut Bench,
+    server: &Server,
+    databases: &Databases,
+    organizations: u32,
+) -> Result<()> {
+    let (tenants, big) = tenants(databases, organizations).await?;
+    let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
+    // Every tenant once: what is measured is charts, not the first look-up of an account.
+    let pass = Limits { window: std::time::Duration::from_mins(5), requests: organizations.into() };
+    drive(&mut connections, pass, async |connection, number| {
+        let tenant = &tenants[usize::try_from(number).unwrap_or_default() % tenants.len()];
+        connection.succeeds(client::get_as("/orgcharts/1", &tenant.token)).await
+    })
+    .await;
+
+    let driver = databases.driver().await?;
+    for (what, path, filter) in [
+        ("employees", "employees", (|_| Document::new()) as fn(&Tenant) -> Document),
+        ("direct_reports", "employees/1/direct_reports", |_| doc! { "manager": 1_i64 }),
+        ("subtree", "employees/2/subtree", |tenant| {
+            doc! { "$or": [{ "_id": key(tenant.org, 1, 2) }, { "ancestors": 2_i64 }] }
+        }),
+        ("manager_chain", "employees/10/manager_chain", |tenant| {
+            let above = [1, 2].map(|id| key(tenant.org, 1, id));
+            doc! { "_id": { "$in": above.to_vec() } }
+        }),
+    ] {
+        let limits = Limits::seconds(bench.load.window);
+        let sample = drive(&mut connections, limits, async |connection, number| {
+            let tenant = &tenants[random(number, tenants.len())];
+            let path = format!("/orgcharts/1/{path}");
+            connection.succeeds(client::get_as(&path, &tenant.token)).await
+        });
+        let api = bench.measure(&format!("chart: {what}"), Some(server), sample).await?;
+
+        let mut handles = vec![(); bench.load.connections];
+        let finds = drive(&mut handles, limits, async |(), number| {
+            let tenant = &tenants[random(number, tenants.len())];
+            find(&driver, databases, tenant, filter(tenant)).await.is_ok()
+        });
+        let bare = bench.measure("  floor: find of the bare driver", None, finds).await?;
+        let ratio = format!("{what} / bare find");
+        bench.report.share(&ratio, api.rate, bare.rate, Some(RATE_GOAL));
+        let ratio = format!("p99 of {what} / of the bare find");
+        bench.report.times(&ratio, api.p99, bare.p99, Some(P99_GOAL));
+    }
+
+    for path in ["direct_reports", "manager_chain"] {
+        let limits = Limits::seconds(bench.load.window);
+        let sample = drive(&mut connections, limits, async |connection, number| {
+            let id = random(number, usize::try_from(MANY / 8).unwrap_or(1)) + 1;
+            let path = format!("/orgcharts/2/employees/{id}/{path}");
+            connection.succeeds(client::get_as(&path, &big.token)).await
+        });
+        let what = format!("chart of 100,000 people: {path}");
+        bench.measure(&what, Some(server), sample).await?;
+    }
+    Ok(())
+}
+
+/// All tenants, and the one with many people.
+async fn tenants(databases: &Databases, organizations: u32) -> Result<(Vec<Tenant>, Tenant)> {
+    println!("charts in {organizations} tenants, made once");
+    let (store, manager) = databases.manager().await?;
+    let prepared = stream::iter(0..u64::from(organizations))
+        .map(|number| prepare(&manager, name_of(number), PEOPLE));
+    let mut tenants: Vec<Tenant> = prepared.buffered(AT_ONCE).try_collect().await?;
+    let big = prepare(&manager, name_of(0), MANY).await?;
+    manager.finish_work().await;
+    for tenant in &mut tenants {
+        let found = store.organization(tenant.org).await?;
+        tenant.collection = found.ok_or("a tenant is missing")?.location.collection;
+    }
+    Ok((tenants, big))
+}
+
+/// Logs in and makes the chart if it is not there yet: the first with few people, the second with
+/// many.
+async fn prepare(manager: &Arc<TenantManager>, name: String, people: i64) -> Result<Tenant> {
+    let login = Login {
+        email: format!("{name}@example.com"),
+        password: PASSWORD.to_owned(),
+        address: [127, 0, 0, 1].into(),
+    };
+    let session = manager.log_in(login, LoginKind::Admin).await?;
+    let scope = manager.authenticate(&session.token).await?.admin()?;
+    let number = if people == MANY { 2 } else { 1 };
+    let charts = manager.chart_list(&scope, None, number).await?;
+    if charts.len() < usize::try_from(number)? {
+        fill(manager, &scope, people).await?;
+    }
+    let org = scope.org_id();
+    Ok(Tenant { token: session.token, org, collection: String::new() })
+}
+
+async fn fill(manager: &TenantManager, scope: &AdminScope, people: i64) -> Result<()> {
+    let label = |text: &str| Label::parse(text).map_err(Failure::from);
+    let chart = manager.chart_create(scope, label("Company")?).await?;
+    let mut places: Vec<Placed> = Vec::new();
+    for id in 1..=people {
+        let above = (id > 1).then(|| &places[usize::try_from((id - 2) / 7).unwrap_or_default()]);
+        let ancestors = above.map_or_else(Vec::new, |manager| {
+            manager.ancestors.iter().copied().chain([manager.id]).collect()
+        });
+        let (name, title) = (label(&format!("Person {id}"))?, label("Engineer")?);
+        places.push(Placed { id: id.into(), name, title, ancestors });
+    }
+    manager.chart_import(scope, chart.id, places, ImportMode::default()).await?;
+    Ok(())
+}
+
+async fn find(
+    driver: &mongodb::Client,
+    databases: &Databases,
+    tenant: &Tenant,
+    more: Document,
+) -> Result<usize> {
+    #[expect(clippy::disallowed_methods, reason = "the floor is the driver without the store")]
+    let collection: Collection<Document> =
+        driver.database(&databases.tenants).collection(&tenant.collection);
+    let from = doc! { "org": tenant.org.object_id(), "kind": "employee", "chart": 1_i64 };
+    let mut to = from.clone();
+    to.insert("~", Bson::MaxKey);
+    let mut filter = doc! { "_id": { "$gte": from, "$lt": to } };
+    filter.extend(more);
+    let found: Vec<Document> = collection.find(filter).limit(101).await?.try_collect().await?;
+    if found.is_empty() { Err("nothing was found".into()) } else { Ok(found.len()) }
+}
+
+fn key(org: OrgId, chart: i64, employee: i64) -> Document {
+    doc! { "org": org.object_id(), "kind": "employee", "chart": chart, "employee": employee }
+}
+
+/// Scatters the numbers of requests evenly.
+fn random(number: u64, of: usize) -> usize {
+    let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    usize::try_from(scattered).unwrap_or_default() % of
+}
