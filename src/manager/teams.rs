@@ -62,22 +62,7 @@ impl TenantManager {
         chart: ChartId,
         part: Part,
     ) -> Result<Vec<Employee>> {
-        let listed = self
-            .tenant_read(scope, "employee.list", (), move |mut reader, ()| {
-                Box::pin(async move {
-                    let people =
-                        reader.employees_flat(chart, Team::All, part.after, part.limit).await?;
-                    if people.is_empty() && reader.chart(chart).await?.is_none() {
-                        return Ok(Listed::Missing);
-                    }
-                    Ok(Listed::There(people))
-                })
-            })
-            .await?;
-        match listed {
-            Listed::There(people) => Ok(people),
-            Listed::Missing => Err(NO_CHART),
-        }
+        self.team(scope, "employee.list", chart, Team::All, part).await
     }
 
     /// Who reports to a person, in the order of their ids.
@@ -91,22 +76,7 @@ impl TenantManager {
         id: EmployeeId,
         part: Part,
     ) -> Result<Vec<Employee>> {
-        let listed = self
-            .tenant_read(scope, "employee.reports", (), move |mut reader, ()| {
-                Box::pin(async move {
-                    let team = Team::ReportsOf(id);
-                    let people = reader.employees_flat(chart, team, part.after, part.limit).await?;
-                    if people.is_empty() && reader.employee(chart, id).await?.is_none() {
-                        return Ok(Listed::Missing);
-                    }
-                    Ok(Listed::There(people))
-                })
-            })
-            .await?;
-        match listed {
-            Listed::There(people) => Ok(people),
-            Listed::Missing => Err(NO_EMPLOYEE),
-        }
+        self.team(scope, "employee.reports", chart, Team::ReportsOf(id), part).await
     }
 
     /// A person and everybody below, in the order of their ids, each with its distance.
@@ -120,23 +90,27 @@ impl TenantManager {
         id: EmployeeId,
         part: Part,
     ) -> Result<Vec<(usize, Employee)>> {
+        let people = self.team(scope, "employee.subtree", chart, Team::From(id), part).await?;
+        Ok(people.into_iter().map(|person| (distance(&person, id), person)).collect())
+    }
+
+    async fn team(
+        &self,
+        scope: &OrgScope,
+        label: &'static str,
+        chart: ChartId,
+        team: Team,
+        part: Part,
+    ) -> Result<Vec<Employee>> {
         let listed = self
-            .tenant_read(scope, "employee.subtree", (), move |mut reader, ()| {
-                Box::pin(async move {
-                    let team = Team::From(id);
-                    let people = reader.employees(chart, team, part.after, part.limit).await?;
-                    if people.is_empty() && reader.employee(chart, id).await?.is_none() {
-                        return Ok(Listed::Missing);
-                    }
-                    Ok(Listed::There(people))
-                })
+            .tenant_read(scope, label, (), move |mut reader, ()| {
+                Box::pin(async move { list(&mut reader, chart, team, part).await })
             })
             .await?;
-        match listed {
-            Listed::There(people) => {
-                Ok(people.into_iter().map(|person| (distance(&person, id), person)).collect())
-            }
-            Listed::Missing => Err(NO_EMPLOYEE),
+        match (listed, team) {
+            (Listed::There(people), _) => Ok(people),
+            (Listed::Missing, Team::All) => Err(NO_CHART),
+            (Listed::Missing, _) => Err(NO_EMPLOYEE),
         }
     }
 
@@ -180,6 +154,31 @@ impl TenantManager {
         .await?
         .ok_or(NO_CHART)
     }
+}
+
+async fn list(
+    reader: &mut TenantReader<'_>,
+    chart: ChartId,
+    team: Team,
+    part: Part,
+) -> Result<Listed<Employee>> {
+    let people = match team {
+        // Distances are told by who stands above.
+        Team::From(_) | Team::Below(_) => {
+            reader.employees(chart, team, part.after, part.limit).await?
+        }
+        Team::All | Team::ReportsOf(_) => {
+            reader.employees_flat(chart, team, part.after, part.limit).await?
+        }
+    };
+    let there = match team {
+        _ if !people.is_empty() => true,
+        Team::All => reader.chart(chart).await?.is_some(),
+        Team::ReportsOf(id) | Team::Below(id) | Team::From(id) => {
+            reader.employee(chart, id).await?.is_some()
+        }
+    };
+    Ok(if there { Listed::There(people) } else { Listed::Missing })
 }
 
 /// How far a person is below `top`.
