@@ -15,7 +15,7 @@ use crate::{
     config::{JwtAlgorithm, MongoSettings, Settings},
     domain::Clock,
     error::{Error, Result},
-    manager::{TenantManager, Throttles, Work},
+    manager::{TenantManager, Throttles, Turns, Work},
     store::{ConnectError, Store, StoreSettings},
     telemetry,
     web::Shared,
@@ -98,6 +98,7 @@ pub fn build_manager(
         tasks: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),
         indexed: moka::sync::Cache::new(100_000),
+        turns: Turns::default(),
         patience: Duration::from_millis(settings.operations.patience_ms),
     };
     let passwords = PasswordHasher::start(settings.hash)?;

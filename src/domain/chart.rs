@@ -15,6 +15,8 @@ pub struct Chart {
     pub ceo: Option<EmployeeId>,
     /// How many people are in it.
     pub employee_count: i64,
+    /// How many times its structure has changed.
+    pub structure_version: i64,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When its name or its people last changed.

@@ -127,6 +127,7 @@ mod tests {
             name: Label::parse("x").unwrap(),
             ceo: ceo.map(EmployeeId::from),
             employee_count: count,
+            structure_version: 0,
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,
         }

@@ -7,8 +7,10 @@
 
 use super::{Employee, EmployeeId};
 
-/// The most people that may stand above anybody.
-pub const MAX_DEPTH: usize = 5_000;
+/// The most people that may stand above anybody. A change near the top of a chain rewrites all that
+/// stand below, each with everybody above: a thousand levels are 7 MB in one transaction, five
+/// thousand were more than one could hold (measured).
+pub const MAX_DEPTH: usize = 1_000;
 
 /// Why a change must not be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -26,7 +28,7 @@ pub enum Refusal {
     #[error("Who leads the chart changes by promotion alone.")]
     UsePromote,
     /// Too many people would stand above somebody.
-    #[error("A chart has at most 5000 levels below the CEO.")]
+    #[error("A chart has at most 1000 levels below the CEO.")]
     TooDeep,
     /// An import needs an empty chart.
     #[error("The chart has people already; import with replace=true to replace them.")]

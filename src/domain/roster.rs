@@ -53,6 +53,8 @@ pub struct LineError {
     pub message: String,
 }
 
+/// The greatest integer that every JSON reader takes exactly (RFC 8259, section 6).
+const MAX_ID: i64 = (1 << 53) - 1;
 /// How many ancestors all people of one list may have together: what a list takes in memory.
 const MAX_ANCESTORS: usize = 10_000_000;
 
@@ -110,7 +112,11 @@ fn draft<'l>(lines: &'l [RosterLine], errors: &mut Vec<LineError>) -> Vec<Draft<
         };
         let id = match &line.id {
             Some(id) => {
-                id.trim().parse().map_err(|_| wrong("id", "must be a positive number")).ok()
+                let id = id.trim().parse().ok().filter(|id: &EmployeeId| id.get() <= MAX_ID);
+                id.or_else(|| {
+                    wrong("id", "must be a positive number below 2^53");
+                    None
+                })
             }
             None => Some(EmployeeId::from(number)),
         };
@@ -266,12 +272,12 @@ mod tests {
     #[test]
     fn ids_stand_once() {
         let mut roster = lines(&[("Ada", ""), ("Bob", "7"), ("Cy", "7"), ("Dan", "7")]);
-        for (line, id) in roster.iter_mut().zip(["7", "8", "8", "x"]) {
+        for (line, id) in roster.iter_mut().zip(["7", "8", "8", "9007199254740992"]) {
             line.id = Some(id.to_owned());
         }
         let errors = place(&roster, ManagedBy::Id).unwrap_err();
         assert_eq!(errors[0].message, "id stands in line 3 too");
-        assert_eq!(errors[1].message, "id must be a positive number");
+        assert_eq!(errors[1].message, "id must be a positive number below 2^53");
         roster.truncate(2);
         assert_eq!(place(&roster, ManagedBy::Id).unwrap()[1].ancestors, [7.into()]);
     }

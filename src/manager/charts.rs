@@ -22,6 +22,7 @@ impl TenantManager {
                     name: name.clone(),
                     ceo: None,
                     employee_count: 0,
+                    structure_version: 0,
                     created_at: now,
                     updated_at: now,
                 };

@@ -1,6 +1,7 @@
 //! The people of a chart: every change is one transaction that starts with the chart.
 
 use chrono::{DateTime, Utc};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{AdminScope, TenantManager, charts::NO_CHART};
 use crate::{
@@ -52,6 +53,7 @@ impl TenantManager {
         chart: ChartId,
         input: EmployeeInput,
     ) -> Result<Employee> {
+        let _turn = self.turn(scope, chart).await?;
         let now = self.clock.now();
         let created = self.tenant_write(scope, "employee.create", input, move |mut tx, input| {
             Box::pin(async move {
@@ -95,6 +97,7 @@ impl TenantManager {
         id: EmployeeId,
         patch: EmployeePatch,
     ) -> Result<Employee> {
+        let _turn = self.turn(scope, chart).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "employee.update", patch, move |mut tx, patch| {
             Box::pin(async move {
@@ -133,6 +136,7 @@ impl TenantManager {
         id: EmployeeId,
         reparent: Reparent,
     ) -> Result<Departure> {
+        let _turn = self.turn(scope, chart).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "employee.delete", (), move |mut tx, ()| {
             Box::pin(async move {
@@ -163,6 +167,7 @@ impl TenantManager {
         chart: ChartId,
         id: EmployeeId,
     ) -> Result<Employee> {
+        let _turn = self.turn(scope, chart).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "employee.promote", (), move |mut tx, ()| {
             Box::pin(async move {
@@ -181,6 +186,17 @@ impl TenantManager {
             })
         })
         .await
+    }
+}
+
+impl TenantManager {
+    /// Waits until no other change of the chart is under way in this process.
+    pub(super) async fn turn(
+        &self,
+        scope: &AdminScope,
+        chart: ChartId,
+    ) -> Result<OwnedMutexGuard<()>> {
+        self.work.turns.take(scope.org_id(), chart, self.work.patience).await
     }
 }
 

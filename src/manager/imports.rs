@@ -35,6 +35,7 @@ impl TenantManager {
         people: Vec<Placed>,
         mode: ImportMode,
     ) -> Result<Chart> {
+        let _turn = self.turn(scope, id).await?;
         let now = self.clock.now();
         let imported = self
             .tenant_write(scope, "chart.import", people, move |mut tx, people| {

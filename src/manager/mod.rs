@@ -14,6 +14,7 @@ mod scope;
 mod seed;
 mod sessions;
 mod teams;
+mod turns;
 mod verify;
 
 use std::{sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ pub use scope::{AdminScope, OrgScope};
 pub use seed::{ChartSeed, Seeded};
 pub use sessions::{Login, LoginKind, Session};
 pub use teams::Part;
+pub use turns::Turns;
 pub use verify::{Finding, Report};
 
 use crate::{
@@ -67,6 +69,8 @@ pub struct Work {
     pub runtime: tokio::runtime::Handle,
     /// Tenants whose secondary indexes this process has asked for.
     pub indexed: moka::sync::Cache<OrgId, ()>,
+    /// Who changes which chart next.
+    pub turns: Turns,
     /// How long a request waits for a tenant that is being moved or changed.
     pub patience: Duration,
 }

@@ -145,9 +145,11 @@ impl TenantManager {
             Box::pin(async move {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
                 let people = reader.employees_flat(id, Team::All, None, 0).await?;
-                // Two reads outside of a transaction; a change in between shows in the count, and
-                // the second look reads both in one snapshot.
-                let whole = usize::try_from(chart.employee_count) == Ok(people.len());
+                // Three reads outside of a transaction, of which a long one is not even of one
+                // moment; a change in between shows in the version, and the second look reads
+                // everything in one snapshot.
+                let after = reader.chart(id).await?;
+                let whole = after.is_some_and(|a| a.structure_version == chart.structure_version);
                 Ok(whole.then_some((chart, people)))
             })
         })
@@ -196,15 +198,18 @@ async fn chain(
 ) -> Result<Option<Vec<Employee>>> {
     let Some(person) = reader.employee(chart, id).await? else { return Ok(None) };
     let limit = usize::try_from(part.limit).unwrap_or(usize::MAX);
-    let nearest_first = person.ancestors.iter().rev().copied();
-    let ids: Vec<EmployeeId> = match part.after {
-        Some(after) => nearest_first.skip_while(|a| *a != after).skip(1).take(limit).collect(),
-        None => nearest_first.take(limit).collect(),
+    let nearest_first = || person.ancestors.iter().rev().copied();
+    let behind = match part.after {
+        Some(after) => nearest_first().take_while(|above| *above != after).count() + 1,
+        None => 0,
     };
+    let ids: Vec<EmployeeId> = nearest_first().skip(behind).take(limit).collect();
     if ids.is_empty() {
         return Ok(Some(Vec::new()));
     }
     let mut managers = reader.employees_among(chart, &ids).await?;
     managers.sort_by_key(|manager| std::cmp::Reverse(manager.ancestors.len()));
-    Ok(managers.iter().map(|manager| manager.id).eq(ids).then_some(managers))
+    let links = managers.iter().map(|manager| (manager.id, manager.manager));
+    let next = nearest_first().skip(behind + 1).map(Some).chain([None]);
+    Ok(links.eq(ids.into_iter().zip(next)).then_some(managers))
 }

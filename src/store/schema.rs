@@ -32,8 +32,8 @@ pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
     ]
 }
 
-/// The secondary indexes of a tenant with large charts. Only employees have their fields, and a
-/// sparse index holds no other document.
+/// The secondary indexes of a tenant with large charts. Only charts and employees have any of their
+/// fields, and a sparse index holds no other document.
 pub(super) fn team_indexes() -> [Document; 2] {
     ["manager", "ancestors"].map(|field| {
         doc! { "key": { "_id.chart": 1, field: 1 }, "name": field, "sparse": true }

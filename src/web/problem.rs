@@ -62,7 +62,7 @@ pub(super) enum InputErrors {
     /// A field is missing, unknown or wrong, or the body is malformed. `errors` names the fields.
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(Problem),
-    /// The body is larger than 1 MiB.
+    /// The body is larger than 1 MiB, or a list than 32 MiB.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
     /// The body's content type is not the documented one.

@@ -47,7 +47,7 @@ pub(super) fn read(text: &[u8]) -> Result<Roster> {
         if lines.len() > MAX_LINES {
             return Err(Error::field("", "has more than 200000 lines"));
         }
-        if errors.len() > MAX_ERRORS {
+        if errors.len() >= MAX_ERRORS {
             break;
         }
     }

@@ -1,6 +1,9 @@
 //! The API against a real MongoDB: one binary, a database of its own for every test.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod chart_faults;
+mod chart_limits;
+mod chart_races;
 mod charts;
 mod cluster;
 mod command_line;

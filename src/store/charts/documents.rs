@@ -55,6 +55,7 @@ impl From<ChartDoc> for Chart {
             name: Label::from_stored(doc.name),
             ceo: doc.ceo.map(EmployeeId::from),
             employee_count: doc.employee_count,
+            structure_version: doc.structure_version,
             created_at: doc.created_at.to_chrono(),
             updated_at: doc.updated_at.to_chrono(),
         }

@@ -1,0 +1,98 @@
+//! The server killed in the middle of a large change of a chart and started again: the chart is
+//! exactly as before, and the same change goes through.
+
+use bson::doc;
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+
+use crate::{
+    chart_limits::{Managers, Stored, read_tree},
+    support::{Chart, Client, Database, Org, ServerProcess, eventually},
+};
+
+const REPORTS: i64 = 2_000;
+/// The first report of a team of 2,000.
+const REPORT: i64 = 3;
+/// Whom the manager of that team may move to.
+const PEER: i64 = REPORTS + 3;
+
+/// 1 over 2 and the peer; 2 over 2,000 people.
+async fn large_chart(database: &Database, client: &Client) -> (Org, Chart, Stored) {
+    let org = client.sign_up("Acme").await;
+    let chart = Chart::create(&client.with(&org.token), "Engineering").await;
+    let stored = Stored::of(database, &org, &chart).await;
+    let above = doc! { "$filter": { "input": [1, 2], "cond": { "$lt": ["$$this", "$n"] } } };
+    stored.fill(REPORTS + 2, above).await;
+    assert_eq!(chart.hire("Peer", Some(1)).await, PEER);
+    (org, chart, stored)
+}
+
+/// Kills the server with everything of `change` written and nothing committed, then lets another
+/// server do it.
+async fn assert_all_or_nothing(
+    change: impl Fn(&Chart) -> RequestBuilder,
+    expected: impl FnOnce(&mut Managers),
+) {
+    let database = Database::new().await;
+    let armed = [("FAILPOINTS", "chart.before_commit=return")];
+    let mut dying = ServerProcess::start_with(&database, &armed);
+    let (org, mut chart, stored) = large_chart(&database, &dying.client).await;
+    let before = stored.dump().await;
+    let mut managers = stored.assert_valid().await;
+    let reply = Client::try_send(change(&chart)).await;
+    assert!(reply.is_none(), "the server answered instead of dying: {reply:?}");
+    eventually("the server's death", || {
+        let dead = dying.is_dead();
+        async move { dead }
+    })
+    .await;
+
+    let server = ServerProcess::start(&database);
+    chart.client = server.client.with(&org.token);
+    assert!(stored.dump().await == before, "the chart is not as before");
+    assert_eq!(read_tree(&chart).await, managers);
+    // A transaction that died with its client keeps the chart until MongoDB ends it.
+    eventually("the same change", || async {
+        Client::try_send(change(&chart)).await.is_some_and(|reply| reply.status == 200)
+    })
+    .await;
+    expected(&mut managers);
+    assert_eq!(stored.assert_valid().await, managers);
+    assert_eq!(read_tree(&chart).await, managers);
+    drop(server);
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn a_departure_that_is_cut_short_reassigns_nobody() {
+    let leave = |chart: &Chart| chart.client.request(Method::DELETE, &chart.path("/employees/2"));
+    assert_all_or_nothing(leave, |managers| {
+        managers.remove(&2);
+        managers.values_mut().filter(|m| **m == Some(2)).for_each(|m| *m = Some(1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_promotion_that_is_cut_short_leaves_the_ceo() {
+    let promote = |chart: &Chart| {
+        chart.client.request(Method::PUT, &chart.path(&format!("/employees/{REPORT}/promote")))
+    };
+    assert_all_or_nothing(promote, |managers| {
+        managers.insert(1, Some(REPORT));
+        managers.insert(REPORT, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_move_that_is_cut_short_moves_nobody() {
+    let manager = json!({ "manager_id": PEER });
+    let moved = |chart: &Chart| {
+        chart.client.request(Method::PUT, &chart.path("/employees/2")).json(&manager)
+    };
+    assert_all_or_nothing(moved, |managers| {
+        managers.insert(2, Some(PEER));
+    })
+    .await;
+}

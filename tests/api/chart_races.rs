@@ -1,0 +1,300 @@
+//! Changes of one chart, many at once and many in a row: whatever the order, always one valid tree.
+
+use std::{cell::Cell, collections::BTreeSet};
+
+use bson::{Document, doc};
+use futures_util::future::{join, join_all};
+use mongodb::{ClientSession, options::ReadConcern};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    chart_limits::{Managers, Stored, prepared, read_tree},
+    support::{Chart, Client, Reply, TestApp},
+};
+
+/// A change of a chart's structure.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Hire { manager: i64 },
+    Move { who: i64, manager: i64 },
+    Leave { who: i64, with_all: bool },
+    Promote { who: i64 },
+}
+
+impl Change {
+    /// Mostly of people who were there, now and then of nobody.
+    fn random(rng: &mut StdRng, people: &Managers) -> Self {
+        let ids: Vec<i64> = people.keys().copied().chain([1_000_000]).collect();
+        let mut anybody = || ids[rng.random_range(0..ids.len())];
+        let (who, manager) = (anybody(), anybody());
+        match rng.random_range(0..10) {
+            0..4 => Self::Hire { manager },
+            4..7 => Self::Move { who, manager },
+            7 => Self::Leave { who, with_all: true },
+            8 => Self::Leave { who, with_all: false },
+            _ => Self::Promote { who },
+        }
+    }
+
+    async fn send(self, chart: &Chart) -> Reply {
+        let client = &chart.client;
+        let path = |rest: String| chart.path(&format!("/employees{rest}"));
+        match self {
+            Self::Hire { manager } => {
+                let body = json!({ "name": "X", "title": "Y", "manager_id": manager });
+                client.post(&path(String::new()), body).await
+            }
+            Self::Move { who, manager } => {
+                client.put(&path(format!("/{who}")), json!({ "manager_id": manager })).await
+            }
+            Self::Leave { who, with_all } => {
+                let mode = if with_all { "all" } else { "direct" };
+                client.delete(&path(format!("/{who}?reparent={mode}"))).await
+            }
+            Self::Promote { who } => {
+                Client::send(client.request(Method::PUT, &path(format!("/{who}/promote")))).await
+            }
+        }
+    }
+
+    /// What a naive chart makes of it, and the status that says so. `next` is the id of who comes.
+    fn apply(self, people: &mut Managers, next: i64) -> u16 {
+        let is_below = |people: &Managers, who: i64, top: i64| {
+            std::iter::successors(people[&who], |above| people[above]).any(|above| above == top)
+        };
+        match self {
+            Self::Hire { manager } if people.contains_key(&manager) => {
+                people.insert(next, Some(manager));
+                return 201;
+            }
+            Self::Hire { .. } => return 400,
+            Self::Move { who, .. } | Self::Leave { who, .. } | Self::Promote { who }
+                if !people.contains_key(&who) =>
+            {
+                return 404;
+            }
+            Self::Move { manager, .. } if !people.contains_key(&manager) => return 400,
+            Self::Move { who, .. } | Self::Leave { who, .. } if people[&who].is_none() => {
+                return 409;
+            }
+            Self::Move { who, manager } => {
+                if who == manager || is_below(people, manager, who) {
+                    return 409;
+                }
+                people.insert(who, Some(manager));
+            }
+            Self::Leave { who, with_all } => {
+                let manager = people[&who];
+                let before = people.clone();
+                people.remove(&who);
+                for (id, reports_to) in people {
+                    if before[id] == Some(who) || (with_all && is_below(&before, *id, who)) {
+                        *reports_to = manager;
+                    }
+                }
+            }
+            Self::Promote { who } => {
+                let ceo = people.iter().find(|(_, manager)| manager.is_none()).map(|(id, _)| *id);
+                people.insert(ceo.unwrap(), Some(who));
+                people.insert(who, None);
+            }
+        }
+        200
+    }
+}
+
+/// A list about somebody; none if nobody is there.
+async fn list(chart: &Chart, id: i64, name: &str) -> Option<Vec<Value>> {
+    let path = chart.path(&format!("/employees/{id}/{name}?limit=1000"));
+    let mut reply = chart.client.get(&path).await;
+    if reply.status == 404 {
+        return None;
+    }
+    reply = reply.expect(200);
+    Some(reply.body.as_array_mut().unwrap().drain(..).collect())
+}
+
+/// Each one in a chain reports to the next, the last one to nobody.
+async fn read_chain(chart: &Chart, id: i64) {
+    let Some(chain) = list(chart, id, "manager_chain").await else { return };
+    let managers = chain.iter().map(|person| person["manager_id"].as_i64());
+    let next = chain.iter().skip(1).map(|person| person["id"].as_i64()).chain([None]);
+    assert!(managers.eq(next.take(chain.len())), "the chain of {id} is torn: {chain:#?}");
+}
+
+/// Everybody in a subtree but its top reports to somebody in it who is one level higher.
+async fn read_subtree(chart: &Chart, id: i64) {
+    let Some(team) = list(chart, id, "subtree").await else { return };
+    let place = |person: &Value| (person["id"].as_i64(), person["depth"].as_i64().unwrap());
+    let places: BTreeSet<_> = team.iter().map(place).collect();
+    for person in &team {
+        let (who, depth) = place(person);
+        let fits = if depth == 0 {
+            who == Some(id)
+        } else {
+            places.contains(&(person["manager_id"].as_i64(), depth - 1))
+        };
+        assert!(fits, "{who:?} hangs loose in the subtree of {id}: {team:#?}");
+    }
+}
+
+/// Reads without pause until `done`.
+async fn read_all(chart: &Chart, mut rng: StdRng, done: &Cell<bool>) {
+    while !done.get() {
+        let tree = read_tree(chart).await;
+        let id = *tree.keys().nth(rng.random_range(0..tree.len())).unwrap();
+        read_chain(chart, id).await;
+        read_subtree(chart, id).await;
+    }
+}
+
+#[tokio::test]
+async fn no_reader_of_a_chart_under_64_changes_at_once_ever_sees_an_invalid_one() {
+    let (app, chart, stored) = prepared().await;
+    let above = doc! { "$filter": { "input": [1, 2, 4, 8], "cond": { "$lt": ["$$this", "$n"] } } };
+    stored.fill(30, above).await;
+    let seed = rand::random();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let done = Cell::new(false);
+    let writing = async {
+        for round in 0..2 {
+            let people = stored.assert_valid().await;
+            let changes: Vec<_> = (0..64).map(|_| Change::random(&mut rng, &people)).collect();
+            let replies = join_all(changes.iter().map(|change| change.send(&chart))).await;
+            for (change, reply) in changes.iter().zip(&replies) {
+                let fine = [200, 201, 400, 404, 409].contains(&reply.status);
+                assert!(fine, "round {round}, seed {seed}: {change:?}: {reply:?}");
+            }
+            let succeeded = replies.iter().filter(|reply| reply.status < 300).count();
+            assert!(
+                succeeded > 20,
+                "hardly a race, seed {seed}: {succeeded} of 64 have changed it"
+            );
+        }
+        done.set(true);
+    };
+    let reader = |seed| read_all(&chart, StdRng::seed_from_u64(seed), &done);
+    join(writing, join(reader(seed), reader(!seed))).await;
+    assert_eq!(read_tree(&chart).await, stored.assert_valid().await, "seed {seed}");
+    app.assert_sound().await;
+}
+
+/// A read of so many people is no single moment to MongoDB, unless it is made one.
+#[tokio::test]
+async fn the_tree_of_a_large_chart_is_whole_while_its_ceo_and_its_teams_change() {
+    const PEOPLE: i64 = 4_000;
+    let (_app, chart, stored) = prepared().await;
+    let above = doc! { "$filter": { "input": [1, 2], "cond": { "$lt": ["$$this", "$n"] } } };
+    stored.fill(PEOPLE, above).await;
+    let done = Cell::new(false);
+    let writing = async {
+        for _ in 0..2 {
+            Change::Promote { who: PEOPLE }.send(&chart).await.expect(200);
+            Change::Move { who: 2, manager: PEOPLE }.send(&chart).await.expect(200);
+            Change::Move { who: 1, manager: 3 }.send(&chart).await.expect(200);
+            Change::Promote { who: 1 }.send(&chart).await.expect(200);
+            Change::Move { who: 3, manager: 2 }.send(&chart).await;
+            Change::Move { who: 2, manager: 1 }.send(&chart).await.expect(200);
+        }
+        done.set(true);
+    };
+    let reading = async {
+        while !done.get() {
+            assert_eq!(read_tree(&chart).await.len(), usize::try_from(PEOPLE).unwrap());
+        }
+    };
+    join(writing, reading).await;
+    stored.assert_valid().await;
+}
+
+/// Three people: 2 and 3 report to 1.
+async fn pair() -> (TestApp, Chart, Stored) {
+    let (app, chart, stored) = prepared().await;
+    for manager in [None, Some(1), Some(1)] {
+        chart.hire("Person", manager).await;
+    }
+    (app, chart, stored)
+}
+
+#[tokio::test]
+async fn of_two_moves_that_would_build_a_cycle_together_one_is_refused() {
+    let (_app, chart, stored) = pair().await;
+    for _ in 0..25 {
+        let one = Change::Move { who: 2, manager: 3 }.send(&chart);
+        let two = Change::Move { who: 3, manager: 2 }.send(&chart);
+        let (one, two) = join(one, two).await;
+        let (won, lost, mover) = if one.status == 200 { (one, two, 2) } else { (two, one, 3) };
+        won.expect(200);
+        lost.refused(409, "chart_cycle");
+        stored.assert_valid().await;
+        Change::Move { who: mover, manager: 1 }.send(&chart).await.expect(200);
+    }
+}
+
+/// The control of the test above: it is the chart's document that decides the race. Neither
+/// snapshot isolation nor the validator sees anything wrong with either move.
+#[tokio::test]
+async fn without_the_charts_document_two_moves_build_a_cycle_together() {
+    let (_app, _, stored) = pair().await;
+    let mut one = move_blindly(&stored, 2, 3).await;
+    let mut two = move_blindly(&stored, 3, 2).await;
+    write_plan(&stored, &mut one).await;
+    write_plan(&stored, &mut two).await;
+    one.session.commit_transaction().await.unwrap();
+    two.session.commit_transaction().await.unwrap();
+    let why = stored.managers().await.expect_err("no cycle");
+    assert_eq!(why, "2 reports to Some(3) and has other ancestors");
+    let one = doc! { "_id": stored.key(2), "manager": 3 };
+    let two = doc! { "_id": stored.key(3), "manager": 2 };
+    let both = stored.collection.count_documents(doc! { "$or": [one, two] }).await.unwrap();
+    assert_eq!(both, 2, "2 and 3 do not report to each other");
+}
+
+/// A move that has read what it needs and has written nothing yet.
+struct Blind {
+    session: ClientSession,
+    who: i64,
+    place: Document,
+}
+
+async fn move_blindly(stored: &Stored, who: i64, manager: i64) -> Blind {
+    let mut session = stored.collection.client().start_session().await.unwrap();
+    session.start_transaction().read_concern(ReadConcern::snapshot()).await.unwrap();
+    let mut ancestors = Vec::new();
+    for id in [who, manager] {
+        let find = stored.collection.find_one(doc! { "_id": stored.key(id) });
+        let person = find.session(&mut session).await.unwrap().unwrap();
+        ancestors.clone_from(person.get_array("ancestors").unwrap());
+    }
+    assert!(!ancestors.contains(&who.into()), "the move is a cycle by itself");
+    ancestors.push(manager.into());
+    Blind { session, who, place: doc! { "manager": manager, "ancestors": ancestors } }
+}
+
+async fn write_plan(stored: &Stored, plan: &mut Blind) {
+    let filter = doc! { "_id": stored.key(plan.who) };
+    let update = stored.collection.update_one(filter, doc! { "$set": plan.place.clone() });
+    assert_eq!(update.session(&mut plan.session).await.unwrap().modified_count, 1);
+}
+
+#[tokio::test]
+async fn a_long_random_sequence_of_changes_agrees_with_a_naive_chart() {
+    const SEED: u64 = 20_261_121;
+    let (app, chart, stored) = prepared().await;
+    let mut next = chart.hire("CEO", None).await + 1;
+    let (mut rng, mut people) = (StdRng::seed_from_u64(SEED), Managers::from([(1, None)]));
+    for step in 1..=240 {
+        let change = Change::random(&mut rng, &people);
+        let expected = change.apply(&mut people, next);
+        let reply = change.send(&chart).await;
+        assert_eq!(reply.status, expected, "seed {SEED}, step {step}: {change:?}: {reply:?}");
+        next += i64::from(expected == 201);
+        if step % 20 == 0 {
+            assert_eq!(stored.assert_valid().await, people, "seed {SEED}, step {step}");
+        }
+    }
+    assert_eq!(read_tree(&chart).await, people, "seed {SEED}");
+    app.assert_sound().await;
+}
