@@ -31,7 +31,7 @@ pub struct Authority {
 
 /// Organizations by id and slug, and authorities by account.
 ///
-/// A value is served from memory only while the change stream was heard of within [`TRUST`]; else
+/// A value is served from memory only while the change stream was heard of within two seconds; else
 /// every question goes to the database. So a process that is cut off, or whose stream is being
 /// opened again, is slower and never wrong.
 pub struct Directory {

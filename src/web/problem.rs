@@ -158,7 +158,7 @@ impl Problem {
     }
 }
 
-/// The status, the headers and the [`Problem`] as an extension; what surrounds every request knows
+/// The status, the headers and the problem as an extension; what surrounds every request knows
 /// its id and writes the body.
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
