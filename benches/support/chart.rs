@@ -61,6 +61,8 @@ pub(crate) async fn run(
             doc! { "_id": { "$in": above.to_vec() } }
         }),
     ] {
+        // While the floor was measured the server has closed the idle ones.
+        let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
         let limits = Limits::seconds(bench.load.window);
         let sample = drive(&mut connections, limits, async |connection, number| {
             let tenant = &tenants[random(number, tenants.len())];
@@ -82,6 +84,7 @@ pub(crate) async fn run(
     }
 
     for path in ["direct_reports", "manager_chain"] {
+        let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
         let limits = Limits::seconds(bench.load.window);
         let sample = drive(&mut connections, limits, async |connection, number| {
             let id = random(number, usize::try_from(MANY / 8).unwrap_or(1)) + 1;

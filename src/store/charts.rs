@@ -102,10 +102,12 @@ impl TenantReader<'_> {
         chart: ChartId,
         ids: &[EmployeeId],
     ) -> Result<Vec<Employee>> {
-        let org = self.store.org;
-        let keys: Vec<Bson> =
-            ids.iter().map(|id| Key::employee(org, chart, *id).to_bson()).collect();
-        let found: Vec<EmployeeDoc> = self.find(doc! { "_id": { "$in": keys } }, 0).await?;
+        // Not `$in` over whole keys: MongoDB 6.0 answers that with a scan of the collection.
+        let mut filter = keys::employees_after(self.store.org, chart, None);
+        filter.insert("_id.chart", chart.get());
+        let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+        filter.insert("_id.employee", doc! { "$in": ids });
+        let found: Vec<EmployeeDoc> = self.find(filter, 0).await?;
         Ok(found.into_iter().map(Employee::from).collect())
     }
 

@@ -34,10 +34,10 @@ pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
 
 /// The secondary indexes of a tenant with large charts. Only charts and employees have any of their
 /// fields, and a sparse index holds no other document.
-pub(super) fn team_indexes() -> [Document; 2] {
-    ["manager", "ancestors"].map(|field| {
-        doc! { "key": { "_id.chart": 1, field: 1 }, "name": field, "sparse": true }
-    })
+pub(super) fn team_indexes() -> [Document; 3] {
+    [("manager", "manager"), ("ancestors", "ancestors"), ("employee", "_id.employee")].map(
+        |(name, field)| doc! { "key": { "_id.chart": 1, field: 1 }, "name": name, "sparse": true },
+    )
 }
 
 /// How a tenant's collection is made: clustered, so that it costs one file and no index.

@@ -38,7 +38,7 @@ impl TenantStore {
                 filter.insert("ancestors", top.get());
             }
             Team::From(top) => {
-                let own = Key::employee(self.org, chart, top).into_filter();
+                let own = doc! { "_id.employee": top.get() };
                 filter.insert("$or", vec![own, doc! { "ancestors": top.get() }]);
             }
         }
