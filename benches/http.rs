@@ -113,6 +113,9 @@ async fn run(options: &Options, bench: &mut Bench) -> Result<()> {
             chart::run(bench, &server, &databases, options.organizations).await?;
         }
         server.stop().await?;
+        if wanted(Mix::Chart) {
+            bench.restart(options.organizations).await?;
+        }
     }
     if wanted(Mix::Login) || wanted(Mix::Create) || wanted(Mix::Rename) {
         let databases = bench.fresh("run").await?;

@@ -92,6 +92,8 @@ pub struct MongoSettings {
     pub selection_timeout_ms: u64,
     /// Milliseconds that a transaction is retried.
     pub transaction_deadline_ms: u64,
+    /// Whether every command is timed for the metrics.
+    pub command_metrics: bool,
 }
 
 /// The database of the default start.

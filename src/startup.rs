@@ -69,6 +69,7 @@ pub fn store_settings(settings: &Settings, embedded_uri: Option<String>) -> Stor
         tenants: mongo.tenant_db.clone(),
         selection_timeout: Duration::from_millis(mongo.selection_timeout_ms),
         transaction_deadline: Duration::from_millis(mongo.transaction_deadline_ms),
+        command_metrics: mongo.command_metrics,
         lease: Duration::from_secs(settings.operations.lease_seconds),
     }
 }
@@ -152,7 +153,7 @@ impl Application {
     ) -> Result<Self, StartError> {
         let metrics = telemetry::start_metrics()?;
         let store = Store::connect(&database).await?;
-        let manager = build_manager(settings, store, secret, clock)?;
+        let manager = build_manager(settings, store.clone(), secret, clock)?;
         let bind = &settings.server.bind;
         let failed = |source| StartError::Bind { bind: bind.clone(), source };
         let listener = TcpListener::bind(bind).map_err(failed)?;
@@ -172,9 +173,13 @@ impl Application {
             server: settings.server.clone(),
             metrics,
         });
-        let mut server = HttpServer::new(move || crate::web::app(&shared))
-            .shutdown_timeout(settings.server.shutdown_timeout_seconds)
-            .disable_signals();
+        let mut server = HttpServer::new(move || {
+            // The options have made connections before; without its own, a thread shares them.
+            let _ = store.use_own_connections();
+            crate::web::app(&shared)
+        })
+        .shutdown_timeout(settings.server.shutdown_timeout_seconds)
+        .disable_signals();
         if settings.server.workers > 0 {
             server = server.workers(settings.server.workers);
         }

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -17,8 +17,8 @@ use tenantry::{
 use super::{
     Result,
     database::{self, Databases},
-    load::Sample,
-    machine::cpu_seconds,
+    load::{Limits, Sample},
+    machine::{self, cpu_seconds},
     report::{Cpu, Figures, Report, Row},
     server::Server,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Bench {
     pub(crate) load: Load,
     pub(crate) report: Report,
     dir: PathBuf,
-    embedded: Embedded,
+    embedded: Option<Embedded>,
     mongod: u32,
 }
 
@@ -51,24 +51,8 @@ impl Bench {
         fs::create_dir_all(&dir)?;
         // It hides the one of whoever works here from the server.
         fs::write(dir.join(".env"), "")?;
-        let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tenantry/bin/mongod");
-        let settings = Settings::from_environment()?.embedded;
-        let embedded = Embedded::start(&EmbeddedOptions {
-            dir: dir.join("mongod"),
-            mongod: settings.mongod.or_else(|| fetched.exists().then_some(fetched)),
-            supervisor: env!("CARGO_BIN_EXE_tenantry").into(),
-            cache_gb: settings.cache_gb,
-        })
-        .await?;
-        let record: Value = serde_json::from_slice(&fs::read(dir.join("mongod/mongod.json"))?)?;
-        let mongod = record["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-        let bench = Self {
-            load,
-            report: Report::default(),
-            dir,
-            mongod: mongod.ok_or("the embedded MongoDB left no record of its process")?,
-            embedded,
-        };
+        let (embedded, mongod) = start(&dir).await?;
+        let bench = Self { load, report: Report::default(), dir, mongod, embedded: Some(embedded) };
         database::sweep(&bench.uri()).await?;
         Ok(bench)
     }
@@ -79,17 +63,17 @@ impl Bench {
     }
 
     /// Removes what is not kept, and stops MongoDB.
-    pub(crate) async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         database::sweep(&self.uri()).await?;
-        Ok(self.embedded.stop().await?)
+        self.stop_database().await
     }
 
     pub(crate) fn uri(&self) -> String {
-        self.embedded.uri()
+        self.embedded.as_ref().map(Embedded::uri).unwrap_or_default()
     }
 
     pub(crate) fn database_version(&self) -> &str {
-        self.embedded.version().unwrap_or("?")
+        self.embedded.as_ref().and_then(Embedded::version).unwrap_or("?")
     }
 
     /// Empty databases with the indexes of the master database.
@@ -145,6 +129,68 @@ impl Bench {
         Ok(figures)
     }
 
+    /// Takes two samples in turns, half a second each, and adds a row for each: whatever else the
+    /// machine does meanwhile, it does to both. `servers` are those whose CPU is told.
+    pub(crate) async fn measure_beside(
+        &mut self,
+        what: [&str; 2],
+        servers: [Option<&Server>; 2],
+        mut first: impl AsyncFnMut(Limits) -> Sample,
+        mut second: impl AsyncFnMut(Limits) -> Sample,
+    ) -> Result<[Figures; 2]> {
+        const TURN: Duration = Duration::from_millis(500);
+        let pids = servers.map(|server| server.map(Server::pid));
+        let mut seen: [Option<(Sample, Cpu)>; 2] = [None, None];
+        let turns = self.load.window.as_millis().div_ceil(TURN.as_millis()).max(1);
+        for turn in 0..u64::try_from(turns)? {
+            let limits = Limits { window: TURN, requests: u64::MAX, first: turn << 32 };
+            for side in [0, 1] {
+                let before = self.cpu(pids[side])?;
+                let sample = match side {
+                    0 => first(limits).await,
+                    _ => second(limits).await,
+                };
+                let cpu = self.cpu(pids[side])?.since(before);
+                seen[side] = Some(match seen[side].take() {
+                    Some((sum, used)) => (sum.and(sample), used.and(cpu)),
+                    None => (sample, Cpu::NONE.and(cpu)),
+                });
+            }
+        }
+        let mut figures = Vec::new();
+        for (what, seen) in what.into_iter().zip(seen) {
+            let (sample, cpu) = seen.ok_or("nothing was measured")?;
+            let row = Row::new(what, sample, cpu);
+            figures.push(row.figures());
+            println!("{row}");
+            self.report.add(row);
+        }
+        <[Figures; 2]>::try_from(figures).map_err(|_| "two rows".into())
+    }
+
+    /// Notes what MongoDB holds in memory, and how long it takes to stop and to start again.
+    pub(crate) async fn restart(&mut self, collections: u32) -> Result<()> {
+        let memory = machine::memory_mib(self.mongod)?;
+        let stopping = Instant::now();
+        self.stop_database().await?;
+        let (stopped, starting) = (stopping.elapsed(), Instant::now());
+        let (embedded, mongod) = start(&self.dir).await?;
+        (self.embedded, self.mongod) = (Some(embedded), mongod);
+        self.report.note(format!(
+            "With {collections} collections mongod held {memory} MiB; it stopped cleanly in \
+             {stopped:.1?} and answered again {:.1?} after its start.",
+            starting.elapsed()
+        ));
+        Ok(())
+    }
+
+    async fn stop_database(&mut self) -> Result<()> {
+        match self.embedded.take() {
+            Some(embedded) => Ok(embedded.stop().await?),
+            None => Ok(()),
+        }
+    }
+
     fn cpu(&self, server: Option<u32>) -> Result<Cpu> {
         Ok(Cpu {
             server: server.map(cpu_seconds).transpose()?,
@@ -152,4 +198,20 @@ impl Bench {
             client: cpu_seconds(std::process::id())?,
         })
     }
+}
+
+/// The embedded MongoDB of the harness, and the id of its process.
+async fn start(dir: &Path) -> Result<(Embedded, u32)> {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tenantry/bin/mongod");
+    let settings = Settings::from_environment()?.embedded;
+    let embedded = Embedded::start(&EmbeddedOptions {
+        dir: dir.join("mongod"),
+        mongod: settings.mongod.or_else(|| fetched.exists().then_some(fetched)),
+        supervisor: env!("CARGO_BIN_EXE_tenantry").into(),
+        cache_gb: settings.cache_gb,
+    })
+    .await?;
+    let record: Value = serde_json::from_slice(&fs::read(dir.join("mongod/mongod.json"))?)?;
+    let mongod = record["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    Ok((embedded, mongod.ok_or("the embedded MongoDB left no record of its process")?))
 }

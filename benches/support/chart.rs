@@ -16,7 +16,7 @@ use super::{
     bench::Bench,
     client::{self, Connection},
     database::{Databases, PASSWORD, name_of},
-    load::{Limits, drive},
+    load::{Limits, Sample, drive},
     server::Server,
 };
 
@@ -25,6 +25,7 @@ const MANY: i64 = 100_000;
 const AT_ONCE: usize = 16;
 const RATE_GOAL: f64 = 0.6;
 const P99_GOAL: f64 = 2.0;
+const SPREAD_GOAL: f64 = 0.8;
 
 /// A tenant with a chart: its token, its identity and its collection.
 struct Tenant {
@@ -42,7 +43,11 @@ pub(crate) async fn run(
     let (tenants, big) = tenants(databases, organizations).await?;
     let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
     // Every tenant once: what is measured is charts, not the first look-up of an account.
-    let pass = Limits { window: std::time::Duration::from_mins(5), requests: organizations.into() };
+    let pass = Limits {
+        window: std::time::Duration::from_mins(5),
+        requests: organizations.into(),
+        first: 0,
+    };
     drive(&mut connections, pass, async |connection, number| {
         let tenant = &tenants[usize::try_from(number).unwrap_or_default() % tenants.len()];
         connection.succeeds(client::get_as("/orgcharts/1", &tenant.token)).await
@@ -61,27 +66,66 @@ pub(crate) async fn run(
             doc! { "_id": { "$in": above.to_vec() } }
         }),
     ] {
-        // While the floor was measured the server has closed the idle ones.
-        let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
-        let limits = Limits::seconds(bench.load.window);
-        let sample = drive(&mut connections, limits, async |connection, number| {
-            let tenant = &tenants[random(number, tenants.len())];
-            let path = format!("/orgcharts/1/{path}");
-            connection.succeeds(client::get_as(&path, &tenant.token)).await
-        });
-        let api = bench.measure(&format!("chart: {what}"), Some(server), sample).await?;
-
         let mut handles = vec![(); bench.load.connections];
-        let finds = drive(&mut handles, limits, async |(), number| {
-            let tenant = &tenants[random(number, tenants.len())];
-            find(&driver, databases, tenant, filter(tenant)).await.is_ok()
-        });
-        let bare = bench.measure("  floor: find of the bare driver", None, finds).await?;
+        let [api, bare] = bench
+            .measure_beside(
+                [&format!("chart: {what}"), "  floor: find of the bare driver"],
+                [Some(server), None],
+                async |limits| {
+                    drive(&mut connections, limits, async |connection, number| {
+                        let tenant = &tenants[random(number, tenants.len())];
+                        let path = format!("/orgcharts/1/{path}");
+                        connection.succeeds(client::get_as(&path, &tenant.token)).await
+                    })
+                    .await
+                },
+                async |limits| {
+                    drive(&mut handles, limits, async |(), number| {
+                        let tenant = &tenants[random(number, tenants.len())];
+                        find(&driver, databases, tenant, filter(tenant)).await.is_ok()
+                    })
+                    .await
+                },
+            )
+            .await?;
         let ratio = format!("{what} / bare find");
         bench.report.share(&ratio, api.rate, bare.rate, Some(RATE_GOAL));
         let ratio = format!("p99 of {what} / of the bare find");
         bench.report.times(&ratio, api.p99, bare.p99, Some(P99_GOAL));
     }
+
+    run_sizes(bench, server, &tenants, &big).await
+}
+
+/// The same read of few tenants and of all, and reads of one large chart.
+async fn run_sizes(
+    bench: &mut Bench,
+    server: &Server,
+    tenants: &[Tenant],
+    big: &Tenant,
+) -> Result<()> {
+    let at_once = bench.load.connections;
+    let among = |few: usize| {
+        let address = server.address;
+        async move |limits: Limits| {
+            let opened = Connection::open_many(address, at_once).await;
+            let Ok(mut connections) = opened else { return Sample::new([], 1, limits.window) };
+            drive(&mut connections, limits, async |connection, number| {
+                let tenant = &tenants[random(number, few)];
+                connection.succeeds(client::get_as("/orgcharts/1/employees", &tenant.token)).await
+            })
+            .await
+        }
+    };
+    let [all, few] = bench
+        .measure_beside(
+            ["chart: employees, of all tenants", "chart: employees, of 100 of them"],
+            [Some(server); 2],
+            among(tenants.len()),
+            among(tenants.len().min(100)),
+        )
+        .await?;
+    bench.report.share("all tenants / 100 tenants", all.rate, few.rate, Some(SPREAD_GOAL));
 
     for path in ["direct_reports", "manager_chain"] {
         let mut connections = Connection::open_many(server.address, bench.load.connections).await?;

@@ -32,7 +32,7 @@ pub(crate) async fn run(
     organizations: u32,
 ) -> Result<()> {
     let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
-    let once = Limits { window: PASS_WITHIN, requests: organizations.into() };
+    let once = Limits { window: PASS_WITHIN, requests: organizations.into(), first: 0 };
     let first = drive(&mut connections, once, async |connection, number| {
         connection.succeeds(client::get(&path(number))).await
     });
@@ -79,7 +79,7 @@ pub(crate) async fn run_under_logins(
     organizations: u32,
 ) -> Result<()> {
     let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
-    let pass = Limits { window: PASS_WITHIN, requests: u64::from(organizations) * 2 };
+    let pass = Limits { window: PASS_WITHIN, requests: u64::from(organizations) * 2, first: 0 };
     drive(&mut connections, pass, async |connection, number| {
         connection.succeeds(client::get(&path(number % u64::from(organizations)))).await
     })

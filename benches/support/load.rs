@@ -12,6 +12,8 @@ use futures_util::future::join_all;
 pub(crate) struct Limits {
     pub(crate) window: Duration,
     pub(crate) requests: u64,
+    /// The number of the first request.
+    pub(crate) first: u64,
 }
 
 /// What was seen.
@@ -24,7 +26,7 @@ pub(crate) struct Sample {
 
 impl Limits {
     pub(crate) const fn seconds(window: Duration) -> Self {
-        Self { window, requests: u64::MAX }
+        Self { window, requests: u64::MAX, first: 0 }
     }
 }
 
@@ -35,11 +37,12 @@ pub(crate) async fn drive<W>(
     limits: Limits,
     step: impl AsyncFn(&mut W, u64) -> bool,
 ) -> Sample {
-    let next = Cell::new(0);
+    let next = Cell::new(limits.first);
+    let end = limits.first.saturating_add(limits.requests);
     let started = Instant::now();
     let loops = workers.iter_mut().map(|worker| async {
         let (mut latencies, mut errors) = (Vec::new(), 0);
-        while started.elapsed() < limits.window && next.get() < limits.requests {
+        while started.elapsed() < limits.window && next.get() < end {
             let number = next.replace(next.get() + 1);
             let asked = Instant::now();
             let good = step(worker, number).await;
@@ -62,6 +65,12 @@ impl Sample {
         let mut latencies: Vec<Duration> = latencies.into_iter().collect();
         latencies.sort_unstable();
         Self { latencies, errors, elapsed }
+    }
+
+    /// Both, one after the other.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let latencies = self.latencies.into_iter().chain(other.latencies);
+        Self::new(latencies, self.errors + other.errors, self.elapsed + other.elapsed)
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -47,3 +47,11 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
         _ => Err("/proc has another form here".into()),
     }
 }
+
+/// What the process holds in memory, in MiB.
+pub(crate) fn memory_mib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_ascii_whitespace().next());
+    Ok(kib.ok_or("/proc has another form here")?.parse::<u64>()? >> 10)
+}

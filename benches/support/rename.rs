@@ -33,7 +33,7 @@ pub(crate) async fn run(bench: &mut Bench, server: &Server, databases: &Database
     let token = login::token(server, &account).await?;
     let (_, manager) = databases.manager().await?;
     let scope = scope(&manager).await?;
-    let limits = Limits { window: bench.load.window, requests: RENAMES };
+    let limits = Limits { window: bench.load.window, requests: RENAMES, first: 0 };
     let (mut filled, mut empty, mut full) = (0, None, f64::NAN);
     for size in SIZES {
         fill(&manager, &scope, filled..size).await?;

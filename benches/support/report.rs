@@ -1,6 +1,6 @@
 //! Rows, ratios and the table that they make.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 use super::load::Sample;
 
@@ -40,9 +40,20 @@ struct Ratio {
 pub(crate) struct Report {
     rows: Vec<Row>,
     ratios: Vec<Ratio>,
+    notes: Vec<String>,
 }
 
 impl Cpu {
+    pub(crate) const NONE: Self = Self { server: None, mongod: 0.0, client: 0.0 };
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            server: self.server.into_iter().chain(other.server).reduce(|a, b| a + b),
+            mongod: self.mongod + other.mongod,
+            client: self.client + other.client,
+        }
+    }
+
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             server: self.server.zip(before.server).map(|(now, then)| now - then),
@@ -97,6 +108,11 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// A sentence below the tables.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// How much of its floor was reached; at least `goal`, where there is one.
     pub(crate) fn share(&mut self, what: &str, measured: f64, floor: f64, goal: Option<f64>) {
         let share = measured / floor;
@@ -147,6 +163,6 @@ impl Display for Report {
             };
             writeln!(f, "| {} | {} | {goal} | {met} |", ratio.what, ratio.value)?;
         }
-        f.write_char('\n')
+        self.notes.iter().try_for_each(|note| write!(f, "\n{note}\n"))
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::SettingsError;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 42] = [
+pub const VARIABLES: [(&str, &str); 43] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
@@ -23,6 +23,7 @@ pub const VARIABLES: [(&str, &str); 42] = [
     ("TENANT_DB", "mongo.tenant_db"),
     ("MONGO_SELECTION_TIMEOUT_MS", "mongo.selection_timeout_ms"),
     ("TRANSACTION_DEADLINE_MS", "mongo.transaction_deadline_ms"),
+    ("MONGO_COMMAND_METRICS", "mongo.command_metrics"),
     ("TENANTRY_DIR", "embedded.dir"),
     ("TENANTRY_MONGOD", "embedded.mongod"),
     ("TENANTRY_MONGOD_CACHE_GB", "embedded.cache_gb"),

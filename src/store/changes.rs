@@ -48,7 +48,7 @@ impl Store {
             "operationType": 1, "ns": 1, "documentKey": 1, "to": 1,
         } };
         let stream = self
-            .client
+            .client()
             .database(&self.master)
             .watch()
             .pipeline([relevant, slim])

@@ -27,7 +27,7 @@ impl Store {
     /// The driver's.
     pub async fn collection_identity(&self, location: &Location) -> Result<Option<[u8; 16]>> {
         let mut found = self
-            .client
+            .client()
             .database(&location.database)
             .list_collections()
             .filter(doc! { "name": &location.collection })
@@ -53,7 +53,7 @@ impl Store {
         to: &Location,
     ) -> Result<Moved> {
         let renamed = self
-            .client
+            .client()
             .database("admin")
             .run_command(doc! {
                 "renameCollection": format!("{}.{}", from.database, from.collection),
@@ -89,7 +89,7 @@ impl Store {
     /// The driver's.
     pub async fn drop_collection(&self, location: &Location, collection: [u8; 16]) -> Result<()> {
         let dropped = self
-            .client
+            .client()
             .database(&location.database)
             .run_command(doc! {
                 "drop": &location.collection,
@@ -114,7 +114,7 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn index_teams(&self, location: &Location, collection: [u8; 16]) -> Result<()> {
-        self.client
+        self.client()
             .database(&location.database)
             .run_command(doc! {
                 "createIndexes": &location.collection,
@@ -133,7 +133,7 @@ impl Store {
     /// The driver's.
     pub async fn tenant_collections(&self) -> Result<Vec<String>> {
         let found: Vec<_> = self
-            .client
+            .client()
             .database(&self.tenants)
             .list_collections()
             .await

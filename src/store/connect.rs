@@ -1,6 +1,9 @@
 //! Reaching the database, and telling a person what to do when it cannot be reached.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bson::doc;
 use mongodb::{
@@ -27,6 +30,8 @@ pub struct StoreSettings {
     pub selection_timeout: Duration,
     /// How long a transaction is retried.
     pub transaction_deadline: Duration,
+    /// Whether every command is timed. The driver decodes every answer once more for it.
+    pub command_metrics: bool,
     /// How long an operation belongs to the process that drives it.
     pub lease: Duration,
 }
@@ -92,10 +97,12 @@ impl Store {
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ConnectError> {
         let options = client_options(settings).await?;
         let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let client = Client::with_options(options).map_err(|e| ConnectError::Uri(e.to_string()))?;
+        let client =
+            Client::with_options(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
         check_deployment(&client, &hosts).await?;
         let store = Self {
-            client,
+            shared: client,
+            options: Arc::new(options),
             master: settings.master.clone(),
             tenants: settings.tenants.clone(),
             limits: Limits {
@@ -118,7 +125,7 @@ impl Store {
     /// # Errors
     /// The driver's, or [`StoreError::TimedOut`].
     pub async fn ping(&self) -> Result<()> {
-        let master = self.client.database(&self.master);
+        let master = self.client().database(&self.master);
         let call = tokio::time::timeout(PING_TIMEOUT, master.run_command(doc! { "ping": 1 }));
         let answer = call.await.map_err(|_| StoreError::TimedOut { call: "ping" })?;
         answer.map_err(StoreError::from)?;
@@ -131,7 +138,7 @@ impl Store {
     /// The driver's.
     pub async fn drop_databases(&self) -> Result<()> {
         for name in [&self.master, &self.tenants] {
-            self.client.database(name).drop().await.map_err(StoreError::from)?;
+            self.client().database(name).drop().await.map_err(StoreError::from)?;
         }
         Ok(())
     }
@@ -159,7 +166,9 @@ async fn client_options(settings: &StoreSettings) -> Result<ClientOptions, Conne
     options.write_concern = Some(WriteConcern::majority());
     // A cache that was filled from a local read could keep what a failover rolls back.
     options.read_concern = Some(ReadConcern::majority());
-    options.command_event_handler = Some(EventHandler::callback(count_command));
+    if settings.command_metrics {
+        options.command_event_handler = Some(EventHandler::callback(count_command));
+    }
     Ok(options)
 }
 

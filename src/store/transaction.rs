@@ -67,7 +67,7 @@ impl Store {
     {
         let deadline = Instant::now() + self.limits.transaction_deadline;
         let mut pause = FIRST_PAUSE;
-        let session = self.client.start_session().await.map_err(StoreError::from)?;
+        let session = self.client().start_session().await.map_err(StoreError::from)?;
         let mut tx = Tx { session };
         loop {
             let start = tx.session.start_transaction().read_concern(reads.clone());

@@ -104,7 +104,7 @@ impl Store {
             .await
             .map_err(slug_refusal)?;
         crate::failpoint!("create.after_organization");
-        self.client
+        self.client()
             .database(&org.location.database)
             .create_collection(&org.location.collection)
             .with_options(schema::tenant_collection())

@@ -86,6 +86,7 @@ impl Database {
             tenants: self.tenants.clone(),
             selection_timeout: Duration::from_secs(5),
             transaction_deadline: Duration::from_secs(20),
+            command_metrics: true,
             lease: Duration::from_secs(1),
         }
     }
