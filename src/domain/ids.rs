@@ -109,3 +109,7 @@ object_id!(
     /// A durable, multi-step change that a restart picks up again.
     OperationId
 );
+object_id!(
+    /// Something scheduled; a recurring one happens many times.
+    EventId
+);

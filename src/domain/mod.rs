@@ -2,9 +2,12 @@
 
 mod account;
 mod actor;
+mod booking;
+mod calendar;
 mod chart;
 mod clock;
 mod email;
+mod event;
 mod figures;
 mod hierarchy;
 mod ids;
@@ -13,22 +16,34 @@ mod name;
 mod organization;
 mod password;
 mod roster;
+mod rule;
+mod schedule;
 mod text;
+mod zone;
 
 pub use account::Account;
 pub use actor::{Actor, Role};
+pub use booking::{Ask, Book, BookingRefusal, Entry, Outcome, Request};
+pub use calendar::{Busy, Calendar};
 pub use chart::{Chart, Employee};
 pub use clock::{Clock, SystemClock};
 pub use email::Email;
+pub use event::{
+    Event, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode, Registration, RegistrationId,
+    RegistrationStatus, Waiter,
+};
 pub use figures::{Figures, flaws};
 pub use hierarchy::{MAX_DEPTH, Refusal, Reparent, Write, hire, move_to, promote, remove};
-pub use ids::{AccountId, ChartId, EmployeeId, IdError, OperationId, OrgId};
+pub use ids::{AccountId, ChartId, EmployeeId, EventId, IdError, OperationId, OrgId};
 pub use location::Location;
 pub use name::{OrgName, Slug};
 pub use organization::{OrgStatus, Organization};
 pub use password::{Password, PasswordDigest};
 pub use roster::{LineError, ManagedBy, Placed, RosterLine, place};
+pub use rule::Rule;
+pub use schedule::{Recurrence, Schedule};
 pub use text::Label;
+pub use zone::TimeZone;
 
 /// Why a raw value cannot become a domain value: a public sentence without its field's name.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

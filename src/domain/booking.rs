@@ -1,0 +1,404 @@
+//! Who gets a seat: the rules of registering, cancelling and waiting, over plain data.
+//!
+//! A [`Book`] is the part of a tenant that a batch of requests is about, as one transaction has read
+//! it. Settling changes the book; what has changed is what the transaction writes.
+
+use std::{collections::HashMap, hash::Hash};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    AccountId, Busy, Calendar, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode,
+    Registration, RegistrationId, RegistrationStatus, Waiter,
+};
+
+/// What a member wants of an occurrence.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ask {
+    /// A seat.
+    Register,
+    /// To give the seat back.
+    Cancel,
+    /// To wait for a seat.
+    Join,
+    /// To wait no longer.
+    Leave,
+}
+
+/// A member, an occurrence, and what is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Whose seat, and of what.
+    pub id: RegistrationId,
+    /// What is wanted.
+    pub ask: Ask,
+}
+
+/// What comes of a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The member has a seat now.
+    Registered(Registration),
+    /// The member has given the seat back.
+    Cancelled(Registration),
+    /// The member waits, at this place of the list, counted from 1.
+    Waiting(usize, Waiter),
+    /// The member waits no longer.
+    Left,
+    /// It is not done, for a reason.
+    Refused(BookingRefusal),
+    /// There is no such occurrence.
+    Unknown,
+}
+
+/// Why something is not done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BookingRefusal {
+    /// A stable word for programs.
+    pub code: RefusalCode,
+    /// A sentence for people.
+    pub message: String,
+    /// The registration that stands in the way.
+    pub conflicts_with: Option<RegistrationId>,
+}
+
+/// Something that is stored, or not yet, and what is to become of it.
+#[derive(Clone, Debug)]
+pub struct Entry<T> {
+    stored: bool,
+    value: Option<T>,
+    changed: bool,
+}
+
+/// The part of a tenant that a batch of requests is about.
+#[derive(Debug)]
+pub struct Book {
+    /// The moment of the batch.
+    pub now: DateTime<Utc>,
+    /// The occurrences; one that does not exist has no value.
+    pub occurrences: HashMap<OccurrenceId, Entry<Occurrence>>,
+    /// Who waits for them.
+    pub waiting: HashMap<OccurrenceId, Entry<Vec<Waiter>>>,
+    /// The members' registrations for them.
+    pub registrations: HashMap<RegistrationId, Entry<Registration>>,
+    /// The members' calendars.
+    pub calendars: HashMap<AccountId, Entry<Calendar>>,
+}
+
+/// The most that may wait for one occurrence.
+const MAX_WAITING: usize = 1_000;
+
+impl BookingRefusal {
+    /// A refusal with a sentence for people.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), conflicts_with: None }
+    }
+}
+
+impl<T> Entry<T> {
+    /// What is stored.
+    #[must_use]
+    pub const fn stored(value: T) -> Self {
+        Self { stored: true, value: Some(value), changed: false }
+    }
+
+    /// What is not stored, but is understood: an occurrence that nobody has touched yet.
+    #[must_use]
+    pub const fn implied(value: T) -> Self {
+        Self { stored: false, value: Some(value), changed: false }
+    }
+
+    /// What does not exist.
+    #[must_use]
+    pub const fn missing() -> Self {
+        Self { stored: false, value: None, changed: false }
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub const fn get(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    /// Makes it something else.
+    pub fn set(&mut self, value: T) {
+        self.value = Some(value);
+        self.changed = true;
+    }
+
+    /// What has to be written, and whether it is to be inserted.
+    #[must_use]
+    pub fn change(&self) -> Option<(&T, bool)> {
+        self.value.as_ref().filter(|_| self.changed).map(|value| (value, !self.stored))
+    }
+}
+
+impl Book {
+    /// An empty book of that moment.
+    #[must_use]
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            occurrences: HashMap::new(),
+            waiting: HashMap::new(),
+            registrations: HashMap::new(),
+            calendars: HashMap::new(),
+        }
+    }
+
+    /// Whose registrations and calendars are needed besides those of the requests: of who waits
+    /// where seats are free, or may become free.
+    #[must_use]
+    pub fn waiters_at(&self, requests: &[Request]) -> Vec<RegistrationId> {
+        let mut concerned: Vec<OccurrenceId> = requests
+            .iter()
+            .filter(|request| {
+                let occurrence = self.occurrence(request.id.occurrence);
+                request.ask == Ask::Cancel || occurrence.is_some_and(|found| found.left() > 0)
+            })
+            .map(|request| request.id.occurrence)
+            .collect();
+        concerned.sort_unstable();
+        concerned.dedup();
+        self.waiters_of(concerned)
+    }
+
+    /// Who waits for any of `occurrences`.
+    #[must_use]
+    pub fn waiters_of(
+        &self,
+        occurrences: impl IntoIterator<Item = OccurrenceId>,
+    ) -> Vec<RegistrationId> {
+        let waiters = |occurrence| {
+            let waiting = self.waiting.get(&occurrence).and_then(Entry::get);
+            waiting
+                .into_iter()
+                .flatten()
+                .map(move |w| RegistrationId { member: w.member, occurrence })
+        };
+        occurrences.into_iter().flat_map(waiters).collect()
+    }
+
+    /// Answers one request and does what it asks for.
+    pub fn settle(&mut self, request: Request) -> Outcome {
+        let id = request.id;
+        let Some(occurrence) = self.occurrence(id.occurrence).cloned() else {
+            return Outcome::Unknown;
+        };
+        let settled = match request.ask {
+            Ask::Register => self.register(id, &occurrence),
+            Ask::Cancel => self.cancel(id, &occurrence),
+            Ask::Join => self.join(id, &occurrence),
+            Ask::Leave => self.leave(id),
+        };
+        settled.unwrap_or_else(Outcome::Refused)
+    }
+
+    /// Gives free seats to those who wait, first come, first served: a seat goes to the first for
+    /// whom it overlaps with nothing. Who got one.
+    pub fn fill(&mut self, id: OccurrenceId) -> Vec<RegistrationId> {
+        let mut seated = Vec::new();
+        let Some(occurrence) = self.occurrence(id).cloned() else { return seated };
+        let waiting = self.waiting.get(&id).and_then(Entry::get).cloned().unwrap_or_default();
+        if waiting.is_empty() || occurrence.left() < 1 || self.closed(&occurrence).is_some() {
+            return seated;
+        }
+        let mut still = Vec::with_capacity(waiting.len());
+        for waiter in waiting {
+            let registration = RegistrationId { member: waiter.member, occurrence: id };
+            let free = self.occurrence(id).is_some_and(|occurrence| occurrence.left() > 0);
+            if free && self.seat(registration, &occurrence).is_ok() {
+                seated.push(registration);
+            } else {
+                still.push(waiter);
+            }
+        }
+        if !seated.is_empty() {
+            put(&mut self.waiting, id, still);
+        }
+        seated
+    }
+
+    fn register(
+        &mut self,
+        id: RegistrationId,
+        occurrence: &Occurrence,
+    ) -> Result<Outcome, BookingRefusal> {
+        if self.confirmed(id).is_some() {
+            let text = "The member is registered for this occurrence already.";
+            return Err(BookingRefusal {
+                conflicts_with: Some(id),
+                ..BookingRefusal::new(RefusalCode::AlreadyRegistered, text)
+            });
+        }
+        if let Some(refusal) = self.closed(occurrence) {
+            return Err(refusal);
+        }
+        // Who waits was here before.
+        self.fill(id.occurrence);
+        if let Some(registration) = self.confirmed(id) {
+            return Ok(Outcome::Registered(registration.clone()));
+        }
+        let registration = self.seat(id, occurrence)?;
+        self.drop_waiter(id);
+        Ok(Outcome::Registered(registration))
+    }
+
+    fn cancel(
+        &mut self,
+        id: RegistrationId,
+        occurrence: &Occurrence,
+    ) -> Result<Outcome, BookingRefusal> {
+        let Some(held) = self.confirmed(id).cloned() else {
+            let text = "The member is not registered for this occurrence.";
+            return Err(BookingRefusal::new(RefusalCode::NotRegistered, text));
+        };
+        if occurrence.id.start <= self.now {
+            return Err(past());
+        }
+        let cancelled = Registration {
+            status: RegistrationStatus::Cancelled,
+            cancelled_at: Some(self.now),
+            ..held
+        };
+        put(&mut self.registrations, id, cancelled.clone());
+        let mut calendar = self.calendar(id.member);
+        calendar.free(id.occurrence);
+        put(&mut self.calendars, id.member, calendar);
+        self.count(id.occurrence, -1);
+        self.fill(id.occurrence);
+        Ok(Outcome::Cancelled(cancelled))
+    }
+
+    fn join(
+        &mut self,
+        id: RegistrationId,
+        occurrence: &Occurrence,
+    ) -> Result<Outcome, BookingRefusal> {
+        if self.confirmed(id).is_some() {
+            let text = "The member is registered for this occurrence already.";
+            return Err(BookingRefusal::new(RefusalCode::AlreadyRegistered, text));
+        }
+        if let Some(refusal) = self.closed(occurrence) {
+            return Err(refusal);
+        }
+        let mut waiting = self.waiting.get(&id.occurrence).and_then(Entry::get).cloned();
+        let list = waiting.get_or_insert_default();
+        if list.iter().any(|waiter| waiter.member == id.member) {
+            let text = "The member is on the waiting list already.";
+            return Err(BookingRefusal::new(RefusalCode::AlreadyWaiting, text));
+        }
+        if occurrence.left() > 0 {
+            let text = "There are seats left: register instead.";
+            return Err(BookingRefusal::new(RefusalCode::SeatsAvailable, text));
+        }
+        if list.len() >= MAX_WAITING {
+            let text = format!("The waiting list is full: {MAX_WAITING} wait already.");
+            return Err(BookingRefusal::new(RefusalCode::WaitingListFull, text));
+        }
+        let waiter = Waiter { member: id.member, since: self.now };
+        list.push(waiter);
+        let position = list.len();
+        put(&mut self.waiting, id.occurrence, waiting.unwrap_or_default());
+        // It is written, too, so that a seat that another process frees at this moment cannot miss
+        // the new one in the list.
+        put(&mut self.occurrences, id.occurrence, occurrence.clone());
+        Ok(Outcome::Waiting(position, waiter))
+    }
+
+    fn leave(&mut self, id: RegistrationId) -> Result<Outcome, BookingRefusal> {
+        if self.drop_waiter(id) {
+            Ok(Outcome::Left)
+        } else {
+            let text = "The member is not on the waiting list.";
+            Err(BookingRefusal::new(RefusalCode::NotWaiting, text))
+        }
+    }
+
+    /// Takes a seat, if there is one and the member is free.
+    fn seat(
+        &mut self,
+        id: RegistrationId,
+        occurrence: &Occurrence,
+    ) -> Result<Registration, BookingRefusal> {
+        let mut calendar = self.calendar(id.member);
+        let busy = Busy { occurrence: id.occurrence, end: occurrence.end };
+        if let Err(conflict) = calendar.take(busy, self.now) {
+            let text = "The member is registered for something else at that time.";
+            let with = RegistrationId { member: id.member, occurrence: conflict };
+            return Err(BookingRefusal {
+                conflicts_with: Some(with),
+                ..BookingRefusal::new(RefusalCode::TimeConflict, text)
+            });
+        }
+        if calendar.busy().len() > Calendar::MAX {
+            let text = format!("The member has {} registrations ahead already.", Calendar::MAX);
+            return Err(BookingRefusal::new(RefusalCode::TooManyRegistrations, text));
+        }
+        if self.occurrence(id.occurrence).is_none_or(|occurrence| occurrence.left() < 1) {
+            let text = "Every seat of this occurrence is taken.";
+            return Err(BookingRefusal::new(RefusalCode::EventFull, text));
+        }
+        let registration = Registration {
+            id,
+            end: occurrence.end,
+            status: RegistrationStatus::Confirmed,
+            created_at: self.now,
+            cancelled_at: None,
+        };
+        put(&mut self.calendars, id.member, calendar);
+        put(&mut self.registrations, id, registration.clone());
+        self.count(id.occurrence, 1);
+        Ok(registration)
+    }
+
+    /// Why nobody can take a seat any more, whether one is free or not.
+    fn closed(&self, occurrence: &Occurrence) -> Option<BookingRefusal> {
+        if occurrence.status == OccurrenceStatus::Cancelled {
+            let text = "This occurrence was cancelled.";
+            return Some(BookingRefusal::new(RefusalCode::OccurrenceCancelled, text));
+        }
+        (occurrence.id.start <= self.now).then(past)
+    }
+
+    fn occurrence(&self, id: OccurrenceId) -> Option<&Occurrence> {
+        self.occurrences.get(&id).and_then(Entry::get)
+    }
+
+    fn calendar(&self, member: AccountId) -> Calendar {
+        self.calendars.get(&member).and_then(Entry::get).cloned().unwrap_or_default()
+    }
+
+    fn confirmed(&self, id: RegistrationId) -> Option<&Registration> {
+        let found = self.registrations.get(&id).and_then(Entry::get);
+        found.filter(|found| found.status == RegistrationStatus::Confirmed)
+    }
+
+    fn count(&mut self, id: OccurrenceId, by: i64) {
+        if let Some(occurrence) = self.occurrence(id).cloned() {
+            let taken = occurrence.taken + by;
+            put(&mut self.occurrences, id, Occurrence { taken, ..occurrence });
+        }
+    }
+
+    fn drop_waiter(&mut self, id: RegistrationId) -> bool {
+        let Some(list) = self.waiting.get(&id.occurrence).and_then(Entry::get) else {
+            return false;
+        };
+        let mut still = list.clone();
+        still.retain(|waiter| waiter.member != id.member);
+        let waited = still.len() < list.len();
+        if waited {
+            put(&mut self.waiting, id.occurrence, still);
+        }
+        waited
+    }
+}
+
+fn past() -> BookingRefusal {
+    BookingRefusal::new(RefusalCode::OccurrencePast, "This occurrence has started already.")
+}
+
+fn put<K: Eq + Hash, T>(entries: &mut HashMap<K, Entry<T>>, key: K, value: T) {
+    entries.entry(key).or_insert_with(Entry::missing).set(value);
+}

@@ -1,0 +1,62 @@
+//! When a member is busy.
+
+use chrono::{DateTime, Utc};
+
+use super::OccurrenceId;
+
+/// A time that a registration takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Busy {
+    /// With what; its start is the interval's.
+    pub occurrence: OccurrenceId,
+    /// When it ends.
+    pub end: DateTime<Utc>,
+}
+
+/// A member's busy times ahead, in order, none overlapping another.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Calendar(Vec<Busy>);
+
+impl Calendar {
+    /// The most busy times ahead.
+    pub const MAX: usize = 1_000;
+
+    /// A calendar as it was stored.
+    #[must_use]
+    pub const fn from_stored(busy: Vec<Busy>) -> Self {
+        Self(busy)
+    }
+
+    /// The busy times.
+    #[must_use]
+    pub fn busy(&self) -> &[Busy] {
+        &self.0
+    }
+
+    /// What overlaps with `wanted`. Times that only touch do not overlap.
+    #[must_use]
+    pub fn conflict(&self, wanted: &Busy) -> Option<OccurrenceId> {
+        let before = self.0.partition_point(|busy| busy.occurrence.start < wanted.end);
+        let last = self.0[..before].last()?;
+        (last.end > wanted.occurrence.start).then_some(last.occurrence)
+    }
+
+    /// Puts a time in, unless something overlaps with it; what is over by `now` is dropped.
+    ///
+    /// # Errors
+    /// What overlaps.
+    pub fn take(&mut self, wanted: Busy, now: DateTime<Utc>) -> Result<(), OccurrenceId> {
+        if let Some(conflict) = self.conflict(&wanted) {
+            return Err(conflict);
+        }
+        self.0.retain(|busy| busy.end > now);
+        let at = self.0.partition_point(|busy| busy.occurrence < wanted.occurrence);
+        self.0.insert(at, wanted);
+        Ok(())
+    }
+
+    /// Takes a time out.
+    pub fn free(&mut self, occurrence: OccurrenceId) {
+        self.0.retain(|busy| busy.occurrence != occurrence);
+    }
+}
