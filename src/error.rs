@@ -40,6 +40,12 @@ pub enum Error {
     /// The change would break the hierarchy of a chart.
     #[error("{0}")]
     Hierarchy(#[from] Refusal),
+    /// The occurrence has started, so it cannot be called off any more.
+    #[error("This occurrence has started already.")]
+    OccurrencePast,
+    /// There are as many of these as there may be.
+    #[error("There are too many {0} already.")]
+    LimitReached(&'static str),
     /// Too many failed attempts.
     #[error("Too many attempts. Try again later.")]
     Throttled {
@@ -88,6 +94,8 @@ impl Error {
             Self::EmailTaken => "email_taken",
             Self::LastAdmin => "last_admin",
             Self::Hierarchy(refusal) => refusal.code(),
+            Self::OccurrencePast => "occurrence_past",
+            Self::LimitReached(_) => "limit_reached",
             Self::Throttled { .. } => "too_many_attempts",
             Self::Busy { .. } => "busy",
             Self::Store(error) if error.is_unavailable() => "database_unavailable",

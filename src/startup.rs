@@ -15,7 +15,7 @@ use crate::{
     config::{JwtAlgorithm, MongoSettings, Settings},
     domain::Clock,
     error::{Error, Result},
-    manager::{TenantManager, Throttles, Turns, Work},
+    manager::{Agenda, Combiner, TenantManager, Throttles, Turns, Work},
     store::{ConnectError, Store, StoreSettings},
     telemetry,
     web::Shared,
@@ -100,6 +100,8 @@ pub fn build_manager(
         runtime: tokio::runtime::Handle::current(),
         indexed: moka::sync::Cache::new(100_000),
         turns: Turns::default(),
+        combiner: Combiner::default(),
+        agenda: Agenda::default(),
         patience: Duration::from_millis(settings.operations.patience_ms),
     };
     let passwords = PasswordHasher::start(settings.hash)?;

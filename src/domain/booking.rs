@@ -88,6 +88,19 @@ pub struct Book {
 /// The most that may wait for one occurrence.
 const MAX_WAITING: usize = 1_000;
 
+impl Ask {
+    /// What is wanted, as logs and metrics name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Cancel => "cancel",
+            Self::Join => "join",
+            Self::Leave => "leave",
+        }
+    }
+}
+
 impl BookingRefusal {
     /// A refusal with a sentence for people.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
@@ -207,7 +220,7 @@ impl Book {
         for waiter in waiting {
             let registration = RegistrationId { member: waiter.member, occurrence: id };
             let free = self.occurrence(id).is_some_and(|occurrence| occurrence.left() > 0);
-            if free && self.seat(registration, &occurrence).is_ok() {
+            if free && self.knows(registration) && self.seat(registration, &occurrence).is_ok() {
                 seated.push(registration);
             } else {
                 still.push(waiter);
@@ -256,16 +269,7 @@ impl Book {
         if occurrence.id.start <= self.now {
             return Err(past());
         }
-        let cancelled = Registration {
-            status: RegistrationStatus::Cancelled,
-            cancelled_at: Some(self.now),
-            ..held
-        };
-        put(&mut self.registrations, id, cancelled.clone());
-        let mut calendar = self.calendar(id.member);
-        calendar.free(id.occurrence);
-        put(&mut self.calendars, id.member, calendar);
-        self.count(id.occurrence, -1);
+        let cancelled = self.give_back(&held);
         self.fill(id.occurrence);
         Ok(Outcome::Cancelled(cancelled))
     }
@@ -350,6 +354,34 @@ impl Book {
         put(&mut self.registrations, id, registration.clone());
         self.count(id.occurrence, 1);
         Ok(registration)
+    }
+
+    /// Gives a seat back without being asked: the occurrence does not take place, or the member has
+    /// gone.
+    pub fn release(&mut self, id: RegistrationId) {
+        if let Some(held) = self.confirmed(id).cloned() {
+            self.give_back(&held);
+        }
+    }
+
+    fn give_back(&mut self, held: &Registration) -> Registration {
+        let id = held.id;
+        let cancelled = Registration {
+            status: RegistrationStatus::Cancelled,
+            cancelled_at: Some(self.now),
+            ..held.clone()
+        };
+        put(&mut self.registrations, id, cancelled.clone());
+        let mut calendar = self.calendar(id.member);
+        calendar.free(id.occurrence);
+        put(&mut self.calendars, id.member, calendar);
+        self.count(id.occurrence, -1);
+        cancelled
+    }
+
+    /// Whether the member's registration and calendar were read.
+    fn knows(&self, id: RegistrationId) -> bool {
+        self.registrations.contains_key(&id) && self.calendars.contains_key(&id.member)
     }
 
     /// Why nobody can take a seat any more, whether one is free or not.

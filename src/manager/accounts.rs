@@ -1,12 +1,14 @@
 //! The accounts of an organization, as its admins manage them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{AdminScope, TenantManager};
 use crate::{
-    domain::{Account, AccountId, Email, Label, OrgId, Password, Role},
+    domain::{Account, AccountId, Email, Label, OperationId, OrgId, Password, Role},
     error::{Error, Result},
-    store::{AccountUpdate, Change, OrgTouch, Store, Tx},
+    store::{AccountUpdate, Change, Drain, DrainOf, OrgTouch, Store, Tx},
 };
 
 /// A new account.
@@ -116,24 +118,29 @@ impl TenantManager {
         Ok(account)
     }
 
-    /// Removes an account of the organization; its tokens are dead from then on.
+    /// Removes an account of the organization; its tokens are dead from then on, and its seats ahead
+    /// go to those who wait.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`]; the store's.
-    pub async fn member_delete(&self, scope: &AdminScope, id: AccountId) -> Result<DateTime<Utc>> {
+    pub async fn member_delete(self: &Arc<Self>, scope: &AdminScope, id: AccountId) -> Result<DateTime<Utc>> {
         let org = scope.org_id();
+        let drain =
+            Drain { id: OperationId::generate(), org_id: org, of: DrainOf::Member(id) };
         self.store
-            .transaction("member.delete", &self.store, |tx, store| {
+            .transaction("member.delete", (&self.store, drain), |tx, (store, drain)| {
                 Box::pin(async move {
                     open_accounts(store, tx, org).await?;
                     if !store.remove_account(tx, org, id).await? {
                         return Err(NO_MEMBER);
                     }
+                    store.insert_drain(tx, drain).await?;
                     keep_an_admin(store, tx, org).await
                 })
             })
             .await?;
         self.directory.forget(Change::Account(id)).await;
+        self.drain_in_background(drain).await?;
         Ok(self.clock.now())
     }
 }

@@ -278,7 +278,7 @@ impl Epochs {
     }
 }
 
-fn count(cache: &'static str, outcome: &'static str) {
+pub(super) fn count(cache: &'static str, outcome: &'static str) {
     metrics::counter!("tenantry_cache_lookups_total", "cache" => cache, "outcome" => outcome)
         .increment(1);
 }

@@ -1,15 +1,21 @@
 //! `TenantManager`: the centre through which every room above it works.
 
 mod accounts;
+mod agenda;
 mod audit;
 mod charts;
+mod combiner;
 mod directory;
+mod drains;
 mod employees;
+mod events;
 mod fence;
 mod imports;
 mod lifecycle;
+mod occurrences;
 mod organizations;
 mod recovery;
+mod registrations;
 mod scope;
 mod seed;
 mod sessions;
@@ -22,11 +28,16 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 pub use accounts::{MemberInput, MemberPatch};
+pub use agenda::Agenda;
+pub use combiner::Combiner;
 pub use directory::Directory;
 pub use employees::{Departure, EmployeeInput, EmployeePatch};
+pub use events::{EventInput, EventPatch, RecurrenceInput, ScheduleInput};
 pub use fence::Found;
 pub use imports::ImportMode;
+pub use occurrences::Window;
 pub use organizations::{OrgPatch, OrgView, SignUp};
+pub use registrations::Ticket;
 pub use scope::{AdminScope, OrgScope};
 pub use seed::{ChartSeed, Seeded};
 pub use sessions::{Login, LoginKind, Session};
@@ -71,6 +82,10 @@ pub struct Work {
     pub indexed: moka::sync::Cache<OrgId, ()>,
     /// Who changes which chart next.
     pub turns: Turns,
+    /// Registrations that wait for their transaction.
+    pub combiner: Combiner,
+    /// Events and their occurrences, as far as they were asked for.
+    pub agenda: Agenda,
     /// How long a request waits for a tenant that is being moved or changed.
     pub patience: Duration,
 }

@@ -12,7 +12,7 @@ impl TenantManager {
     ///
     /// # Errors
     /// The store's. An operation that fails stays recorded and is tried again later.
-    pub async fn recover(&self) -> Result<u32> {
+    pub async fn recover(self: &Arc<Self>) -> Result<u32> {
         let mut recovered = 0;
         while let Some(operation) = self.store.claim_operation().await? {
             tracing::info!(org.id = %operation.org_id, "taking over an operation");
@@ -25,7 +25,7 @@ impl TenantManager {
                 ),
             }
         }
-        Ok(recovered)
+        Ok(recovered + self.recover_drains().await?)
     }
 
     /// Recovers now and then until `stop`.

@@ -42,7 +42,7 @@ impl Store {
                 { "operationType": { "$in": ["update", "replace", "delete"] } },
                 { "operationType": { "$in": ["drop", "rename", "dropDatabase", "invalidate"] } },
             ],
-            "ns.coll": { "$ne": schema::OPERATIONS },
+            "ns.coll": { "$nin": [schema::OPERATIONS, schema::DRAINS] },
         } };
         let slim = doc! { "$project": {
             "operationType": 1, "ns": 1, "documentKey": 1, "to": 1,

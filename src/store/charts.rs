@@ -5,8 +5,6 @@ mod writes;
 
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt;
-use serde::de::DeserializeOwned;
 
 use documents::{ChartDoc, EmployeeDoc};
 pub use writes::Team;
@@ -89,7 +87,7 @@ impl TenantReader<'_> {
     ) -> Result<Vec<Employee>> {
         let filter = self.store.team(chart, team, after);
         let found: Vec<EmployeeDoc> =
-            self.find_without(filter, limit, doc! { "ancestors": 0 }).await?;
+            self.find_only(filter, limit, doc! { "ancestors": 0 }).await?;
         Ok(found.into_iter().map(Employee::from).collect())
     }
 
@@ -109,41 +107,6 @@ impl TenantReader<'_> {
         filter.insert("_id.employee", doc! { "$in": ids });
         let found: Vec<EmployeeDoc> = self.find(filter, 0).await?;
         Ok(found.into_iter().map(Employee::from).collect())
-    }
-
-    async fn find<D>(&mut self, filter: Document, limit: u32) -> Result<Vec<D>>
-    where
-        D: DeserializeOwned + Send + Sync + Unpin,
-    {
-        self.find_without(filter, limit, Document::new()).await
-    }
-
-    async fn find_without<D>(
-        &mut self,
-        filter: Document,
-        limit: u32,
-        projection: Document,
-    ) -> Result<Vec<D>>
-    where
-        D: DeserializeOwned + Send + Sync + Unpin,
-    {
-        let collection = self.store.collection.clone_with_type::<D>();
-        let mut find = collection
-            .find(filter)
-            .projection(projection)
-            .sort(doc! { "_id": 1 })
-            .limit(i64::from(limit));
-        if limit > 0 {
-            find = find.batch_size(limit);
-        }
-        let found = match &mut self.tx {
-            Some(tx) => {
-                let mut cursor = find.session(&mut tx.session).await.map_err(StoreError::from)?;
-                cursor.stream(&mut tx.session).try_collect().await
-            }
-            None => find.await.map_err(StoreError::from)?.try_collect().await,
-        };
-        Ok(found.map_err(StoreError::from)?)
     }
 }
 

@@ -20,6 +20,12 @@ pub enum StoreError {
     /// or gone. The manager resolves it afresh; it never reaches a client.
     #[error("the tenant is not at this location any more")]
     FenceMissing,
+    /// The database's own rules refused a write, or it changed less than it should have.
+    #[error("the database refused a write (code {code})")]
+    Refused {
+        /// MongoDB's code; 0 where a document was not there.
+        code: i32,
+    },
     /// The database did not answer in time.
     #[error("no answer to {call} in time")]
     TimedOut {
@@ -35,7 +41,7 @@ impl StoreError {
         match self {
             Self::Driver(error) => driver_unavailable(error),
             Self::FenceMissing | Self::TimedOut { .. } => true,
-            Self::Decode { .. } => false,
+            Self::Decode { .. } | Self::Refused { .. } => false,
         }
     }
 

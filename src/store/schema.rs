@@ -11,6 +11,7 @@ use mongodb::{
 pub(super) const ORGANIZATIONS: &str = "organizations";
 pub(super) const ACCOUNTS: &str = "accounts";
 pub(super) const OPERATIONS: &str = "operations";
+pub(super) const DRAINS: &str = "drains";
 
 /// The unique indexes that make reservations atomic, by name; refusals are told apart by them.
 pub(super) const SLUG_INDEX: &str = "slugs_unique";
@@ -57,9 +58,26 @@ fn tenant_validator() -> Document {
         { "$not": { "$in": ["$_id.employee", "$ancestors"] } },
         { "$eq": ["$manager", last] },
     ] };
+    let seats = doc! { "$and": [
+        { "$gte": ["$seats_taken", 0] },
+        { "$lte": ["$seats_taken", "$capacity"] },
+    ] };
+    // Busy times are in order, each ends behind its start and before the next one's.
+    let in_order = doc! { "$and": [
+        "$$value.good",
+        { "$lt": ["$$this.start", "$$this.end"] },
+        { "$lte": ["$$value.end", "$$this.start"] },
+    ] };
+    let calendar = doc! { "$getField": { "field": "good", "input": { "$reduce": {
+        "input": "$busy",
+        "initialValue": { "good": true, "end": Bson::MinKey },
+        "in": { "good": in_order, "end": "$$this.end" },
+    } } } };
     doc! { "$expr": { "$switch": {
         "branches": [
             { "case": { "$eq": ["$_id.kind", "employee"] }, "then": hierarchy },
+            { "case": { "$eq": ["$_id.kind", "occurrence"] }, "then": seats },
+            { "case": { "$eq": ["$_id.kind", "calendar"] }, "then": calendar },
             { "case": { "$eq": ["$_id.kind", "chart"] }, "then": { "$gte": ["$employee_count", 0] } },
             { "case": { "$eq": ["$_id.kind", "tenant"] }, "then": { "$gte": ["$charts", 0] } },
         ],

@@ -2,7 +2,8 @@
 
 use bson::{Bson, Document, doc};
 use futures_util::{TryStreamExt, future::BoxFuture};
-use mongodb::Collection;
+use mongodb::{Collection, Database};
+use serde::de::DeserializeOwned;
 
 use super::{Key, Kind, Store, StoreError, Tx, keys};
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
 #[derive(Clone)]
 pub struct TenantStore {
     pub(super) org: OrgId,
+    pub(super) database: Database,
     pub(super) collection: Collection<Document>,
 }
 
@@ -34,7 +36,11 @@ impl Store {
     /// The documents of `org` at `location`.
     #[must_use]
     pub fn tenant(&self, org: OrgId, location: &Location) -> TenantStore {
-        TenantStore { org, collection: self.collection(&location.database, &location.collection) }
+        TenantStore {
+            org,
+            database: self.client().database(&location.database),
+            collection: self.collection(&location.database, &location.collection),
+        }
     }
 
     /// Runs `body` in a transaction that first reads the tenant document at `location`.
@@ -136,6 +142,43 @@ impl TenantReader<'_> {
             None => find.await.map_err(StoreError::from)?.try_collect().await,
         };
         Ok(listed.map_err(StoreError::from)?)
+    }
+
+    pub(super) async fn find<D>(&mut self, filter: Document, limit: u32) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        self.find_only(filter, limit, Document::new()).await
+    }
+
+    /// The documents in the order of their keys, at most `limit` (0: all), with the fields that
+    /// `projection` leaves.
+    pub(super) async fn find_only<D>(
+        &mut self,
+        filter: Document,
+        limit: u32,
+        projection: Document,
+    ) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        let collection = self.store.collection.clone_with_type::<D>();
+        let mut find = collection
+            .find(filter)
+            .projection(projection)
+            .sort(doc! { "_id": 1 })
+            .limit(i64::from(limit));
+        if limit > 0 {
+            find = find.batch_size(limit);
+        }
+        let found = match &mut self.tx {
+            Some(tx) => {
+                let mut cursor = find.session(&mut tx.session).await.map_err(StoreError::from)?;
+                cursor.stream(&mut tx.session).try_collect().await
+            }
+            None => find.await.map_err(StoreError::from)?.try_collect().await,
+        };
+        Ok(found.map_err(StoreError::from)?)
     }
 
     /// How many documents of one kind there are.

@@ -167,9 +167,12 @@ impl ResponseError for Error {
             Self::Unauthenticated | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::OrgNameTaken | Self::EmailTaken | Self::LastAdmin | Self::Hierarchy(_) => {
-                StatusCode::CONFLICT
-            }
+            Self::OrgNameTaken
+            | Self::EmailTaken
+            | Self::LastAdmin
+            | Self::Hierarchy(_)
+            | Self::OccurrencePast
+            | Self::LimitReached(_) => StatusCode::CONFLICT,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(error) if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,

@@ -93,6 +93,18 @@ impl Store {
         Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
     }
 
+    /// The accounts of `org` among `ids`, in no order.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn accounts_among(&self, org: OrgId, ids: &[AccountId]) -> Result<Vec<Account>> {
+        let ids: Vec<ObjectId> = ids.iter().map(|id| id.object_id()).collect();
+        let filter = doc! { "_id": { "$in": ids }, "org_id": org.object_id() };
+        let cursor = self.accounts().find(filter).await.map_err(StoreError::from)?;
+        let found: Vec<AccountDoc> = cursor.try_collect().await.map_err(StoreError::from)?;
+        Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
+    }
+
     /// Inserts the account.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! The master database: organizations, accounts and running operations; never tenant data.
 
 mod accounts;
+mod drains;
 mod operations;
 mod organizations;
 
 pub use accounts::AccountUpdate;
+pub use drains::{Drain, DrainOf};
 pub use operations::{Operation, OperationKind};
 pub use organizations::OrgTouch;
 

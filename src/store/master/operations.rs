@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// The lease is counted by the database's clock: the clocks of two servers need not agree.
-    fn lease_expression(&self) -> Document {
+    pub(super) fn lease_expression(&self) -> Document {
         doc! { "$add": ["$$NOW", millis(self.limits.lease)] }
     }
 }

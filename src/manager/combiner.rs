@@ -1,0 +1,151 @@
+//! Registrations that wait are folded into one transaction.
+//!
+//! One transaction each would spend its time on conflicts: all registrations for an occurrence write
+//! the same counter, and all of a member's the same calendar. So those of one tenant pass through a
+//! queue; while one transaction is under way the next ones gather, up to [`BATCH`] go into the next
+//! transaction together, and everybody gets an answer of their own. Correctness does not depend on
+//! it: every process has queues of its own, and the transaction keeps them right.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::oneshot;
+
+use super::{OrgScope, TenantManager};
+use crate::{
+    domain::{OrgId, Outcome, Request},
+    error::{Error, Result},
+    store::StoreError,
+};
+
+/// The queues of the tenants of which somebody waits.
+#[derive(Default)]
+pub struct Combiner(Mutex<HashMap<OrgId, VecDeque<Waiting>>>);
+
+struct Waiting {
+    request: Request,
+    since: Instant,
+    answer: oneshot::Sender<Result<Outcome>>,
+}
+
+/// How many requests share a transaction.
+const BATCH: usize = 64;
+/// How many of one tenant may wait: a few seconds of work.
+const QUEUE: usize = 10_000;
+const FULL: Error = Error::Busy { what: "too many registrations of one organization wait" };
+
+impl TenantManager {
+    /// Has the request settled together with the others of the tenant that wait at this moment.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait; the store's.
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        scope: &OrgScope,
+        request: Request,
+    ) -> Result<Outcome> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { request, since: Instant::now(), answer };
+        if self.work.combiner.push(scope.org_id(), waiting)? {
+            let (manager, scope) = (Arc::clone(self), *scope);
+            // It goes on when the client who came first has gone.
+            self.work.tasks.spawn_on(
+                async move { manager.settle_all(&scope).await },
+                &self.work.runtime,
+            );
+        }
+        answered.await.map_err(|_| Error::Internal("the combiner has died".into()))?
+    }
+
+    async fn settle_all(self: Arc<Self>, scope: &OrgScope) {
+        while let Some(mut batch) = self.work.combiner.next(scope.org_id()) {
+            batch.retain(|waiting| !waiting.answer.is_closed());
+            if batch.is_empty() {
+                continue;
+            }
+            for waiting in &batch {
+                metrics::histogram!("tenantry_registration_wait_seconds")
+                    .record(waiting.since.elapsed().as_secs_f64());
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+            metrics::histogram!("tenantry_registration_batch_size").record(batch.len() as f64);
+            let requests: Vec<Request> = batch.iter().map(|waiting| waiting.request).collect();
+            match self.settle_batch(scope, &requests).await {
+                Ok(outcomes) => {
+                    for (waiting, outcome) in batch.into_iter().zip(outcomes) {
+                        let _ = waiting.answer.send(Ok(outcome));
+                    }
+                }
+                Err(error) if batch.len() > 1 && !is_everybodys(&error) => {
+                    // One of them spoils it for all, and only on its own does it show which.
+                    for waiting in batch {
+                        let alone = self.settle_batch(scope, &[waiting.request]).await;
+                        let outcome = alone.and_then(|mut outcomes| {
+                            outcomes.pop().ok_or_else(|| Error::Internal("no outcome".into()))
+                        });
+                        let _ = waiting.answer.send(outcome);
+                    }
+                }
+                Err(error) => {
+                    for waiting in batch {
+                        let _ = waiting.answer.send(Err(echo(&error)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Combiner {
+    /// Lines up; whether the caller has to see to the queue, which nobody else does.
+    fn push(&self, org: OrgId, waiting: Waiting) -> Result<bool> {
+        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match queues.entry(org) {
+            Entry::Occupied(queue) if queue.get().len() >= QUEUE => Err(FULL),
+            Entry::Occupied(mut queue) => {
+                queue.get_mut().push_back(waiting);
+                Ok(false)
+            }
+            Entry::Vacant(queue) => {
+                queue.insert(VecDeque::from([waiting]));
+                Ok(true)
+            }
+        }
+    }
+
+    /// The next batch; the queue is gone with the last.
+    fn next(&self, org: OrgId) -> Option<Vec<Waiting>> {
+        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entry::Occupied(mut queue) = queues.entry(org) else { return None };
+        let count = queue.get().len().min(BATCH);
+        if count == 0 {
+            queue.remove();
+            return None;
+        }
+        Some(queue.get_mut().drain(..count).collect())
+    }
+}
+
+/// Whether every request of the batch would meet the same error.
+fn is_everybodys(error: &Error) -> bool {
+    match error {
+        Error::Busy { .. } | Error::NotFound(_) => true,
+        Error::Store(error) => error.is_unavailable(),
+        _ => false,
+    }
+}
+
+/// The error once more for the next one who waits.
+fn echo(error: &Error) -> Error {
+    match error {
+        Error::Busy { what } => Error::Busy { what },
+        Error::NotFound(what) => Error::NotFound(what),
+        Error::Store(error) if error.is_unavailable() => {
+            StoreError::TimedOut { call: "a registration" }.into()
+        }
+        other => Error::Internal(other.detail().unwrap_or_else(|| other.to_string())),
+    }
+}

@@ -1,0 +1,423 @@
+//! Events: making, changing and deleting them, without breaking what was promised.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, NaiveDateTime, SecondsFormat, Utc};
+
+use super::{AdminScope, OrgScope, TenantManager, Ticket, drains};
+use crate::{
+    domain::{
+        BookingRefusal, Event, EventId, Label, Occurrence, OccurrenceId, OccurrenceStatus,
+        OperationId, Recurrence, RefusalCode, Rule, Schedule, TimeZone,
+    },
+    error::{Error, FieldErrors, Result},
+    failpoint,
+    store::{Drain, DrainOf, TenantTx},
+};
+
+/// A new event.
+pub struct EventInput {
+    /// Its title.
+    pub title: Label,
+    /// What it is about.
+    pub description: Option<String>,
+    /// Seats of each occurrence.
+    pub capacity: i64,
+    /// When it happens.
+    pub schedule: ScheduleInput,
+}
+
+/// What is to change of an event; `None` leaves it as it is.
+#[derive(Clone, Default)]
+pub struct EventPatch {
+    /// A new title.
+    pub title: Option<Label>,
+    /// A new description; `Some(None)` takes it away.
+    pub description: Option<Option<String>>,
+    /// Another number of seats.
+    pub capacity: Option<i64>,
+    /// Another time.
+    pub schedule: ScheduleInput,
+}
+
+/// Parts of a schedule. A new event needs all of them but `recurrence`.
+#[derive(Clone, Default)]
+pub struct ScheduleInput {
+    /// The wall-clock time of the first start.
+    pub start: Option<NaiveDateTime>,
+    /// The place whose clocks count.
+    pub zone: Option<TimeZone>,
+    /// How long each occurrence lasts, in minutes.
+    pub minutes: Option<u32>,
+    /// How it is repeated; `Some(None)` makes it happen once.
+    pub recurrence: Option<Option<RecurrenceInput>>,
+}
+
+/// How something is repeated, before it is known from when on.
+#[derive(Clone, Default)]
+pub struct RecurrenceInput {
+    /// A rule of RFC 5545.
+    pub rule: Option<String>,
+    /// Wall-clock starts that do not happen.
+    pub excluded: Vec<NaiveDateTime>,
+    /// More wall-clock starts.
+    pub additional: Vec<NaiveDateTime>,
+}
+
+pub(super) const NO_EVENT: Error = Error::NotFound("event");
+/// The most events of a tenant: finding out what happens in a month reads a line of each.
+const MAX_EVENTS: i64 = 10_000;
+
+impl TenantManager {
+    /// Makes an event.
+    ///
+    /// # Errors
+    /// [`Error::Validation`] when it would never happen; [`Error::LimitReached`]; the store's.
+    pub async fn event_create(&self, scope: &AdminScope, input: EventInput) -> Result<Event> {
+        let now = self.clock.now();
+        let event = Event {
+            id: EventId::generate(),
+            title: input.title,
+            description: input.description,
+            schedule: input.schedule.onto(None)?,
+            capacity: input.capacity,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        self.tenant_write(scope, "event.create", &event, |mut tx, event| {
+            Box::pin(async move {
+                if tx.count("events", 1).await? > MAX_EVENTS {
+                    return Err(Error::LimitReached("events"));
+                }
+                tx.insert_event(event).await
+            })
+        })
+        .await?;
+        Ok(event)
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn event_get(&self, scope: &OrgScope, id: EventId) -> Result<Option<Event>> {
+        self.tenant_read(scope, "event.get", (), move |mut reader, ()| {
+            Box::pin(async move { reader.event(id).await })
+        })
+        .await
+    }
+
+    /// The events behind `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn event_list(
+        &self,
+        scope: &OrgScope,
+        after: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        self.tenant_read(scope, "event.list", (), move |mut reader, ()| {
+            Box::pin(async move { reader.events(after, limit).await })
+        })
+        .await
+    }
+
+    /// Changes an event, unless that would break what members were promised: a seat at a time. Seats
+    /// that are added go to those who wait.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Validation`]; the store's.
+    pub async fn event_update(
+        &self,
+        scope: &AdminScope,
+        id: EventId,
+        patch: EventPatch,
+    ) -> Result<Ticket<Event>> {
+        let context = (&self.clock, patch);
+        self.tenant_write(scope, "event.update", context, move |mut tx, (clock, patch)| {
+            Box::pin(async move { update_in(&mut tx, id, patch, clock.now()).await })
+        })
+        .await
+    }
+
+    /// Deletes an event, with the registrations that are ahead if `cancel` says so. What has taken
+    /// place stays in the members' lists.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the store's.
+    pub async fn event_delete(
+        self: &Arc<Self>,
+        scope: &AdminScope,
+        id: EventId,
+        cancel: bool,
+    ) -> Result<Ticket<Event>> {
+        let org_id = scope.org_id();
+        let context = (&self.store, &self.clock);
+        let deleted = self
+            .tenant_write(scope, "event.delete", context, move |mut tx, (store, clock)| {
+                Box::pin(async move {
+                    let now = clock.now();
+                    let event = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
+                    let ahead = tx.reader().occurrences_of(id, now + MOMENT).await?;
+                    let held: i64 = ahead.iter().map(|occurrence| occurrence.taken).sum();
+                    if held > 0 && !cancel {
+                        return Ok(Err(has_registrations(&ahead)));
+                    }
+                    tx.retire_event(&event).await?;
+                    tx.count("events", -1).await?;
+                    tx.cancel_occurrences(id, now + MOMENT).await?;
+                    tx.clear_waiting(id, now).await?;
+                    let drain = Drain {
+                        id: OperationId::generate(),
+                        org_id,
+                        of: DrainOf::Event(id, now + MOMENT),
+                    };
+                    let left = start_drain(&mut tx, store, drain, held, now).await?;
+                    Ok(Ok((event, left)))
+                })
+            })
+            .await?;
+        match deleted {
+            Err(refusal) => Ok(Err(refusal)),
+            Ok((event, left)) => {
+                self.finish_drain(left).await?;
+                Ok(Ok(event))
+            }
+        }
+    }
+
+    /// Calls one occurrence off, and its registrations with it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::OccurrencePast`]; the store's.
+    pub async fn occurrence_cancel(
+        self: &Arc<Self>,
+        scope: &AdminScope,
+        id: OccurrenceId,
+    ) -> Result<Occurrence> {
+        let org_id = scope.org_id();
+        let context = (&self.store, &self.clock);
+        let (occurrence, left) = self
+            .tenant_write(scope, "occurrence.cancel", context, move |mut tx, (store, clock)| {
+                Box::pin(async move {
+                    let now = clock.now();
+                    let event = tx.reader().event(id.event).await?.ok_or(NO_OCCURRENCE)?;
+                    let stored = tx.reader().occurrences_among(&[id]).await?;
+                    let stored = stored.into_iter().flatten().next();
+                    let there = stored.is_some();
+                    let occurrence = match stored {
+                        Some(occurrence) => occurrence,
+                        None if event.schedule.starts_at(id.start) => {
+                            Occurrence::untouched(&event, id.start)
+                        }
+                        None => return Err(NO_OCCURRENCE),
+                    };
+                    if id.start <= now {
+                        return Err(Error::OccurrencePast);
+                    }
+                    let held = occurrence.taken;
+                    let status = OccurrenceStatus::Cancelled;
+                    let cancelled = Occurrence { status, ..occurrence };
+                    tx.put_occurrence(&cancelled, there).await?;
+                    tx.clear_waiting_of(id).await?;
+                    let drain = Drain {
+                        id: OperationId::generate(),
+                        org_id,
+                        of: DrainOf::Occurrence(id),
+                    };
+                    let left = start_drain(&mut tx, store, drain, held, now).await?;
+                    failpoint!("occurrence_cancel.before_commit");
+                    Ok((Occurrence { taken: 0, ..cancelled }, left))
+                })
+            })
+            .await?;
+        failpoint!("occurrence_cancel.after_commit");
+        self.finish_drain(left).await?;
+        Ok(occurrence)
+    }
+
+    async fn finish_drain(self: &Arc<Self>, left: Option<Drain>) -> Result<()> {
+        match left {
+            Some(drain) => self.drain_in_background(drain).await,
+            None => Ok(()),
+        }
+    }
+}
+
+const NO_OCCURRENCE: Error = Error::NotFound("occurrence");
+/// What starts now has started.
+const MOMENT: Duration = Duration::milliseconds(1);
+
+impl ScheduleInput {
+    /// Whether it asks for nothing.
+    const fn is_empty(&self) -> bool {
+        self.start.is_none()
+            && self.zone.is_none()
+            && self.minutes.is_none()
+            && self.recurrence.is_none()
+    }
+
+    /// The schedule that it makes of `old`.
+    fn onto(&self, old: Option<&Schedule>) -> Result<Schedule> {
+        let mut errors = FieldErrors::default();
+        let start = self.start.or_else(|| old.map(Schedule::local_start));
+        let zone = self.zone.or_else(|| old.map(Schedule::zone));
+        let minutes = self.minutes.or_else(|| old.map(Schedule::minutes));
+        for (field, missing) in [
+            ("startsAt", start.is_none()),
+            ("timeZone", zone.is_none()),
+            ("durationMinutes", minutes.is_none()),
+        ] {
+            if missing {
+                errors.push(field, "is required");
+            }
+        }
+        let (Some(start), Some(zone), Some(minutes)) = (start, zone, minutes) else {
+            return Err(errors.into_error());
+        };
+        let recurrence = match &self.recurrence {
+            Some(recurrence) => recurrence.clone(),
+            None => old.and_then(Schedule::recurrence).map(RecurrenceInput::of),
+        };
+        let recurrence = match recurrence {
+            None => None,
+            Some(input) => {
+                let rule = input.rule.map(|rule| Rule::parse(&rule, start, zone)).transpose();
+                let rule = errors.check("recurrence.rule", rule).flatten();
+                Some(Recurrence { rule, excluded: input.excluded, additional: input.additional })
+            }
+        };
+        if !errors.is_empty() {
+            return Err(errors.into_error());
+        }
+        let schedule = Schedule::new(start, zone, minutes, recurrence);
+        if schedule.span().is_none() {
+            return Err(Error::field("recurrence", "must leave at least one occurrence"));
+        }
+        Ok(schedule)
+    }
+}
+
+impl RecurrenceInput {
+    fn of(recurrence: &Recurrence) -> Self {
+        Self {
+            rule: recurrence.rule.as_ref().map(|rule| rule.as_str().to_owned()),
+            excluded: recurrence.excluded.clone(),
+            additional: recurrence.additional.clone(),
+        }
+    }
+}
+
+async fn update_in(
+    tx: &mut TenantTx<'_>,
+    id: EventId,
+    patch: &EventPatch,
+    now: DateTime<Utc>,
+) -> Result<Ticket<Event>> {
+    let old = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
+    let event = Event {
+        title: patch.title.clone().unwrap_or_else(|| old.title.clone()),
+        description: patch.description.clone().unwrap_or_else(|| old.description.clone()),
+        capacity: patch.capacity.unwrap_or(old.capacity),
+        schedule: if patch.schedule.is_empty() {
+            old.schedule.clone()
+        } else {
+            patch.schedule.onto(Some(&old.schedule))?
+        },
+        version: old.version + 1,
+        updated_at: now,
+        ..old
+    };
+    let longest = Duration::minutes(Schedule::MAX_MINUTES.into());
+    let mut kept = tx.reader().occurrences_of(id, now - longest).await?;
+    kept.retain(|occurrence| occurrence.end > now);
+    if let Some(refusal) = below_taken(&kept, event.capacity) {
+        return Ok(Err(refusal));
+    }
+    let displaced: Vec<Occurrence> = kept
+        .iter()
+        .filter(|occurrence| {
+            occurrence.end - occurrence.id.start != event.schedule.duration()
+                || !event.schedule.starts_at(occurrence.id.start)
+        })
+        .cloned()
+        .collect();
+    if displaced.iter().any(|occurrence| occurrence.taken > 0) {
+        return Ok(Err(has_registrations(&displaced)));
+    }
+    let gone: Vec<OccurrenceId> = displaced.iter().map(|occurrence| occurrence.id).collect();
+    tx.remove_occurrences(&gone).await?;
+    for id in &gone {
+        tx.clear_waiting_of(*id).await?;
+    }
+    tx.update_event(&event, now).await?;
+    failpoint!("event_update.before_fill");
+    if event.capacity > old.capacity {
+        let open = kept.iter().map(|occurrence| occurrence.id).filter(|id| id.start > now);
+        fill(tx, open.collect(), now).await?;
+    }
+    Ok(Ok(event))
+}
+
+/// Gives seats that have come free to those who wait.
+async fn fill(tx: &mut TenantTx<'_>, ids: Vec<OccurrenceId>, now: DateTime<Utc>) -> Result<()> {
+    let waiting = tx.reader().waiting_among(&ids).await?.unwrap_or_default();
+    let waiters = waiting.iter().flat_map(|(id, waiters)| {
+        waiters.iter().map(|waiter| crate::domain::RegistrationId {
+            member: waiter.member,
+            occurrence: *id,
+        })
+    });
+    let waiters: Vec<_> = waiters.collect();
+    let (mut book, _) = tx.reader().book(&waiters, now).await?;
+    let mut ids: Vec<OccurrenceId> = waiting.into_keys().collect();
+    ids.sort_unstable();
+    for id in ids {
+        book.fill(id);
+    }
+    tx.write_book(&book).await
+}
+
+/// Gives back what one transaction can; the rest is recorded, and returned.
+async fn start_drain(
+    tx: &mut TenantTx<'_>,
+    store: &crate::store::Store,
+    drain: Drain,
+    held: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<Drain>> {
+    if held <= i64::from(drains::BATCH) {
+        drains::drain_in(tx, &drain, now, drains::BATCH).await?;
+        return Ok(None);
+    }
+    store.insert_drain(tx.transaction(), &drain).await?;
+    Ok(Some(drain))
+}
+
+fn below_taken(kept: &[Occurrence], capacity: i64) -> Option<BookingRefusal> {
+    let fullest = kept.iter().max_by_key(|occurrence| occurrence.taken)?;
+    let missing = fullest.taken - capacity;
+    (missing > 0).then(|| {
+        let start = fullest.id.start.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let taken = fullest.taken;
+        BookingRefusal::new(
+            RefusalCode::CapacityBelowTaken,
+            format!(
+                "The occurrence of {start} has {taken} seats taken: {missing} more than a capacity \
+                 of {capacity}."
+            ),
+        )
+    })
+}
+
+fn has_registrations(occurrences: &[Occurrence]) -> BookingRefusal {
+    let held: Vec<i64> =
+        occurrences.iter().map(|occurrence| occurrence.taken).filter(|taken| *taken > 0).collect();
+    let (seats, times) = (held.iter().sum::<i64>(), held.len());
+    BookingRefusal::new(
+        RefusalCode::HasRegistrations,
+        format!("{seats} registrations for {times} occurrences ahead stand in the way."),
+    )
+}

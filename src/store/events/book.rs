@@ -1,0 +1,199 @@
+//! Reading and writing the part of a tenant that a batch of registrations is about.
+
+use std::collections::{HashMap, HashSet};
+
+use bson::Document;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+
+use super::documents::{
+    CalendarDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, calendar_fields, occurrence_fields,
+    registration_fields, waiting_fields,
+};
+use crate::{
+    domain::{
+        Book, Calendar, Entry, Event, EventId, Occurrence, OccurrenceId, Registration,
+        RegistrationId,
+    },
+    error::Result,
+    store::{Key, StoreError, TenantReader, TenantTx, events::documents::EventDoc},
+};
+
+impl TenantReader<'_> {
+    /// The book about `ids` as this transaction sees it, with the events that it is about.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn book(
+        &mut self,
+        ids: &[RegistrationId],
+        now: DateTime<Utc>,
+    ) -> Result<(Book, HashMap<EventId, Event>)> {
+        let org = self.store.org;
+        let occurrences: HashSet<OccurrenceId> = ids.iter().map(|id| id.occurrence).collect();
+        let events: HashSet<EventId> = occurrences.iter().map(|id| id.event).collect();
+        let mut keys: Vec<Key> = events.iter().map(|id| Key::event(org, *id)).collect();
+        for id in &occurrences {
+            keys.extend([Key::occurrence(org, *id), Key::waiting(org, *id)]);
+        }
+        let mut found = HashMap::new();
+        let mut book = Book::new(now);
+        for document in self.get_many::<Document>(keys_of_members(org, ids, keys)).await? {
+            if kind_of(&document) == "event" {
+                let event = Event::try_from(decode::<EventDoc>("event", document)?)?;
+                found.insert(event.id, event);
+            } else {
+                read_into(&mut book, document)?;
+            }
+        }
+        for id in occurrences {
+            let event = found.get(&id.event);
+            let entry = book.occurrences.remove(&id);
+            let entry = match (event, entry) {
+                (_, Some(stored)) => stored,
+                (Some(event), None) if event.schedule.starts_at(id.start) => {
+                    Entry::implied(Occurrence::untouched(event, id.start))
+                }
+                _ => Entry::missing(),
+            };
+            book.occurrences.insert(id, entry);
+        }
+        know(&mut book, ids);
+        Ok((book, found))
+    }
+
+    /// Adds the registrations and calendars of more members to the book.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn extend_book(&mut self, book: &mut Book, ids: &[RegistrationId]) -> Result<()> {
+        let known = |id: &RegistrationId| {
+            book.calendars.contains_key(&id.member) && book.registrations.contains_key(id)
+        };
+        let more: Vec<RegistrationId> = ids.iter().filter(|id| !known(id)).copied().collect();
+        let keys = keys_of_members(self.store.org, &more, Vec::new());
+        for document in self.get_many::<Document>(keys).await? {
+            read_into(book, document)?;
+        }
+        know(book, &more);
+        Ok(())
+    }
+}
+
+impl TenantTx<'_> {
+    /// Writes what has changed in the book.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when the database's own rules say no.
+    pub async fn write_book(&mut self, book: &Book) -> Result<()> {
+        let org = self.store.org;
+        let mut writes = Writes::default();
+        for (id, entry) in &book.occurrences {
+            if let Some((occurrence, new)) = entry.change() {
+                writes.put(Key::occurrence(org, *id), occurrence_fields(occurrence), new);
+                if new {
+                    writes.touched.insert(id.event);
+                }
+            }
+        }
+        for (id, entry) in &book.waiting {
+            if let Some((waiting, new)) = entry.change() {
+                writes.put(Key::waiting(org, *id), waiting_fields(waiting), new);
+            }
+        }
+        for (id, entry) in &book.registrations {
+            if let Some((registration, new)) = entry.change() {
+                let fields = registration_fields(registration);
+                writes.put(Key::registration(org, *id), fields.clone(), new);
+                writes.put(Key::attendee(org, *id), fields, new);
+            }
+        }
+        for (member, entry) in &book.calendars {
+            if let Some((calendar, new)) = entry.change() {
+                writes.put(Key::calendar(org, *member), calendar_fields(calendar), new);
+            }
+        }
+        if !writes.inserts.is_empty() {
+            self.insert_many(writes.inserts).await?;
+        }
+        let touches = writes
+            .touched
+            .into_iter()
+            .map(|event| (Key::event(org, event), bson::doc! { "$inc": { "touched": 1_i64 } }));
+        let updates = writes.updates.into_iter().chain(touches).collect();
+        self.update_many(updates).await
+    }
+}
+
+#[derive(Default)]
+struct Writes {
+    inserts: Vec<(Key, Document)>,
+    updates: Vec<(Key, Document)>,
+    /// Events whose occurrence is written for the first time: a change of the event at this moment
+    /// knows nothing of the new document, and meets this one instead.
+    touched: HashSet<EventId>,
+}
+
+impl Writes {
+    fn put(&mut self, key: Key, fields: Document, new: bool) {
+        if new {
+            self.inserts.push((key, fields));
+        } else {
+            self.updates.push((key, bson::doc! { "$set": fields }));
+        }
+    }
+}
+
+fn keys_of_members(
+    org: crate::domain::OrgId,
+    ids: &[RegistrationId],
+    mut keys: Vec<Key>,
+) -> Vec<Key> {
+    keys.extend(
+        ids.iter().collect::<HashSet<_>>().into_iter().map(|id| Key::registration(org, *id)),
+    );
+    let members: HashSet<_> = ids.iter().map(|id| id.member).collect();
+    keys.extend(members.into_iter().map(|member| Key::calendar(org, member)));
+    keys
+}
+
+/// What was asked for and not found does not exist.
+fn know(book: &mut Book, ids: &[RegistrationId]) {
+    for id in ids {
+        book.registrations.entry(*id).or_insert_with(Entry::missing);
+        book.calendars.entry(id.member).or_insert_with(Entry::missing);
+    }
+}
+
+fn kind_of(document: &Document) -> &str {
+    document.get_document("_id").and_then(|key| key.get_str("kind")).unwrap_or_default()
+}
+
+fn read_into(book: &mut Book, document: Document) -> Result<()> {
+    match kind_of(&document) {
+        "occurrence" => {
+            let occurrence = Occurrence::from(decode::<OccurrenceDoc>("occurrence", document)?);
+            book.occurrences.insert(occurrence.id, Entry::stored(occurrence));
+        }
+        "waiting" => {
+            let (id, waiting) = decode::<WaitingDoc>("waiting list", document)?.into();
+            book.waiting.insert(id, Entry::stored(waiting));
+        }
+        "registration" => {
+            let found = Registration::from(decode::<RegistrationDoc>("registration", document)?);
+            book.registrations.insert(found.id, Entry::stored(found));
+        }
+        "calendar" => {
+            let (member, calendar): (_, Calendar) =
+                decode::<CalendarDoc>("calendar", document)?.into();
+            book.calendars.insert(member, Entry::stored(calendar));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn decode<D: DeserializeOwned>(kind: &'static str, document: Document) -> Result<D, StoreError> {
+    bson::deserialize_from_document(document)
+        .map_err(|e| StoreError::Decode { kind, reason: e.to_string() })
+}

@@ -1,0 +1,281 @@
+//! Events, occurrences and registrations as they are stored.
+
+use bson::{Bson, Document, doc, oid::ObjectId};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::Deserialize;
+
+use crate::{
+    domain::{
+        Busy, Calendar, Event, EventId, Label, Occurrence, OccurrenceId, OccurrenceStatus,
+        Recurrence, Registration, RegistrationId, RegistrationStatus, Rule, Schedule, TimeZone,
+        Waiter,
+    },
+    store::StoreError,
+};
+
+const LOCAL: &str = "%Y-%m-%dT%H:%M:%S";
+
+#[derive(Deserialize)]
+pub(super) struct EventDoc {
+    #[serde(rename = "_id")]
+    key: EventKey,
+    title: String,
+    description: Option<String>,
+    local_start: String,
+    zone: String,
+    minutes: u32,
+    capacity: i64,
+    rule: Option<String>,
+    excluded: Vec<String>,
+    additional: Vec<String>,
+    version: i64,
+    created_at: bson::DateTime,
+    updated_at: bson::DateTime,
+}
+
+/// The number of an event's latest version.
+#[derive(Deserialize)]
+pub(super) struct VersionDoc {
+    #[serde(rename = "_id")]
+    key: EventKey,
+    version: i64,
+}
+
+#[derive(Deserialize)]
+struct EventKey {
+    event: ObjectId,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OccurrenceDoc {
+    #[serde(rename = "_id")]
+    key: OccurrenceKey,
+    ends_at: bson::DateTime,
+    capacity: i64,
+    seats_taken: i64,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct OccurrenceKey {
+    event: ObjectId,
+    start: bson::DateTime,
+}
+
+/// A registration, by member or by occurrence: the keys hold the same, in another order.
+#[derive(Deserialize)]
+pub(super) struct RegistrationDoc {
+    #[serde(rename = "_id")]
+    key: RegistrationKey,
+    ends_at: bson::DateTime,
+    status: String,
+    created_at: bson::DateTime,
+    cancelled_at: Option<bson::DateTime>,
+}
+
+#[derive(Deserialize)]
+struct RegistrationKey {
+    member: ObjectId,
+    event: ObjectId,
+    start: bson::DateTime,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WaitingDoc {
+    #[serde(rename = "_id")]
+    key: OccurrenceKey,
+    members: Vec<WaiterDoc>,
+}
+
+#[derive(Deserialize)]
+struct WaiterDoc {
+    member: ObjectId,
+    since: bson::DateTime,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CalendarDoc {
+    #[serde(rename = "_id")]
+    key: CalendarKey,
+    busy: Vec<BusyDoc>,
+}
+
+#[derive(Deserialize)]
+struct CalendarKey {
+    member: ObjectId,
+}
+
+#[derive(Deserialize)]
+struct BusyDoc {
+    start: bson::DateTime,
+    end: bson::DateTime,
+    event: ObjectId,
+}
+
+impl From<VersionDoc> for (EventId, i64) {
+    fn from(doc: VersionDoc) -> Self {
+        (doc.key.event.into(), doc.version)
+    }
+}
+
+impl TryFrom<EventDoc> for Event {
+    type Error = StoreError;
+
+    fn try_from(doc: EventDoc) -> Result<Self, StoreError> {
+        let wrong = |reason: String| StoreError::Decode { kind: "event", reason };
+        let zone = TimeZone::parse(&doc.zone).map_err(|e| wrong(e.to_string()))?;
+        let local = |text: &String| {
+            NaiveDateTime::parse_from_str(text, LOCAL).map_err(|e| wrong(e.to_string()))
+        };
+        let start = local(&doc.local_start)?;
+        let rule = doc.rule.map(|rule| Rule::parse(&rule, start, zone)).transpose();
+        let recurrence = Recurrence {
+            rule: rule.map_err(|e| wrong(e.to_string()))?,
+            excluded: doc.excluded.iter().map(local).collect::<Result<_, _>>()?,
+            additional: doc.additional.iter().map(local).collect::<Result<_, _>>()?,
+        };
+        let recurrence = (recurrence != Recurrence::default()).then_some(recurrence);
+        Ok(Self {
+            id: doc.key.event.into(),
+            title: Label::from_stored(doc.title),
+            description: doc.description,
+            schedule: Schedule::new(start, zone, doc.minutes, recurrence),
+            capacity: doc.capacity,
+            version: doc.version,
+            created_at: doc.created_at.to_chrono(),
+            updated_at: doc.updated_at.to_chrono(),
+        })
+    }
+}
+
+/// The fields of an event. `first` and `last_end` say when it takes place at all, so that a read of
+/// some days passes over the others.
+pub(super) fn event_fields(event: &Event) -> Document {
+    let schedule = &event.schedule;
+    let recurrence = schedule.recurrence().cloned().unwrap_or_default();
+    let local = |time: &NaiveDateTime| time.format(LOCAL).to_string();
+    let (first, last) = schedule.span().map_or((None, None), |(first, last)| (Some(first), last));
+    doc! {
+        "title": event.title.as_str(),
+        "description": event.description.clone(),
+        "local_start": local(&schedule.local_start()),
+        "zone": schedule.zone().name(),
+        "minutes": i64::from(schedule.minutes()),
+        "capacity": event.capacity,
+        "rule": recurrence.rule.as_ref().map(Rule::as_str),
+        "excluded": recurrence.excluded.iter().map(local).collect::<Vec<_>>(),
+        "additional": recurrence.additional.iter().map(local).collect::<Vec<_>>(),
+        "first": first.map(date),
+        "last_end": last.map(|last| date(last + schedule.duration())),
+        "version": event.version,
+        "created_at": date(event.created_at),
+        "updated_at": date(event.updated_at),
+    }
+}
+
+impl From<OccurrenceKey> for OccurrenceId {
+    fn from(key: OccurrenceKey) -> Self {
+        Self { start: key.start.to_chrono(), event: key.event.into() }
+    }
+}
+
+impl From<OccurrenceDoc> for Occurrence {
+    fn from(doc: OccurrenceDoc) -> Self {
+        let cancelled = doc.status == CANCELLED;
+        Self {
+            id: doc.key.into(),
+            end: doc.ends_at.to_chrono(),
+            capacity: doc.capacity,
+            taken: doc.seats_taken,
+            status: if cancelled {
+                OccurrenceStatus::Cancelled
+            } else {
+                OccurrenceStatus::Scheduled
+            },
+        }
+    }
+}
+
+pub(super) fn occurrence_fields(occurrence: &Occurrence) -> Document {
+    let status = match occurrence.status {
+        OccurrenceStatus::Scheduled => "scheduled",
+        OccurrenceStatus::Cancelled => CANCELLED,
+    };
+    doc! {
+        "ends_at": date(occurrence.end),
+        "capacity": occurrence.capacity,
+        "seats_taken": occurrence.taken,
+        "status": status,
+    }
+}
+
+impl From<RegistrationDoc> for Registration {
+    fn from(doc: RegistrationDoc) -> Self {
+        let (start, event) = (doc.key.start.to_chrono(), doc.key.event.into());
+        let occurrence = OccurrenceId { start, event };
+        Self {
+            id: RegistrationId { member: doc.key.member.into(), occurrence },
+            end: doc.ends_at.to_chrono(),
+            status: if doc.status == CONFIRMED {
+                RegistrationStatus::Confirmed
+            } else {
+                RegistrationStatus::Cancelled
+            },
+            created_at: doc.created_at.to_chrono(),
+            cancelled_at: doc.cancelled_at.map(bson::DateTime::to_chrono),
+        }
+    }
+}
+
+pub(super) fn registration_fields(registration: &Registration) -> Document {
+    let status = match registration.status {
+        RegistrationStatus::Confirmed => CONFIRMED,
+        RegistrationStatus::Cancelled => CANCELLED,
+    };
+    doc! {
+        "ends_at": date(registration.end),
+        "status": status,
+        "created_at": date(registration.created_at),
+        "cancelled_at": registration.cancelled_at.map(date),
+    }
+}
+
+impl From<WaitingDoc> for (OccurrenceId, Vec<Waiter>) {
+    fn from(doc: WaitingDoc) -> Self {
+        let waiter = |w: WaiterDoc| Waiter { member: w.member.into(), since: w.since.to_chrono() };
+        (doc.key.into(), doc.members.into_iter().map(waiter).collect())
+    }
+}
+
+pub(super) fn waiting_fields(waiting: &[Waiter]) -> Document {
+    let member = |w: &Waiter| -> Bson {
+        doc! { "member": w.member.object_id(), "since": date(w.since) }.into()
+    };
+    doc! { "members": waiting.iter().map(member).collect::<Vec<_>>() }
+}
+
+impl From<CalendarDoc> for (crate::domain::AccountId, Calendar) {
+    fn from(doc: CalendarDoc) -> Self {
+        let busy = |b: BusyDoc| Busy {
+            occurrence: OccurrenceId { start: b.start.to_chrono(), event: b.event.into() },
+            end: b.end.to_chrono(),
+        };
+        let calendar = Calendar::from_stored(doc.busy.into_iter().map(busy).collect());
+        (doc.key.member.into(), calendar)
+    }
+}
+
+pub(super) fn calendar_fields(calendar: &Calendar) -> Document {
+    let busy = |b: &Busy| -> Bson {
+        let (start, event) = (date(b.occurrence.start), b.occurrence.event.object_id());
+        doc! { "start": start, "end": date(b.end), "event": event }.into()
+    };
+    doc! { "busy": calendar.busy().iter().map(busy).collect::<Vec<_>>() }
+}
+
+pub(super) const CONFIRMED: &str = "confirmed";
+pub(super) const CANCELLED: &str = "cancelled";
+
+pub(super) fn date(moment: DateTime<Utc>) -> bson::DateTime {
+    bson::DateTime::from_chrono(moment)
+}

@@ -1,0 +1,112 @@
+//! Many documents of a tenant by their keys, read or written with one command.
+
+use bson::{Bson, Document, doc};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{Key, StoreError, TenantReader, TenantTx};
+use crate::error::Result;
+
+/// The database's answer to many updates in one command.
+#[derive(Deserialize)]
+struct Updated {
+    n: i64,
+    #[serde(default, rename = "writeErrors")]
+    errors: Vec<UpdateError>,
+}
+
+#[derive(Deserialize)]
+struct UpdateError {
+    code: i32,
+}
+
+impl TenantReader<'_> {
+    /// The documents with those keys, in whatever order, by one command. A look-up finds each by its
+    /// key, while MongoDB 6.0 answers `$in` over whole clustered keys with a scan.
+    pub(super) async fn get_many<D>(&mut self, keys: Vec<Key>) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        const ALL_AT_ONCE: u32 = 1_000_000;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = keys.iter().map(|key| doc! { "k": { "$literal": key.to_bson() } });
+        let pipeline = [
+            doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() },
+            doc! { "$lookup": {
+                "from": self.store.collection.name(),
+                "localField": "k",
+                "foreignField": "_id",
+                "as": "found",
+            } },
+            doc! { "$unwind": "$found" },
+            doc! { "$replaceRoot": { "newRoot": "$found" } },
+        ];
+        let call = self.store.database.aggregate(pipeline).batch_size(ALL_AT_ONCE).with_type::<D>();
+        let found = match &mut self.tx {
+            Some(tx) => {
+                let mut cursor = call.session(&mut tx.session).await.map_err(StoreError::from)?;
+                cursor.stream(&mut tx.session).try_collect().await
+            }
+            None => call.await.map_err(StoreError::from)?.try_collect().await,
+        };
+        Ok(found.map_err(StoreError::from)?)
+    }
+
+    /// As [`TenantReader::get_many`], with the tenant document as the proof that what is missing does
+    /// not exist; `None` without it.
+    pub(super) async fn get_there<D: DeserializeOwned>(
+        &mut self,
+        mut keys: Vec<Key>,
+    ) -> Result<Option<Vec<D>>> {
+        let fence = Key::tenant(self.store.org);
+        keys.push(fence.clone());
+        let found: Vec<Document> = self.get_many(keys).await?;
+        let (mut there, mut documents) = (false, Vec::with_capacity(found.len()));
+        for document in found {
+            if document.get("_id") == Some(&fence.to_bson()) {
+                there = true;
+                continue;
+            }
+            let decoded = bson::deserialize_from_document(document);
+            documents.push(decoded.map_err(|e| StoreError::Decode {
+                kind: "document",
+                reason: e.to_string(),
+            })?);
+        }
+        Ok(there.then_some(documents))
+    }
+}
+
+impl TenantTx<'_> {
+    /// The transaction, for what is written beside the tenant.
+    #[must_use]
+    pub const fn transaction(&mut self) -> &mut super::Tx {
+        self.tx
+    }
+
+    /// Updates many documents, each found by its key, with one command.
+    pub(super) async fn update_many(&mut self, updates: Vec<(Key, Document)>) -> Result<()> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let expected = i64::try_from(updates.len()).unwrap_or(i64::MAX);
+        let updates = updates
+            .into_iter()
+            .map(|(key, update)| Bson::from(doc! { "q": key.into_filter(), "u": update }));
+        let command = doc! {
+            "update": self.store.collection.name(),
+            "updates": updates.collect::<Vec<_>>(),
+        };
+        let answer = self.store.database.run_command(command).session(&mut self.tx.session).await;
+        let answer: Updated =
+            bson::deserialize_from_document(answer.map_err(StoreError::from)?)
+                .map_err(|e| StoreError::Decode { kind: "update", reason: e.to_string() })?;
+        match answer.errors.first() {
+            Some(error) => Err(StoreError::Refused { code: error.code }.into()),
+            None if answer.n != expected => Err(StoreError::Refused { code: 0 }.into()),
+            None => Ok(()),
+        }
+    }
+}
