@@ -32,6 +32,8 @@ pub struct Settings {
     pub throttle: ThrottleSettings,
     /// Tokens.
     pub jwt: JwtSettings,
+    /// GraphQL.
+    pub graphql: GraphQlSettings,
     /// Renames and deletes.
     pub operations: OperationSettings,
     /// Logs.
@@ -65,6 +67,8 @@ pub struct ServerSettings {
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "list")]
     pub trusted_proxies: Vec<IpAddr>,
+    /// Where clients reach the server, for links in answers; else what the request says.
+    pub public_url: Option<String>,
     /// Origins of pages that may call the API.
     #[serde(deserialize_with = "list")]
     pub cors_origins: Vec<String>,
@@ -137,6 +141,14 @@ pub enum JwtAlgorithm {
     HS256,
     /// Ed25519.
     EdDSA,
+}
+
+/// GraphQL.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphQlSettings {
+    /// Whether clients may ask what is in the schema.
+    pub introspection: bool,
 }
 
 /// Renames and deletes.

@@ -18,7 +18,7 @@ use crate::{
     manager::{Agenda, Combiner, TenantManager, Throttles, Turns, Work},
     store::{ConnectError, Store, StoreSettings},
     telemetry,
-    web::Shared,
+    web::{GraphQl, Shared},
 };
 
 /// A server that listens, with its work in the background.
@@ -173,6 +173,7 @@ impl Application {
         let shared = web::Data::new(Shared {
             manager: Arc::clone(&manager),
             server: settings.server.clone(),
+            graphql: GraphQl::new(settings.graphql.introspection),
             metrics,
         });
         let mut server = HttpServer::new(move || {

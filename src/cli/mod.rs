@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
 
 mod database;
+mod graphql_schema;
 mod health;
 mod openapi;
 mod seed;
@@ -37,6 +38,8 @@ enum Command {
     Seed(seed::Seed),
     /// Print the OpenAPI document.
     Openapi,
+    /// Print the schema of GraphQL.
+    GraphqlSchema,
     /// Stop the embedded MongoDB of a directory once nobody uses it.
     #[command(name = dev::SUBCOMMAND, hide = true)]
     EmbeddedWatch {
@@ -59,6 +62,7 @@ pub fn run() -> ExitCode {
             dev::watch(&dir).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
         Command::Openapi => openapi::run(),
+        Command::GraphqlSchema => Ok(graphql_schema::run()),
         Command::Health => settings().and_then(|settings| health::run(&settings)),
         Command::Serve => with_settings(serve::run),
         Command::Seed(seed) => with_settings(|settings| seed::run(settings, seed)),

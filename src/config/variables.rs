@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::SettingsError;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 43] = [
+pub const VARIABLES: [(&str, &str); 45] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
@@ -13,7 +13,9 @@ pub const VARIABLES: [(&str, &str); 43] = [
     ("SHUTDOWN_TIMEOUT_SECONDS", "server.shutdown_timeout_seconds"),
     ("BODY_LIMIT_BYTES", "server.body_limit_bytes"),
     ("TRUSTED_PROXIES", "server.trusted_proxies"),
+    ("PUBLIC_URL", "server.public_url"),
     ("CORS_ORIGINS", "server.cors_origins"),
+    ("GRAPHQL_INTROSPECTION", "graphql.introspection"),
     ("MONGO_URI", "mongo.uri"),
     ("MONGO_HOST", "mongo.host"),
     ("MONGO_PORT", "mongo.port"),

@@ -123,10 +123,13 @@ impl TenantManager {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`]; the store's.
-    pub async fn member_delete(self: &Arc<Self>, scope: &AdminScope, id: AccountId) -> Result<DateTime<Utc>> {
+    pub async fn member_delete(
+        self: &Arc<Self>,
+        scope: &AdminScope,
+        id: AccountId,
+    ) -> Result<DateTime<Utc>> {
         let org = scope.org_id();
-        let drain =
-            Drain { id: OperationId::generate(), org_id: org, of: DrainOf::Member(id) };
+        let drain = Drain { id: OperationId::generate(), org_id: org, of: DrainOf::Member(id) };
         self.store
             .transaction("member.delete", (&self.store, drain), |tx, (store, drain)| {
                 Box::pin(async move {

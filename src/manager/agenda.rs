@@ -72,7 +72,9 @@ impl Agenda {
         let chunks = number(from)..=number(to - Duration::milliseconds(1));
         let inside = |start: &DateTime<Utc>| from <= *start && *start < to;
         chunks
-            .flat_map(|chunk| self.chunk(event, chunk).iter().copied().filter(inside).collect::<Vec<_>>())
+            .flat_map(|chunk| {
+                self.chunk(event, chunk).iter().copied().filter(inside).collect::<Vec<_>>()
+            })
             .collect()
     }
 

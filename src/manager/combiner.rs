@@ -52,10 +52,9 @@ impl TenantManager {
         if self.work.combiner.push(scope.org_id(), waiting)? {
             let (manager, scope) = (Arc::clone(self), *scope);
             // It goes on when the client who came first has gone.
-            self.work.tasks.spawn_on(
-                async move { manager.settle_all(&scope).await },
-                &self.work.runtime,
-            );
+            self.work
+                .tasks
+                .spawn_on(async move { manager.settle_all(&scope).await }, &self.work.runtime);
         }
         answered.await.map_err(|_| Error::Internal("the combiner has died".into()))?
     }

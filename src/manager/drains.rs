@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{OrgScope, TenantManager};
 use crate::{
-    domain::{Actor, AccountId, Registration, Role},
+    domain::{AccountId, Actor, Registration, Role},
     error::{Error, Result},
     failpoint,
     store::{Drain, DrainOf, Held, TenantTx},
@@ -41,11 +41,8 @@ impl TenantManager {
 
     async fn drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {
         // Nobody asks for it: the right to do so was checked when it was recorded.
-        let actor = Actor {
-            account_id: AccountId::generate(),
-            org_id: drain.org_id,
-            role: Role::Admin,
-        };
+        let actor =
+            Actor { account_id: AccountId::generate(), org_id: drain.org_id, role: Role::Admin };
         let drained = match drain.of {
             DrainOf::Member(member) => self.member_release(&OrgScope::of(actor), member).await,
             _ => self.drain_in_batches(&OrgScope::of(actor), drain).await,

@@ -222,11 +222,8 @@ impl TenantManager {
                     let cancelled = Occurrence { status, ..occurrence };
                     tx.put_occurrence(&cancelled, there).await?;
                     tx.clear_waiting_of(id).await?;
-                    let drain = Drain {
-                        id: OperationId::generate(),
-                        org_id,
-                        of: DrainOf::Occurrence(id),
-                    };
+                    let drain =
+                        Drain { id: OperationId::generate(), org_id, of: DrainOf::Occurrence(id) };
                     let left = start_drain(&mut tx, store, drain, held, now).await?;
                     failpoint!("occurrence_cancel.before_commit");
                     Ok((Occurrence { taken: 0, ..cancelled }, left))
@@ -365,10 +362,9 @@ async fn update_in(
 async fn fill(tx: &mut TenantTx<'_>, ids: Vec<OccurrenceId>, now: DateTime<Utc>) -> Result<()> {
     let waiting = tx.reader().waiting_among(&ids).await?.unwrap_or_default();
     let waiters = waiting.iter().flat_map(|(id, waiters)| {
-        waiters.iter().map(|waiter| crate::domain::RegistrationId {
-            member: waiter.member,
-            occurrence: *id,
-        })
+        waiters
+            .iter()
+            .map(|waiter| crate::domain::RegistrationId { member: waiter.member, occurrence: *id })
     });
     let waiters: Vec<_> = waiters.collect();
     let (mut book, _) = tx.reader().book(&waiters, now).await?;

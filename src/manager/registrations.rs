@@ -179,11 +179,7 @@ impl TenantManager {
     ///
     /// # Errors
     /// The store's.
-    pub async fn members_among(
-        &self,
-        scope: &OrgScope,
-        ids: &[AccountId],
-    ) -> Result<Vec<Account>> {
+    pub async fn members_among(&self, scope: &OrgScope, ids: &[AccountId]) -> Result<Vec<Account>> {
         self.store.accounts_among(scope.org_id(), ids).await
     }
 
@@ -199,8 +195,11 @@ impl TenantManager {
             })
             .await?;
         for occurrence in waits {
-            self.settle(scope, Request { id: RegistrationId { member, occurrence }, ask: Ask::Leave })
-                .await?;
+            self.settle(
+                scope,
+                Request { id: RegistrationId { member, occurrence }, ask: Ask::Leave },
+            )
+            .await?;
         }
         let now = self.clock.now();
         let ahead = Span { from: now, to: DateTime::<Utc>::MAX_UTC };

@@ -16,8 +16,8 @@ use documents::{
 use super::{Key, Kind, StoreError, TenantReader, TenantTx, keys};
 use crate::{
     domain::{
-        AccountId, Event, EventId, Occurrence, OccurrenceId, Registration, RegistrationId, Schedule,
-        Waiter,
+        AccountId, Event, EventId, Occurrence, OccurrenceId, Registration, RegistrationId,
+        Schedule, Waiter,
     },
     error::Result,
 };

@@ -70,10 +70,10 @@ impl TenantReader<'_> {
                 continue;
             }
             let decoded = bson::deserialize_from_document(document);
-            documents.push(decoded.map_err(|e| StoreError::Decode {
-                kind: "document",
-                reason: e.to_string(),
-            })?);
+            documents.push(
+                decoded
+                    .map_err(|e| StoreError::Decode { kind: "document", reason: e.to_string() })?,
+            );
         }
         Ok(there.then_some(documents))
     }
@@ -100,9 +100,8 @@ impl TenantTx<'_> {
             "updates": updates.collect::<Vec<_>>(),
         };
         let answer = self.store.database.run_command(command).session(&mut self.tx.session).await;
-        let answer: Updated =
-            bson::deserialize_from_document(answer.map_err(StoreError::from)?)
-                .map_err(|e| StoreError::Decode { kind: "update", reason: e.to_string() })?;
+        let answer: Updated = bson::deserialize_from_document(answer.map_err(StoreError::from)?)
+            .map_err(|e| StoreError::Decode { kind: "update", reason: e.to_string() })?;
         match answer.errors.first() {
             Some(error) => Err(StoreError::Refused { code: error.code }.into()),
             None if answer.n != expected => Err(StoreError::Refused { code: 0 }.into()),

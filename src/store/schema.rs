@@ -19,7 +19,7 @@ pub(super) const EMAIL_INDEX: &str = "email_unique";
 pub(super) const OPERATION_INDEX: &str = "org_unique";
 
 /// The indexes of the master database, by collection.
-pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
+pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 4] {
     [
         (ORGANIZATIONS, vec![index(doc! { "slugs": 1 }, SLUG_INDEX, true)]),
         (
@@ -27,8 +27,11 @@ pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
             vec![
                 index(doc! { "email": 1 }, EMAIL_INDEX, true),
                 index(doc! { "org_id": 1, "_id": 1 }, "org_accounts", false),
+                feed_index(),
             ],
         ),
+        // Transactions write it, and they cannot make a collection.
+        (DRAINS, vec![index(doc! { "lease_until": 1 }, "lease", false)]),
         (OPERATIONS, vec![index(doc! { "org_id": 1 }, OPERATION_INDEX, true)]),
     ]
 }
@@ -88,4 +91,10 @@ fn tenant_validator() -> Document {
 fn index(keys: Document, name: &str, unique: bool) -> IndexModel {
     let options = IndexOptions::builder().name(name.to_owned()).unique(unique).build();
     IndexModel::builder().keys(keys).options(options).build()
+}
+
+/// Only accounts with a calendar feed have the field.
+fn feed_index() -> IndexModel {
+    let options = IndexOptions::builder().name("feed_unique".to_owned()).unique(true).sparse(true);
+    IndexModel::builder().keys(doc! { "feed_hash": 1 }).options(options.build()).build()
 }

@@ -11,7 +11,7 @@ use actix_web::{
     web,
 };
 
-use super::Shared;
+use super::{Shared, graphql};
 use crate::{
     error::{Error, Result},
     manager::{AdminScope, OrgScope},
@@ -19,7 +19,7 @@ use crate::{
 
 /// Paths where a token means nothing: who sends an old one along must still be able to sign up, to
 /// log in, and to learn how the server is.
-const WITHOUT_TOKEN: [&str; 7] = [
+const WITHOUT_TOKEN: [&str; 9] = [
     "/org/create",
     "/admin/login",
     "/auth/login",
@@ -27,6 +27,8 @@ const WITHOUT_TOKEN: [&str; 7] = [
     "/metrics",
     "/openapi.json",
     "/docs",
+    "/graphiql",
+    "/calendar/",
 ];
 
 /// Checks the bearer token of every request that has one, and refuses a bad one at once. A handler
@@ -46,7 +48,10 @@ pub(super) async fn authenticate(
                 request.extensions_mut().insert(scope);
             }
             Err(error) => {
-                let response = error.error_response();
+                let response = match request.path() {
+                    graphql::PATH => graphql::refusal(error),
+                    _ => error.error_response(),
+                };
                 return Ok(request.into_response(response).map_into_right_body());
             }
         }

@@ -22,6 +22,10 @@ pub(super) struct Json<T>(pub(super) T);
 #[derive(Debug)]
 pub(super) struct OptionalJson<T>(pub(super) Option<T>);
 
+/// A JSON body of at most the configured size, as it came.
+#[derive(Debug)]
+pub(super) struct JsonBytes(pub(super) Bytes);
+
 /// The parameters of the query.
 #[derive(Debug)]
 pub(super) struct Query<T>(pub(super) T);
@@ -56,13 +60,23 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = JsonBytes::from_request(request, payload);
+        Box::pin(async move { Ok(Self(parse(&body.await?.0)?)) })
+    }
+}
+
+impl FromRequest for JsonBytes {
+    type Error = BodyRefusal;
+    type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_json = is_json(request);
         let body = Bytes::from_request(request, payload);
         Box::pin(async move {
             if !is_json {
                 return Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
             }
-            Ok(Self(parse(&read(body.await)?)?))
+            Ok(Self(read(body.await)?))
         })
     }
 }

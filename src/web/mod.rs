@@ -1,6 +1,8 @@
 //! HTTP: routes, and what lies around every handler.
 
 mod address;
+mod explorer;
+mod graphql;
 mod guard;
 mod input;
 mod openapi;
@@ -26,6 +28,7 @@ use actix_web::{
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt;
 
+pub use graphql::GraphQl;
 pub use openapi::document;
 
 use crate::{config::ServerSettings, error::Error, manager::TenantManager};
@@ -36,6 +39,8 @@ pub struct Shared {
     pub manager: Arc<TenantManager>,
     /// The HTTP side's settings.
     pub server: ServerSettings,
+    /// The schema of GraphQL.
+    pub graphql: GraphQl,
     /// Renders the metrics of this process.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
@@ -61,6 +66,7 @@ pub fn app(
         .split_for_parts();
     app.app_data(Methods::of(&document))
         .configure(|config| openapi::configure(config, document))
+        .configure(|config| graphql::configure(config, shared.graphql.clone()))
         .default_service(web::to(fallback))
         .wrap(from_fn(guard::authenticate))
         .wrap(cors(&shared.server.cors_origins))
@@ -73,7 +79,9 @@ struct Methods(HashMap<String, String>);
 impl Methods {
     fn of(document: &OpenApi) -> Self {
         let paths = document.paths.paths.iter();
-        Self(paths.map(|(path, item)| (path.clone(), openapi::methods(item).join(", "))).collect())
+        let documented =
+            paths.map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
+        Self(documented.chain([(graphql::PATH.to_owned(), "POST".to_owned())]).collect())
     }
 }
 

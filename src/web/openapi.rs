@@ -18,7 +18,8 @@ use super::rest;
         title = "Tenantry",
         description = "A multi-tenant organization platform. Sign an organization up with \
             `POST /org/create`, log in with `POST /admin/login`, and press **Authorize** with the \
-            `access_token`. Every error is `application/problem+json` (RFC 9457).",
+            `access_token`. Events and registrations are GraphQL: `POST /graphql`, and a page to \
+            try it at `/graphiql`. Every error is `application/problem+json` (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
@@ -27,6 +28,7 @@ use super::rest;
         (name = "login", description = "Tokens"),
         (name = "org charts", description = "Charts and the people in them"),
         (name = "teams", description = "Who reports to whom"),
+        (name = "calendar", description = "Registrations for calendar programs; everything else about events is GraphQL"),
         (name = "operations", description = "Health and metrics"),
     ),
 )]

@@ -3,8 +3,8 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// The prefix of the pages with scripts.
-const DOCS: &str = "/docs";
+/// The prefixes of the pages with scripts.
+const PAGES: [&str; 2] = ["/docs", "/graphiql"];
 
 const FOR_ALL: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -26,9 +26,10 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 pub(super) fn is_page(path: &str) -> bool {
-    path.starts_with(DOCS)
+    PAGES.iter().any(|page| path.starts_with(page))
 }
 
 pub(super) fn secure(headers: &mut HeaderMap, page: bool) {
@@ -39,7 +40,8 @@ pub(super) fn secure(headers: &mut HeaderMap, page: bool) {
         let policy = if page { PAGE_POLICY } else { API_POLICY };
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    if !page && !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        // A page of an older version must not meet scripts of a newer one.
+        headers.insert(header::CACHE_CONTROL, if page { REVALIDATE } else { NO_STORE });
     }
 }

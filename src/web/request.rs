@@ -26,6 +26,9 @@ use crate::error::Error;
 pub(super) const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_MAX: usize = 64;
 
+/// Marks an answer whose body says what is wrong already, in a form of its own.
+pub(super) struct OwnBody;
+
 /// The id of the request under way.
 struct RequestId(String);
 
@@ -35,7 +38,7 @@ pub(super) async fn around(
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
-    let span = tracing::info_span!("request", request.id = %id.0, org.id = Empty);
+    let span = tracing::info_span!("request", request.id = %id.0, org.id = Empty, graphql.operation = Empty);
     let line = Line {
         method: request.method().as_str().to_owned(),
         route: request.match_pattern().map_or(Cow::Borrowed("unmatched"), Cow::Owned),
@@ -86,7 +89,8 @@ impl RequestId {
 
 fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpResponse {
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    let own = response.extensions_mut().remove::<OwnBody>().is_some();
+    if !own && (status.is_client_error() || status.is_server_error()) {
         let problem = response.extensions_mut().remove::<Problem>();
         let problem = problem.unwrap_or_else(|| Problem::of_status(status));
         response = response.set_body(BoxBody::new(problem.into_body(&id.0)));

@@ -17,6 +17,7 @@ mod members;
 mod organizations;
 mod outage;
 mod races;
+mod scheduling;
 mod support;
 mod tokens;
 mod verify;

@@ -105,6 +105,26 @@ impl Store {
         Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
     }
 
+    /// Gives the account of `org` a calendar feed, in place of the one it had, or takes it away;
+    /// whether there is such an account.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn set_feed(&self, org: OrgId, id: AccountId, hash: Option<&str>) -> Result<bool> {
+        let take_away = doc! { "$unset": { "feed_hash": "" } };
+        let update = hash.map_or(take_away, |hash| doc! { "$set": { "feed_hash": hash } });
+        let updated = self.accounts().update_one(account_filter(org, id), update).await;
+        Ok(updated.map_err(StoreError::from)?.matched_count == 1)
+    }
+
+    /// The account whose calendar feed has that hash.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn account_by_feed(&self, hash: &str) -> Result<Option<Account>> {
+        self.find_account(doc! { "feed_hash": hash }).await
+    }
+
     /// Inserts the account.
     ///
     /// # Errors

@@ -115,10 +115,9 @@ impl From<DrainDoc> for Drain {
     fn from(doc: DrainDoc) -> Self {
         let of = match doc.of {
             DrainOfDoc::Event { event, start } => DrainOf::Event(event.into(), start.to_chrono()),
-            DrainOfDoc::Occurrence { event, start } => DrainOf::Occurrence(OccurrenceId {
-                start: start.to_chrono(),
-                event: event.into(),
-            }),
+            DrainOfDoc::Occurrence { event, start } => {
+                DrainOf::Occurrence(OccurrenceId { start: start.to_chrono(), event: event.into() })
+            }
             DrainOfDoc::Member { member } => DrainOf::Member(member.into()),
         };
         Self { id: doc.id.into(), org_id: doc.org_id.into(), of }

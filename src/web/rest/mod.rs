@@ -1,5 +1,6 @@
 //! The REST API: one file per resource, thin handlers.
 
+mod calendar;
 mod charts;
 mod employees;
 mod health;
@@ -27,5 +28,6 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     employees::configure(config);
     teams::configure(config);
     lists::configure(config);
+    calendar::configure(config);
     health::configure(config);
 }

@@ -5,12 +5,14 @@ mod app;
 mod chart;
 mod client;
 mod database;
+mod graphql;
 mod process;
 
 pub use app::TestApp;
 pub use chart::Chart;
 pub use client::{Client, Org, Reply, unique};
 pub use database::{Database, embedded_options};
+pub use graphql::{Event, ahead, code};
 pub use process::{ServerProcess, command};
 
 /// A secret for servers that share tokens.

@@ -69,24 +69,21 @@ function prettify(source) {
   if (tokens.some(({ kind }) => kind === 'invalid')) return source;
   const open = [];
   let out = '';
-  let space = '';
   let before = '';
-  for (const { text, kind } of tokens) {
-    if (kind === 'space') {
-      space = text;
-      continue;
-    }
+  tokens.forEach(({ text, kind }, index) => {
+    if (kind === 'space') return;
+    const space = tokens[index - 1]?.kind === 'space' ? tokens[index - 1].text : '';
     if (text in OPENING) open.pop();
     const inValue = open.includes('(') || text === ')';
     const atBrace = !inValue && (text === '}' || before === '{' || before === '}');
-    const blank = /\n\s*\n/.test(space) || (atBrace && before === '}' && open.length === 0);
-    if (atBrace || space.includes('\n')) out += `${blank ? '\n\n' : '\n'}${'  '.repeat(open.length)}`;
+    const blank = text !== '}' && before !== '{'
+      && (/\n\s*\n/.test(space) || (before === '}' && open.length === 0 && !inValue));
+    if (atBrace || space.includes('\n')) out += (blank ? '\n\n' : '\n') + '  '.repeat(open.length);
     else if (space !== '') out += space.includes(',') ? ', ' : ' ';
     out += text;
     if (opens(text)) open.push(text);
-    space = '';
     before = text;
-  }
+  });
   return out.trim();
 }
 
@@ -107,7 +104,7 @@ function jsonParts(source) {
 
 function paint(pre, source, parts) {
   // Past some size, colours are not worth a slow page.
-  const coloured = source.length <= 60_000;
+  const coloured = source.length <= 20_000;
   const nodes = coloured ? parts(source).map(([textContent, className]) =>
     (className ? el('span', { className, textContent }) : textContent)) : [source];
   pre.replaceChildren(...nodes);
@@ -173,7 +170,6 @@ function readVariables() {
 // Examples
 
 let seenOccurrence = '<event id>@<start in UTC>';
-const twoDigits = (number) => String(number).padStart(2, '0');
 const inDays = (days) => new Date(Date.now() + days * 86_400_000).toISOString().replace(/\.\d+/, '');
 const FILL = {
   now: () => inDays(0),
@@ -183,7 +179,8 @@ const FILL = {
   nextMonday: () => {
     const day = new Date();
     day.setDate(day.getDate() + ((8 - day.getDay()) % 7 || 7));
-    return `${day.getFullYear()}-${twoDigits(day.getMonth() + 1)}-${twoDigits(day.getDate())}T09:00:00`;
+    // Swedish dates are ISO dates.
+    return `${day.toLocaleDateString('sv-SE')}T09:00:00`;
   },
 };
 const EXAMPLES = Array.from(document.querySelectorAll('.example'), ({ dataset, content }) => {
@@ -206,9 +203,11 @@ let running = null;
 
 async function post(path, body, signal) {
   const headers = { 'Content-Type': 'application/json', Accept: 'application/json' };
-  if (session.token && path === '/graphql') headers.Authorization = `Bearer ${session.token}`;
+  const { token } = session;
+  if (token && path === '/graphql') headers.Authorization = `Bearer ${token}`;
   const init = { method: 'POST', headers, body: JSON.stringify(body), signal, credentials: 'omit' };
   const response = await fetch(path, init);
+  if (response.status === 401 && headers.Authorization && token === session.token) setSession({});
   const text = await response.text();
   return { response, text, json: attempt(() => JSON.parse(text), null) };
 }
@@ -259,14 +258,14 @@ function showSession() {
   $('entry').hidden = Boolean(session.token);
 }
 
-function setSession(next) {
+function setSession(next, focused) {
   session = next;
   remember(...SESSION, session);
   $('login').reset();
   $('paste').reset();
   $('entry').open = false;
   showSession();
-  (session.token ? $('query') : $('entry').querySelector('summary')).focus();
+  focused?.focus();
   loadSchema();
 }
 
@@ -276,8 +275,8 @@ async function logIn(event) {
   try {
     const { response, json } = await post('/auth/login', Object.fromEntries(new FormData($('login'))));
     if (response.ok && json?.access_token) {
-      const who = [json.role, json.organization_name].filter(Boolean).join(' of ');
-      setSession({ token: json.access_token, who: who || 'Logged in' });
+      const who = [json.role, json.organization_name].filter(Boolean).join(' of ') || 'Logged in';
+      setSession({ token: json.access_token, who }, $('query'));
       return;
     }
     const fields = (json?.errors ?? []).map(({ field, message }) => `${field} ${message}`);
@@ -290,26 +289,6 @@ async function logIn(event) {
 
 // Schema
 
-// Not deeper and not more than the pages below show: servers limit depth and complexity.
-const INTROSPECTION = `query Introspection {
-  __schema {
-    queryType { name } mutationType { name } subscriptionType { name }
-    types {
-      kind name description
-      fields(includeDeprecated: true) {
-        name description isDeprecated deprecationReason type { ...Reference }
-        args { name description defaultValue type { ...Reference } }
-      }
-      inputFields { name description defaultValue type { ...Reference } }
-      enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason }
-      interfaces { name }
-      possibleTypes { name }
-    }
-  }
-}
-fragment Reference on __Type {
-  kind name ofType { kind name ofType { kind name ofType { kind name } } }
-}`;
 const GROUPS = {
   OBJECT: 'Objects', INTERFACE: 'Interfaces', UNION: 'Unions',
   INPUT_OBJECT: 'Inputs', ENUM: 'Enums', SCALAR: 'Scalars',
@@ -329,7 +308,7 @@ function whyNoSchema({ response, json }) {
 async function loadSchema() {
   let problem = '';
   try {
-    const answer = await post('/graphql', { query: INTROSPECTION });
+    const answer = await post('/graphql', { query: $('introspection').content.textContent });
     const found = answer.json?.data?.__schema;
     if (found) {
       const types = found.types.filter((type) => !type.name.startsWith('__'));
@@ -344,8 +323,8 @@ async function loadSchema() {
     problem = `The schema could not be read: ${error.message}`;
   }
   $('search').disabled = schema === null;
-  if (schema) showPage();
-  else $('browser').replaceChildren(el('p', { className: 'about', textContent: problem }));
+  if (schema) search();
+  else $('browser').replaceChildren(about(problem));
 }
 
 const address = (...path) => `#/${path.map(encodeURIComponent).join('/')}`;
@@ -359,10 +338,10 @@ function reference(type) {
   return [type ? link(type.name, type.name) : '…'];
 }
 
-function about(text) {
+function about(text, className = 'about') {
   const parts = (text ?? '').split('`').map((part, index) =>
     (index % 2 === 1 ? el('code', { textContent: part }) : part));
-  return text ? el('p', { className: 'about' }, parts) : null;
+  return text ? el('p', { className }, parts) : null;
 }
 
 function member(field, target) {
@@ -370,7 +349,7 @@ function member(field, target) {
   if (field.type) signature.append(': ', ...reference(field.type));
   if (field.defaultValue) signature.append(` = ${field.defaultValue}`);
   const reason = ['Deprecated', field.deprecationReason].filter(Boolean).join(': ');
-  const badge = field.isDeprecated ? el('p', { className: 'badge', textContent: reason }) : null;
+  const badge = about(field.isDeprecated ? reason : '', 'badge');
   const args = field.args?.length ? el('ul', {}, field.args.map((arg) => member(arg))) : null;
   const className = `${field.isDeprecated ? 'gone' : ''} ${field.name === target ? 'target' : ''}`;
   return el('li', { className }, signature, badge, about(field.description), args);
@@ -382,11 +361,11 @@ function section(title, items, className = '') {
 
 function overview() {
   const all = [...schema.types.values()];
-  const roots = all.filter(({ name }) => schema.roots.includes(name));
+  const roots = schema.roots.map((name) => schema.types.get(name));
   const fields = (type) => type.fields.map(({ name }) => el('li', {}, link(name, type.name, name)));
   const group = (kind) => links(all.filter((type) => type.kind === kind && !roots.includes(type)));
   return [
-    ...roots.reverse().flatMap((type) => section(type.name, fields(type))),
+    ...roots.flatMap((type) => section(type.name, fields(type))),
     ...Object.entries(GROUPS).flatMap(([kind, title]) => section(title, group(kind))),
   ];
 }
@@ -457,18 +436,19 @@ function wireRequest() {
 
 function wireSession() {
   const entry = $('entry');
+  const summary = entry.querySelector('summary');
   $('login').addEventListener('submit', logIn);
   $('paste').addEventListener('submit', (event) => {
     event.preventDefault();
     const token = $('paste').elements.token.value.trim();
-    setSession({ token, who: 'With a token of yours' });
+    setSession({ token, who: 'With a token of yours' }, $('query'));
   });
-  $('logout').addEventListener('click', () => setSession({}));
+  $('logout').addEventListener('click', () => setSession({}, summary));
   entry.addEventListener('toggle', () => entry.open && $('login').elements.email.focus());
   entry.addEventListener('keydown', ({ key }) => {
     if (key !== 'Escape') return;
     entry.open = false;
-    entry.querySelector('summary').focus();
+    summary.focus();
   });
   document.addEventListener('pointerdown', ({ target }) => {
     if (!entry.contains(target)) entry.open = false;

@@ -1,0 +1,8 @@
+//! `tenantry graphql-schema`: the schema that the repository keeps and CI compares.
+
+use std::process::ExitCode;
+
+pub(super) fn run() -> ExitCode {
+    print!("{}", crate::web::GraphQl::new(true).sdl());
+    ExitCode::SUCCESS
+}

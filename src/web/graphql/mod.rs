@@ -1,0 +1,179 @@
+//! Scheduling in GraphQL: the schema, and the endpoint that answers it.
+
+mod failure;
+mod inputs;
+mod limits;
+mod loaders;
+mod mutation;
+mod pages;
+mod query;
+mod scalars;
+mod types;
+
+use std::str::FromStr;
+
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use async_graphql::{
+    BatchRequest, BatchResponse, Context, EmptySubscription, ID, Request, Response, Schema,
+};
+
+use self::{
+    failure::{Answer, code_of, fail, with_codes},
+    loaders::{Loaders, Source},
+    mutation::Mutation,
+    query::Query,
+};
+use super::{Shared, input::JsonBytes, request::OwnBody};
+use crate::{error::Error, manager::OrgScope};
+
+/// The schema of GraphQL, made once.
+#[derive(Clone)]
+pub struct GraphQl(Schema<Query, Mutation, EmptySubscription>);
+
+/// Where it is answered.
+pub(super) const PATH: &str = "/graphql";
+
+/// Where clients reach this server.
+struct BaseUrl(String);
+
+impl GraphQl {
+    /// Makes the schema, with its limits; `introspection` lets clients ask what is in it.
+    #[must_use]
+    pub fn new(introspection: bool) -> Self {
+        let schema = Schema::build(Query, Mutation, EmptySubscription)
+            .limit_depth(limits::DEPTH)
+            .limit_complexity(limits::COMPLEXITY)
+            .extension(limits::AliasLimit);
+        Self(if introspection { schema } else { schema.disable_introspection() }.finish())
+    }
+
+    /// The schema in the schema definition language.
+    #[must_use]
+    pub fn sdl(&self) -> String {
+        self.0.sdl()
+    }
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig, api: GraphQl) {
+    config
+        .app_data(web::Data::new(api))
+        .route(PATH, web::post().to(answer))
+        .configure(super::explorer::configure);
+}
+
+async fn answer(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    api: web::Data<GraphQl>,
+    body: JsonBytes,
+) -> HttpResponse {
+    let parsed = serde_json::from_slice::<BatchRequest>(&body.0);
+    let response = match parsed {
+        Ok(BatchRequest::Single(one)) => {
+            BatchResponse::Single(execute(&request, &shared, &api, one).await)
+        }
+        Ok(BatchRequest::Batch(many)) if (1..=limits::BATCH).contains(&many.len()) => {
+            let mut responses = Vec::with_capacity(many.len());
+            for one in many {
+                responses.push(execute(&request, &shared, &api, one).await);
+            }
+            BatchResponse::Batch(responses)
+        }
+        Ok(_) => refused(Error::field("", "must be one request, or a list of 1 to 10")),
+        Err(_) => refused(Error::field(
+            "",
+            "must be a JSON object with `query`, and `variables` and `operationName` if needed",
+        )),
+    };
+    respond(&response)
+}
+
+async fn execute(
+    request: &HttpRequest,
+    shared: &web::Data<Shared>,
+    api: &GraphQl,
+    mut asked: Request,
+) -> Response {
+    let name = operation_name(&mut asked);
+    tracing::Span::current().record("graphql.operation", name);
+    asked = asked.data(BaseUrl(base_url(request, shared)));
+    if let Some(scope) = request.extensions().get::<OrgScope>().copied() {
+        let source = Source { manager: shared.manager.clone(), scope };
+        asked = asked.data(Loaders::of(&source)).data(source);
+    }
+    with_codes(api.0.execute(asked).await)
+}
+
+/// The name of the operation for the log: a client may call it what it likes.
+fn operation_name(asked: &mut Request) -> String {
+    let given = asked.operation_name.clone().or_else(|| {
+        let document = asked.parsed_query().ok()?;
+        document.operations.iter().find_map(|(name, _)| name.map(ToString::to_string))
+    });
+    let mut name = given.unwrap_or_else(|| "anonymous".to_owned());
+    name.retain(|c| c.is_ascii_alphanumeric() || c == '_');
+    name.truncate(64);
+    name
+}
+
+fn base_url(request: &HttpRequest, shared: &Shared) -> String {
+    if let Some(url) = &shared.server.public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    format!("http://{}", host.unwrap_or("localhost"))
+}
+
+/// An error in the form of GraphQL, for what never becomes an operation.
+pub(super) fn refusal(error: Error) -> HttpResponse {
+    respond(&refused(error))
+}
+
+fn refused(error: Error) -> BatchResponse {
+    let error = fail(error).into_server_error(async_graphql::Pos::default());
+    BatchResponse::Single(Response::from_errors(vec![error]))
+}
+
+/// 200, unless the answer is nothing but an error that other programs on the way should know of.
+fn respond(response: &BatchResponse) -> HttpResponse {
+    let code = match response {
+        BatchResponse::Single(one) if one.data == async_graphql::Value::Null => code_of(one),
+        _ => None,
+    };
+    let status = match code {
+        Some("unauthenticated") => StatusCode::UNAUTHORIZED,
+        Some("busy" | "database_unavailable") => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    };
+    let mut answer = HttpResponse::build(status);
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            answer.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"tenantry\""));
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            answer.insert_header((header::RETRY_AFTER, 1));
+        }
+        _ => {}
+    }
+    let mut answer = answer.json(response);
+    answer.extensions_mut().insert(OwnBody);
+    answer
+}
+
+/// The right to read and to change, and where.
+fn source<'c>(ctx: &Context<'c>) -> Answer<&'c Source> {
+    ctx.data_opt::<Source>().ok_or_else(|| fail(Error::Unauthenticated))
+}
+
+/// An id that is not one is as unknown as one that never existed.
+fn id_of<T: FromStr>(id: &ID) -> Option<T> {
+    id.parse().ok()
+}
+
+fn id_or<T: FromStr>(id: &ID, what: &'static str) -> Answer<T> {
+    id_of(id).ok_or_else(|| fail(Error::NotFound(what)))
+}

@@ -1,0 +1,65 @@
+//! Relay connections that page stably: a cursor says behind which key a page starts, so what comes
+//! or goes elsewhere in the list moves nothing.
+
+use std::{fmt::Display, str::FromStr};
+
+use async_graphql::{
+    OutputType,
+    connection::{Connection, Edge, EmptyFields},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::failure::{Answer, fail};
+use crate::error::Error;
+
+pub(super) const DEFAULT_PAGE: i32 = 50;
+pub(super) const MAX_PAGE: i32 = 500;
+
+/// Which part of a list.
+pub(super) struct Page<C> {
+    /// How many to show.
+    limit: usize,
+    /// The last of the page before.
+    pub(super) after: Option<C>,
+}
+
+impl<C: FromStr + Display> Page<C> {
+    pub(super) fn parse(first: Option<i32>, after: Option<String>) -> Answer<Self> {
+        let first = first.unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&first) {
+            return Err(fail(Error::field("first", "must be 1 to 500")));
+        }
+        let after = after.map(|cursor| decode(&cursor)).transpose();
+        let after = after.map_err(|()| fail(Error::field("after", "is not a cursor of this list")));
+        Ok(Self { limit: usize::try_from(first).unwrap_or_default(), after: after? })
+    }
+
+    /// How many items to ask for: one more than are shown tells whether there is another page.
+    pub(super) fn probe_limit(&self) -> u32 {
+        u32::try_from(self.limit + 1).unwrap_or(u32::MAX)
+    }
+
+    /// The page: the items, each with the key that its cursor holds.
+    pub(super) fn connection<N: OutputType>(
+        &self,
+        mut items: Vec<(C, N)>,
+    ) -> Connection<String, N> {
+        let more = items.len() > self.limit;
+        items.truncate(self.limit);
+        let mut connection = Connection::new(self.after.is_some(), more);
+        connection.edges = items
+            .into_iter()
+            .map(|(key, node)| Edge::<_, _, EmptyFields>::new(encode(&key), node))
+            .collect();
+        connection
+    }
+}
+
+fn encode(key: &impl Display) -> String {
+    URL_SAFE_NO_PAD.encode(key.to_string())
+}
+
+fn decode<C: FromStr>(cursor: &str) -> Result<C, ()> {
+    let text = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ())?;
+    std::str::from_utf8(&text).map_err(|_| ())?.parse().map_err(|_| ())
+}

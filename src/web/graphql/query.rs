@@ -1,0 +1,192 @@
+//! Reading.
+
+use async_graphql::{Context, ID, Object, connection::Connection};
+use chrono::{DateTime, Duration, Utc};
+
+use super::{
+    failure::{Answer, fail},
+    id_of, id_or,
+    pages::{DEFAULT_PAGE, Page},
+    scalars::Moment,
+    source,
+    types::{EventNode, OccurrenceNode, OrganizationNode, RegistrationNode},
+};
+use crate::{
+    domain::{AccountId, EventId, OccurrenceId, Registration},
+    error::Error,
+    manager::Window,
+    store::{Held, Span},
+};
+
+/// What can be read.
+pub(super) struct Query;
+
+const LONGEST_WINDOW: Duration = Duration::days(366);
+/// The years of which dates make sense, so that no sum of dates overflows.
+const YEARS: std::ops::Range<i32> = 1900..2200;
+
+#[Object]
+impl Query {
+    /// The caller's organization.
+    async fn organization(&self, ctx: &Context<'_>) -> Answer<OrganizationNode> {
+        let source = source(ctx)?;
+        let org = source.manager.directory().organization(source.scope.org_id()).await;
+        let org = org.map_err(fail)?.ok_or_else(|| fail(Error::NotFound("organization")))?;
+        Ok(OrganizationNode(org))
+    }
+
+    /// One event; null if there is none.
+    async fn event(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<EventNode>> {
+        let source = source(ctx)?;
+        let Some(id) = id_of(&id) else { return Ok(None) };
+        let event = source.manager.event_get(&source.scope, id).await.map_err(fail)?;
+        Ok(event.map(|event| EventNode(event.into())))
+    }
+
+    /// All events, oldest first.
+    #[graphql(complexity = "page_complexity(first, child_complexity)")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+    ) -> Answer<Connection<String, EventNode>> {
+        let source = source(ctx)?;
+        let page: Page<EventId> = Page::parse(first, after)?;
+        let limit = page.probe_limit();
+        let events = source.manager.event_list(&source.scope, page.after, limit).await;
+        let events = events.map_err(fail)?.into_iter().map(|e| (e.id, EventNode(e.into())));
+        Ok(page.connection(events.collect()))
+    }
+
+    /// What takes place, at least in part, in `[from, to)`, at most 366 days, in the order of its
+    /// start.
+    #[graphql(complexity = "page_complexity(first, child_complexity)")]
+    async fn occurrences(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first moment.")] from: Moment,
+        #[graphql(desc = "The first moment behind it.")] to: Moment,
+        #[graphql(desc = "Of this event only.")] event_id: Option<ID>,
+        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+    ) -> Answer<Connection<String, OccurrenceNode>> {
+        let source = source(ctx)?;
+        let page: Page<OccurrenceId> = Page::parse(first, after)?;
+        let span = Span { from: sensible("from", from)?, to: sensible("to", to)? };
+        if span.to <= span.from {
+            return Err(fail(Error::field("to", "must be later than from")));
+        }
+        if span.to - span.from > LONGEST_WINDOW {
+            return Err(fail(Error::field("to", "must be at most 366 days after from")));
+        }
+        let event = match event_id {
+            Some(id) => Some(id_or(&id, "event")?),
+            None => None,
+        };
+        let window = Window { span, event, after: page.after, limit: page.probe_limit() };
+        let listed = source.manager.occurrence_list(&source.scope, window).await.map_err(fail)?;
+        let items = listed
+            .into_iter()
+            .map(|(occurrence, event)| (occurrence.id, OccurrenceNode { occurrence, event }));
+        Ok(page.connection(items.collect()))
+    }
+
+    /// One occurrence; null if there is none.
+    async fn occurrence(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<OccurrenceNode>> {
+        let source = source(ctx)?;
+        let Some(id) = id_of(&id) else { return Ok(None) };
+        let found = source.manager.occurrence_get(&source.scope, id).await.map_err(fail)?;
+        Ok(found.map(|(occurrence, event)| OccurrenceNode { occurrence, event }))
+    }
+
+    /// The caller's registrations, in the order of the occurrences' starts.
+    #[graphql(complexity = "page_complexity(first, child_complexity)")]
+    async fn my_registrations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Not for what is over by then.")] from: Option<Moment>,
+        #[graphql(desc = "Not for what starts then or later.")] to: Option<Moment>,
+        #[graphql(desc = "Also those that were cancelled.")] include_cancelled: Option<bool>,
+        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+    ) -> Answer<Connection<String, RegistrationNode>> {
+        let source = source(ctx)?;
+        let page: Page<OccurrenceId> = Page::parse(first, after)?;
+        let span = Span {
+            from: from.map_or(Ok(DateTime::UNIX_EPOCH), |from| sensible("from", from))?,
+            to: to.map_or(Ok(DateTime::<Utc>::MAX_UTC), |to| sensible("to", to))?,
+        };
+        let (caller, held) = (source.scope.account_id(), held(include_cancelled));
+        let (after, limit) = (page.after, page.probe_limit());
+        let found =
+            source.manager.registrations_of(&source.scope, caller, span, held, after, limit);
+        Ok(page.connection(by_occurrence(found.await.map_err(fail)?)))
+    }
+
+    /// The registrations of one member, or those for one occurrence: exactly one of the two must be
+    /// named. For admins.
+    #[graphql(complexity = "page_complexity(first, child_complexity)")]
+    async fn registrations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of this member, in the order of the occurrences' starts.")]
+        member_id: Option<ID>,
+        #[graphql(desc = "For this occurrence, in the order of the members' ids.")]
+        occurrence_id: Option<ID>,
+        #[graphql(desc = "Also those that were cancelled.")] include_cancelled: Option<bool>,
+        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+    ) -> Answer<Connection<String, RegistrationNode>> {
+        let source = source(ctx)?;
+        let admin = source.scope.admin().map_err(fail)?;
+        let held = held(include_cancelled);
+        match (member_id, occurrence_id) {
+            (Some(member), None) => {
+                let page: Page<OccurrenceId> = Page::parse(first, after)?;
+                let member: AccountId = id_or(&member, "member")?;
+                let always = Span { from: DateTime::UNIX_EPOCH, to: DateTime::<Utc>::MAX_UTC };
+                let (after, limit) = (page.after, page.probe_limit());
+                let found =
+                    source.manager.registrations_of(&admin, member, always, held, after, limit);
+                Ok(page.connection(by_occurrence(found.await.map_err(fail)?)))
+            }
+            (None, Some(occurrence)) => {
+                let page: Page<AccountId> = Page::parse(first, after)?;
+                let occurrence = id_or(&occurrence, "occurrence")?;
+                let (after, limit) = (page.after, page.probe_limit());
+                let found = source.manager.attendees_of(&admin, occurrence, held, after, limit);
+                let items = found.await.map_err(fail)?.into_iter();
+                Ok(page.connection(items.map(|r| (r.id.member, RegistrationNode(r))).collect()))
+            }
+            _ => {
+                let text = "must be given, or occurrenceId, but not both";
+                Err(fail(Error::field("memberId", text)))
+            }
+        }
+    }
+}
+
+/// What a page costs: each of its items what is asked of it.
+fn page_complexity(first: Option<i32>, child: usize) -> usize {
+    let first = first.unwrap_or(DEFAULT_PAGE).max(1);
+    usize::try_from(first).unwrap_or(usize::MAX).saturating_mul(child.max(1))
+}
+
+fn by_occurrence(found: Vec<Registration>) -> Vec<(OccurrenceId, RegistrationNode)> {
+    found.into_iter().map(|r| (r.id.occurrence, RegistrationNode(r))).collect()
+}
+
+fn held(include_cancelled: Option<bool>) -> Held {
+    if include_cancelled == Some(true) { Held::All } else { Held::Confirmed }
+}
+
+fn sensible(field: &str, moment: Moment) -> Answer<DateTime<Utc>> {
+    use chrono::Datelike;
+
+    if YEARS.contains(&moment.0.year()) {
+        Ok(moment.0)
+    } else {
+        Err(fail(Error::field(field, "must be in the years 1900 to 2199")))
+    }
+}

@@ -1,0 +1,237 @@
+//! Events and seats, as members and admins see them.
+
+use chrono::Duration;
+use serde_json::json;
+
+use crate::support::{Client, Event, TestApp, ahead, code};
+
+/// An organization's admin, and two of its members with their ids.
+async fn people(app: &TestApp) -> (Client, (String, Client), (String, Client)) {
+    let org = app.sign_up("Gym").await;
+    let admin = app.with(&org.token);
+    let (one, one_token) = admin.add_member("member").await;
+    let (two, two_token) = admin.add_member("member").await;
+    (admin, (one, app.with(&one_token)), (two, app.with(&two_token)))
+}
+
+#[tokio::test]
+async fn a_seat_is_taken_given_back_and_taken_again() {
+    let app = TestApp::start().await;
+    let (admin, (member, client), _) = people(&app).await;
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 2).await;
+    let id = event.at(start);
+
+    let taken = client.register(&id).await;
+    let registration = taken.done("registration");
+    assert_eq!(registration["status"], "CONFIRMED");
+    assert_eq!(registration["member"]["id"], member);
+    assert_eq!(registration["occurrence"], json!({ "id": id, "seatsTaken": 1, "seatsLeft": 1 }));
+
+    let again = client.register(&id).await;
+    let refusal = again.refused("ALREADY_REGISTERED");
+    assert_eq!(refusal["conflictsWith"]["id"], taken.registration());
+
+    let cancelled = client.cancel(&taken.registration()).await;
+    assert_eq!(cancelled.done("registration")["status"], "CANCELLED");
+    assert!(cancelled.0["registration"]["cancelledAt"].is_string());
+    client.cancel(&taken.registration()).await.refused("NOT_REGISTERED");
+    assert_eq!(client.occurrence(&id).await["seatsTaken"], 0);
+
+    let back = client.register(&id).await;
+    assert_eq!(back.registration(), taken.registration());
+    assert!(back.0["registration"]["cancelledAt"].is_null());
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn nobody_is_in_two_places_at_once_but_touching_times_are_fine() {
+    let app = TestApp::start().await;
+    let (admin, (_, client), _) = people(&app).await;
+    let start = ahead(24);
+    let first = Event::once(&admin, start, 5).await;
+    let half_later = Event::once(&admin, start + Duration::minutes(30), 5).await;
+    let next = Event::once(&admin, start + Duration::minutes(60), 5).await;
+
+    let held = client.register(&first.at(start)).await.registration();
+    let refused = client.register(&half_later.at(start + Duration::minutes(30))).await;
+    assert_eq!(refused.refused("TIME_CONFLICT")["conflictsWith"]["id"], held);
+    client.register(&next.at(start + Duration::minutes(60))).await.registration();
+    client.cancel(&held).await.done("registration");
+    // The next one still stands in the way.
+    client.register(&half_later.at(start + Duration::minutes(30))).await.refused("TIME_CONFLICT");
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_freed_seat_goes_to_the_first_who_waits_and_is_free() {
+    let app = TestApp::start().await;
+    let (admin, (_, one), (two_id, two)) = people(&app).await;
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 1).await;
+    let other = Event::once(&admin, start, 1).await;
+    let id = event.at(start);
+
+    one.join(&id).await.refused("SEATS_AVAILABLE");
+    let seat = admin.register(&id).await.registration();
+    one.register(&id).await.refused("EVENT_FULL");
+    assert_eq!(one.join(&id).await.done("entry")["position"], 1);
+    assert_eq!(two.join(&id).await.done("entry")["position"], 2);
+    one.join(&id).await.refused("ALREADY_WAITING");
+    assert_eq!(two.occurrence(&id).await["myWaitingListPosition"], 2);
+
+    // The first is somewhere else at that time, so the second gets the seat.
+    one.register(&other.at(start)).await.registration();
+    admin.cancel(&seat).await.done("registration");
+    let occurrence = two.occurrence(&id).await;
+    assert_eq!(occurrence["seatsTaken"], 1);
+    assert_eq!(occurrence["waitingListLength"], 1);
+    two.register(&id).await.refused("ALREADY_REGISTERED");
+
+    // More seats go to who waits, too, once free.
+    let held = one.query("{ myRegistrations { edges { node { id } } } }", json!({})).await;
+    let held = held["myRegistrations"]["edges"][0]["node"]["id"].as_str().unwrap();
+    one.cancel(held).await.done("registration");
+    event.update(json!({ "capacity": 2 })).await.done("event");
+    assert_eq!(one.occurrence(&id).await["seatsTaken"], 2);
+    one.leave(&id).await.refused("NOT_WAITING");
+
+    // Who leaves the organization gives the seat back.
+    admin.join(&id).await.done("entry");
+    admin.delete(&format!("/org/members/{two_id}")).await.expect(200);
+    assert_eq!(admin.occurrence(&id).await["seatsTaken"], 2);
+    admin.register(&id).await.refused("ALREADY_REGISTERED");
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_recurring_event_keeps_its_wall_clock_time_and_its_seats_apart() {
+    let app = TestApp::start().await;
+    let (admin, (_, client), _) = people(&app).await;
+    let event = Event::create(
+        &admin,
+        json!({
+            "startsAt": "2027-03-20T09:00:00", "timeZone": "Europe/Berlin", "capacity": 1,
+            "recurrence": { "frequency": "WEEKLY", "count": 3,
+                "excludedDates": ["2027-04-03T09:00:00"],
+                "additionalDates": ["2027-04-04T09:00:00"] },
+        }),
+    )
+    .await;
+    let found = admin.occurrences("2027-03-01T00:00:00Z", "2027-05-01T00:00:00Z", 2).await;
+    let at = |start: &str| format!("{}@{start}", event.id);
+    let (winter, summer, added) =
+        (at("2027-03-20T08:00:00Z"), at("2027-03-27T08:00:00Z"), at("2027-04-04T07:00:00Z"));
+    assert_eq!(found, [winter.clone(), summer.clone(), added.clone()]);
+    client.register(&winter).await.registration();
+    client.register(&summer).await.registration();
+    admin.register(&winter).await.refused("EVENT_FULL");
+    admin.register(&added).await.registration();
+    let unknown = client.ask(
+        "mutation R($o: ID!) { register(occurrenceId: $o) { refusal { code } } }",
+        json!({ "o": at("2027-04-03T07:00:00Z") }),
+    );
+    assert_eq!(code(&unknown.await), "not_found");
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn changes_of_an_event_keep_what_was_promised() {
+    let app = TestApp::start().await;
+    let (admin, (_, one), (_, two)) = people(&app).await;
+    let start = ahead(48);
+    let event = Event::once(&admin, start, 3).await;
+    let id = event.at(start);
+    let held = one.register(&id).await.registration();
+    two.register(&id).await.registration();
+
+    let refused = event.update(json!({ "capacity": 1 })).await;
+    let message = refused.refused("CAPACITY_BELOW_TAKEN")["message"].to_string();
+    assert!(message.contains("1 more"), "{message}");
+    let later = (start + Duration::hours(1)).format("%Y-%m-%dT%H:%M:%S").to_string();
+    event.update(json!({ "startsAt": later })).await.refused("HAS_REGISTRATIONS");
+    event.update(json!({ "durationMinutes": 30 })).await.refused("HAS_REGISTRATIONS");
+    let renamed = event.update(json!({ "title": "Stretching", "capacity": 2 })).await;
+    assert_eq!(renamed.done("event")["version"], 2);
+    // A rule that keeps the first start strands nobody.
+    let weekly = json!({ "recurrence": { "rule": "FREQ=WEEKLY;COUNT=4" } });
+    event.update(weekly).await.done("event");
+    assert_eq!(one.occurrence(&id).await["capacity"], 2);
+
+    event.delete(false).await.refused("HAS_REGISTRATIONS");
+    event.delete(true).await.done("deletedId");
+    assert!(one.query("query E($id: ID!) { event(id: $id) { id } }", json!({ "id": event.id }))
+        .await["event"]
+        .is_null());
+    one.cancel(&held).await.refused("NOT_REGISTERED");
+    // What there was is still told.
+    let query = "{ myRegistrations(includeCancelled: true) {
+        edges { node { status occurrence { status event { title } } } } } }";
+    let mine = one.query(query, json!({})).await;
+    let node = &mine["myRegistrations"]["edges"][0]["node"];
+    assert_eq!(node["status"], "CANCELLED");
+    assert_eq!(
+        node["occurrence"],
+        json!({ "status": "CANCELLED", "event": { "title": "Stretching" } })
+    );
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_occurrence_frees_its_members_and_takes_nobody() {
+    let app = TestApp::start().await;
+    let (admin, (_, one), (_, two)) = people(&app).await;
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 2).await;
+    let other = Event::once(&admin, start, 2).await;
+    let id = event.at(start);
+    one.register(&id).await.registration();
+    let cancelled = event.cancel_occurrence(&id).await;
+    assert_eq!(cancelled, json!({ "id": id, "status": "CANCELLED", "seatsTaken": 0 }));
+    assert_eq!(event.cancel_occurrence(&id).await["status"], "CANCELLED");
+    two.register(&id).await.refused("OCCURRENCE_CANCELLED");
+    two.join(&id).await.refused("OCCURRENCE_CANCELLED");
+    one.register(&other.at(start)).await.registration();
+    app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_has_started_is_closed() {
+    let app = TestApp::start().await;
+    let (admin, (_, client), _) = people(&app).await;
+    let start = ahead(-3);
+    let event = Event::once(&admin, start, 2).await;
+    client.register(&event.at(start)).await.refused("OCCURRENCE_PAST");
+    client.join(&event.at(start)).await.refused("OCCURRENCE_PAST");
+    let query = "mutation C($id: ID!) { cancelOccurrence(id: $id) { id } }";
+    let refused = admin.ask(query, json!({ "id": event.at(start) })).await;
+    assert_eq!(code(&refused), "occurrence_past");
+}
+
+#[tokio::test]
+async fn members_act_for_themselves_and_admins_for_members() {
+    let app = TestApp::start().await;
+    let (admin, (one_id, one), (two_id, two)) = people(&app).await;
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 5).await;
+    let id = event.at(start);
+    let held = admin.register_for(&id, Some(&one_id)).await.registration();
+    let query = "mutation R($o: ID!, $m: ID) { register(occurrenceId: $o, memberId: $m) {
+        refusal { code } } }";
+    let forbidden = one.ask(query, json!({ "o": id, "m": two_id })).await;
+    assert_eq!(code(&forbidden), "forbidden");
+    let unknown = admin.ask(query, json!({ "o": id, "m": "68a1f0c2e4b0a1b2c3d4e5f6" })).await;
+    assert_eq!(code(&unknown), "not_found");
+    // Somebody else's registration is as unknown as one that never existed.
+    let cancel = "mutation C($id: ID!) { cancelRegistration(id: $id) { refusal { code } } }";
+    assert_eq!(code(&two.ask(cancel, json!({ "id": held })).await), "not_found");
+    assert_eq!(code(&two.ask(cancel, json!({ "id": "x" })).await), "not_found");
+    admin.cancel(&held).await.done("registration");
+    for query in [
+        "mutation { deleteEvent(id: \"x\") { deletedId } }",
+        "mutation { cancelOccurrence(id: \"x\") { id } }",
+        "{ registrations(memberId: \"x\") { edges { node { id } } } }",
+    ] {
+        assert_eq!(code(&one.ask(query, json!({})).await), "forbidden", "{query}");
+    }
+}

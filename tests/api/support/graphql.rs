@@ -1,0 +1,178 @@
+//! Asking in GraphQL.
+
+use chrono::{DateTime, Duration, SubsecRound, Utc};
+use serde_json::{Value, json};
+use tenantry::domain::{Clock, SystemClock};
+
+use super::{Client, Reply};
+
+/// An event of a test, and a client that may change it.
+#[derive(Clone)]
+pub struct Event {
+    pub id: String,
+    pub client: Client,
+}
+
+/// What a mutation answers with: something, or a refusal.
+#[derive(Debug)]
+pub struct Payload(pub Value);
+
+/// The first whole hour that is at least so many hours ahead.
+pub fn ahead(hours: i64) -> DateTime<Utc> {
+    let later = SystemClock.now() + Duration::hours(hours + 1);
+    let seconds = later.timestamp().rem_euclid(3_600);
+    later.trunc_subsecs(0) - Duration::seconds(seconds)
+}
+
+/// The code of the first error.
+#[track_caller]
+pub fn code(reply: &Reply) -> &str {
+    let code = reply.body["errors"][0]["extensions"]["code"].as_str();
+    code.unwrap_or_else(|| panic!("no code: {reply:?}"))
+}
+
+impl Client {
+    /// Sends a query, whatever comes of it.
+    pub async fn ask(&self, query: &str, variables: Value) -> Reply {
+        self.post("/graphql", json!({ "query": query, "variables": variables })).await
+    }
+
+    /// The data of a query that must succeed.
+    pub async fn query(&self, query: &str, variables: Value) -> Value {
+        let reply = self.ask(query, variables).await.expect(200);
+        assert!(reply.body.get("errors").is_none(), "{query}: {:?}", reply.body);
+        reply.body["data"].clone()
+    }
+
+    pub async fn register(&self, occurrence: &str) -> Payload {
+        self.register_for(occurrence, None).await
+    }
+
+    pub async fn register_for(&self, occurrence: &str, member: Option<&str>) -> Payload {
+        let query = "mutation R($o: ID!, $m: ID) { register(occurrenceId: $o, memberId: $m) {
+            registration { id status createdAt cancelledAt member { id }
+                occurrence { id seatsTaken seatsLeft } }
+            refusal { code message conflictsWith { id status } } } }";
+        let data = self.query(query, json!({ "o": occurrence, "m": member })).await;
+        Payload(data["register"].clone())
+    }
+
+    pub async fn cancel(&self, registration: &str) -> Payload {
+        let query = "mutation C($id: ID!) { cancelRegistration(id: $id) {
+            registration { id status cancelledAt occurrence { id seatsTaken } }
+            refusal { code message } } }";
+        let data = self.query(query, json!({ "id": registration })).await;
+        Payload(data["cancelRegistration"].clone())
+    }
+
+    pub async fn join(&self, occurrence: &str) -> Payload {
+        let query = "mutation J($o: ID!) { joinWaitingList(occurrenceId: $o) {
+            entry { position joinedAt member { id } occurrence { id waitingListLength } }
+            refusal { code message } } }";
+        let data = self.query(query, json!({ "o": occurrence })).await;
+        Payload(data["joinWaitingList"].clone())
+    }
+
+    pub async fn leave(&self, occurrence: &str) -> Payload {
+        let query = "mutation L($o: ID!) { leaveWaitingList(occurrenceId: $o) {
+            left refusal { code message } } }";
+        let data = self.query(query, json!({ "o": occurrence })).await;
+        Payload(data["leaveWaitingList"].clone())
+    }
+
+    pub async fn occurrence(&self, id: &str) -> Value {
+        let query = "query O($id: ID!) { occurrence(id: $id) {
+            id startsAt endsAt capacity seatsTaken seatsLeft status waitingListLength
+            myWaitingListPosition event { id title } } }";
+        self.query(query, json!({ "id": id })).await["occurrence"].clone()
+    }
+
+    /// The ids of what takes place, through all pages of `first`.
+    pub async fn occurrences(&self, from: &str, to: &str, first: i64) -> Vec<String> {
+        let query = "query O($from: DateTime!, $to: DateTime!, $first: Int, $after: String) {
+            occurrences(from: $from, to: $to, first: $first, after: $after) {
+                edges { cursor node { id } } pageInfo { hasNextPage endCursor } } }";
+        let (mut ids, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let variables = json!({ "from": from, "to": to, "first": first, "after": after });
+            let page = self.query(query, variables).await["occurrences"].clone();
+            let edges = page["edges"].as_array().unwrap();
+            ids.extend(edges.iter().map(|edge| edge["node"]["id"].as_str().unwrap().to_owned()));
+            if page["pageInfo"]["hasNextPage"] == false {
+                return ids;
+            }
+            after = page["pageInfo"]["endCursor"].clone();
+        }
+    }
+}
+
+impl Event {
+    /// An hour of something that starts then, in UTC, with so many seats.
+    pub async fn once(client: &Client, start: DateTime<Utc>, capacity: i64) -> Self {
+        let local = start.format("%Y-%m-%dT%H:%M:%S").to_string();
+        Self::create(client, json!({ "startsAt": local, "capacity": capacity })).await
+    }
+
+    /// An event; what `fields` leaves out has a sensible value.
+    pub async fn create(client: &Client, fields: Value) -> Self {
+        let mut input = json!({
+            "title": "Yoga", "timeZone": "UTC", "durationMinutes": 60, "capacity": 10,
+            "startsAt": ahead(24).format("%Y-%m-%dT%H:%M:%S").to_string(),
+        });
+        for (name, value) in fields.as_object().unwrap() {
+            input[name] = value.clone();
+        }
+        let query = "mutation E($i: CreateEventInput!) { createEvent(input: $i) { id } }";
+        let data = client.query(query, json!({ "i": input })).await;
+        let id = data["createEvent"]["id"].as_str().unwrap().to_owned();
+        Self { id, client: client.clone() }
+    }
+
+    /// The id of the occurrence that starts then.
+    pub fn at(&self, start: DateTime<Utc>) -> String {
+        format!("{}@{}", self.id, start.format("%Y-%m-%dT%H:%M:%SZ"))
+    }
+
+    pub async fn update(&self, input: Value) -> Payload {
+        let query =
+            "mutation U($id: ID!, $i: UpdateEventInput!) { updateEvent(id: $id, input: $i) {
+            event { id title capacity version description recurrence { rule } }
+            refusal { code message } } }";
+        let data = self.client.query(query, json!({ "id": self.id, "i": input })).await;
+        Payload(data["updateEvent"].clone())
+    }
+
+    pub async fn delete(&self, cancel: bool) -> Payload {
+        let query = "mutation D($id: ID!, $c: Boolean) {
+            deleteEvent(id: $id, cancelRegistrations: $c) {
+                deletedId refusal { code message } } }";
+        let data = self.client.query(query, json!({ "id": self.id, "c": cancel })).await;
+        Payload(data["deleteEvent"].clone())
+    }
+
+    pub async fn cancel_occurrence(&self, occurrence: &str) -> Value {
+        let query = "mutation C($id: ID!) { cancelOccurrence(id: $id) { id status seatsTaken } }";
+        self.client.query(query, json!({ "id": occurrence })).await["cancelOccurrence"].clone()
+    }
+}
+
+impl Payload {
+    /// What there is instead of a refusal.
+    #[track_caller]
+    pub fn done(&self, field: &str) -> &Value {
+        assert!(self.0["refusal"].is_null() && !self.0[field].is_null(), "{self:?}");
+        &self.0[field]
+    }
+
+    /// The id of the registration that there must be.
+    #[track_caller]
+    pub fn registration(&self) -> String {
+        self.done("registration")["id"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    pub fn refused(&self, code: &str) -> &Value {
+        assert_eq!(self.0["refusal"]["code"], code, "{self:?}");
+        &self.0["refusal"]
+    }
+}
