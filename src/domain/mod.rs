@@ -10,6 +10,7 @@ mod email;
 mod event;
 mod figures;
 mod hierarchy;
+mod holdings;
 mod ids;
 mod location;
 mod name;
@@ -34,6 +35,7 @@ pub use event::{
 };
 pub use figures::{Figures, flaws};
 pub use hierarchy::{MAX_DEPTH, Refusal, Reparent, Write, hire, move_to, promote, remove};
+pub use holdings::Holdings;
 pub use ids::{AccountId, ChartId, EmployeeId, EventId, IdError, OperationId, OrgId};
 pub use location::Location;
 pub use name::{OrgName, Slug};

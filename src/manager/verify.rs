@@ -31,6 +31,8 @@ pub enum Finding {
     BrokenChart(OrgId, ChartId, String),
     /// Employees of charts that do not exist, or that no chart counts.
     UncountedEmployees(OrgId),
+    /// Events, seats or calendars that contradict each other.
+    WrongSeats(OrgId, String),
     /// Operations that were recorded long ago and are not finished.
     StuckOperations(u64),
 }
@@ -86,7 +88,8 @@ impl TenantManager {
                 report.findings.push(Finding::OrphanAccounts(facts.org_id));
             }
         }
-        let stuck = self.store.stuck_operations(STUCK).await?;
+        let stuck =
+            self.store.stuck_operations(STUCK).await? + self.store.stuck_drains(STUCK).await?;
         if stuck > 0 {
             report.findings.push(Finding::StuckOperations(stuck));
         }
@@ -124,7 +127,7 @@ impl TenantManager {
             }
         }
         if let Some(location) = place {
-            findings.extend(self.check_charts(org.id, location).await?);
+            findings.extend(self.check_tenant(org.id, location).await?);
         } else if org.status != OrgStatus::Deleting {
             findings.push(Finding::MissingTenant(org.id, org.location.collection.clone()));
         }
@@ -190,6 +193,7 @@ impl fmt::Display for Finding {
             Self::UncountedEmployees(id) => {
                 write!(f, "organization {id} has employees whom no chart counts")
             }
+            Self::WrongSeats(id, flaw) => write!(f, "organization {id} {flaw}"),
             Self::StuckOperations(count) => {
                 write!(f, "{count} operations are open that were recorded over a minute ago")
             }

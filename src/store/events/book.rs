@@ -12,11 +12,11 @@ use super::documents::{
 };
 use crate::{
     domain::{
-        Book, Calendar, Entry, Event, EventId, Occurrence, OccurrenceId, Registration,
+        Book, Calendar, Entry, Event, EventId, Holdings, Occurrence, OccurrenceId, Registration,
         RegistrationId,
     },
     error::Result,
-    store::{Key, StoreError, TenantReader, TenantTx, events::documents::EventDoc},
+    store::{Key, Kind, StoreError, TenantReader, TenantTx, events::documents::EventDoc, keys},
 };
 
 impl TenantReader<'_> {
@@ -60,6 +60,38 @@ impl TenantReader<'_> {
         }
         know(&mut book, ids);
         Ok((book, found))
+    }
+
+    /// Everything that has to do with seats.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn holdings(&mut self) -> Result<Holdings> {
+        let org = self.store.org;
+        let mut holdings = Holdings::default();
+        let tenant = self.get(Key::tenant(org)).await?.unwrap_or_default();
+        holdings.counted_events = tenant.get_i64("events").unwrap_or_default();
+        let events: Vec<EventDoc> = self.find(keys::range(org, Kind::Event), 0).await?;
+        for event in events {
+            let event = Event::try_from(event)?;
+            holdings.events.insert(event.id, event);
+        }
+        let found: Vec<OccurrenceDoc> = self.find(keys::range(org, Kind::Occurrence), 0).await?;
+        let found = found.into_iter().map(Occurrence::from);
+        holdings.occurrences = found.map(|found| (found.id, found)).collect();
+        for (kind, all) in [
+            (Kind::Registration, &mut holdings.registrations),
+            (Kind::Attendee, &mut holdings.attendees),
+        ] {
+            let found: Vec<RegistrationDoc> = self.find(keys::range(org, kind), 0).await?;
+            let found = found.into_iter().map(Registration::from);
+            *all = found.map(|found| (found.id, found)).collect();
+        }
+        let found: Vec<CalendarDoc> = self.find(keys::range(org, Kind::Calendar), 0).await?;
+        holdings.calendars = found.into_iter().map(Into::into).collect();
+        let found: Vec<WaitingDoc> = self.find(keys::range(org, Kind::Waiting), 0).await?;
+        holdings.waiting = found.into_iter().map(Into::into).collect();
+        Ok(holdings)
     }
 
     /// Adds the registrations and calendars of more members to the book.

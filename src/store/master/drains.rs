@@ -1,10 +1,13 @@
 //! Durable records of cancellations that are too large for one transaction.
 
+use std::time::Duration;
+
 use bson::{Document, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use mongodb::{Collection, options::ReturnDocument};
 use serde::Deserialize;
 
+use super::operations::recorded_before;
 use crate::{
     domain::{AccountId, EventId, OccurrenceId, OperationId, OrgId},
     error::Result,
@@ -98,6 +101,24 @@ impl Store {
             .await
             .map_err(StoreError::from)?;
         Ok(claimed.map(Drain::from))
+    }
+
+    /// Whether anything of `org` is being drained.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn has_drains(&self, org: OrgId) -> Result<bool> {
+        let found = self.drains().find_one(doc! { "org_id": org.object_id() }).await;
+        Ok(found.map_err(StoreError::from)?.is_some())
+    }
+
+    /// How many records that were made more than `ago` ago are still there.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn stuck_drains(&self, ago: Duration) -> Result<u64> {
+        let count = self.drains().count_documents(recorded_before(ago)).await;
+        Ok(count.map_err(StoreError::from)?)
     }
 
     /// Removes the record of what is done.

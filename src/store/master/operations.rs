@@ -146,9 +146,11 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn stuck_operations(&self, ago: Duration) -> Result<u64> {
-        let then = doc! { "$subtract": ["$$NOW", millis(ago)] };
-        let filter = doc! { "$expr": { "$lt": [{ "$toDate": "$_id" }, then] } };
-        Ok(self.operations().count_documents(filter).await.map_err(StoreError::from)?)
+        Ok(self
+            .operations()
+            .count_documents(recorded_before(ago))
+            .await
+            .map_err(StoreError::from)?)
     }
 
     /// The lease is counted by the database's clock: the clocks of two servers need not agree.
@@ -158,6 +160,12 @@ impl Store {
 }
 
 const BUSY: Error = Error::Busy { what: "another change of the organization is under way" };
+
+/// What was recorded more than `ago` ago, by the database's clock.
+pub(super) fn recorded_before(ago: Duration) -> Document {
+    let then = doc! { "$subtract": ["$$NOW", millis(ago)] };
+    doc! { "$expr": { "$lt": [{ "$toDate": "$_id" }, then] } }
+}
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
