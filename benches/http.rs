@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use support::{
     Failure, Result,
     bench::{Bench, Load},
-    chart, create, get, login, machine, rename, server,
+    chart, create, get, login, machine, register, rename, server,
 };
 
 /// Measures the `tenantry` program under load, and beside each figure its floor.
@@ -53,6 +53,8 @@ enum Mix {
     Login,
     /// `POST /org/create`.
     Create,
+    /// Registrations by GraphQL, and what takes place in thirty days.
+    Register,
     /// `PUT /org/update` of the name, with 0, 10,000 and 100,000 documents in the tenant.
     Rename,
 }
@@ -116,6 +118,12 @@ async fn run(options: &Options, bench: &mut Bench) -> Result<()> {
         if wanted(Mix::Chart) {
             bench.restart(options.organizations).await?;
         }
+    }
+    if wanted(Mix::Register) {
+        let databases = bench.fresh("register").await?;
+        let server = bench.serve(&databases).await?;
+        register::run(bench, &server, &databases).await?;
+        server.stop().await?;
     }
     if wanted(Mix::Login) || wanted(Mix::Create) || wanted(Mix::Rename) {
         let databases = bench.fresh("run").await?;

@@ -89,6 +89,10 @@ pub(crate) fn post(path: &str, body: &Value) -> Result<Request<Full<Bytes>>> {
     with_body(Method::POST, path, None, body)
 }
 
+pub(crate) fn post_as(path: &str, token: &str, body: &Value) -> Result<Request<Full<Bytes>>> {
+    with_body(Method::POST, path, Some(token), body)
+}
+
 pub(crate) fn put(path: &str, token: &str, body: &Value) -> Result<Request<Full<Bytes>>> {
     with_body(Method::PUT, path, Some(token), body)
 }

@@ -9,6 +9,7 @@ pub(crate) mod get;
 pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod machine;
+pub(crate) mod register;
 pub(crate) mod rename;
 pub(crate) mod report;
 pub(crate) mod server;

@@ -128,6 +128,12 @@ impl Report {
         self.ratios.push(Ratio { what: what.to_owned(), value: format!("{times:.2}"), goal });
     }
 
+    /// A rate that must reach `goal` per second.
+    pub(crate) fn at_least(&mut self, what: &str, rate: f64, goal: f64) {
+        let goal = Some((format!("at least {goal:.0}/s"), rate >= goal));
+        self.ratios.push(Ratio { what: what.to_owned(), value: format!("{rate:.0}/s"), goal });
+    }
+
     /// A latency that must stay below `goal` milliseconds.
     pub(crate) fn below(&mut self, what: &str, milliseconds: f64, goal: f64) {
         let value = format!("{milliseconds:.1} ms");
