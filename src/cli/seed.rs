@@ -9,7 +9,7 @@ use super::{Failure, database::Database};
 use crate::{
     config::Settings,
     domain::{Password, SystemClock},
-    manager::ChartSeed,
+    manager::{ChartSeed, TenantManager},
     startup,
     store::Store,
 };
@@ -19,6 +19,16 @@ use crate::{
 pub(super) enum Seed {
     /// Organizations with org charts; run again, it adds what is missing.
     OrgCharts(OrgCharts),
+    /// A few organizations with members, charts, events, registrations and waiting lists to look
+    /// around in; run again, it leaves alone what is there.
+    Demo(Demo),
+}
+
+#[derive(Args)]
+pub(super) struct Demo {
+    /// The password of all accounts.
+    #[arg(long, default_value = "demo password")]
+    password: String,
 }
 
 #[derive(Args)]
@@ -41,11 +51,42 @@ pub(super) struct OrgCharts {
 }
 
 pub(super) async fn run(settings: Settings, seed: Seed) -> Result<ExitCode, Failure> {
-    let Seed::OrgCharts(options) = seed;
     let database = Database::open(&settings).await?;
-    let outcome = org_charts(&settings, &database, options).await;
+    let outcome = match seed {
+        Seed::OrgCharts(options) => org_charts(&settings, &database, options).await,
+        Seed::Demo(options) => demo(&settings, &database, options).await,
+    };
     database.close().await?;
     outcome
+}
+
+async fn manager(settings: &Settings, database: &Database) -> Result<Arc<TenantManager>, Failure> {
+    let store = Store::connect(&database.settings).await?;
+    let clock = Arc::new(SystemClock);
+    startup::build_manager(settings, store, database.secret.clone(), clock)
+        .map_err(|e| e.detail().unwrap_or_default().into())
+}
+
+fn password(raw: String) -> Result<Password, Failure> {
+    Password::parse(raw).map_err(|e| format!("--password {e}").into())
+}
+
+async fn demo(
+    settings: &Settings,
+    database: &Database,
+    options: Demo,
+) -> Result<ExitCode, Failure> {
+    let manager = manager(settings, database).await?;
+    let made = manager.seed_demo(password(options.password.clone())?).await;
+    manager.finish_work().await;
+    for org in made.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))? {
+        let word = if org.new { "made" } else { "is there already" };
+        println!("{} ({word})", org.name);
+        println!("  admin    {}", org.admin);
+        println!("  members  {}", org.members.join(", "));
+    }
+    println!("log in with: {}", options.password);
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn org_charts(
@@ -54,12 +95,8 @@ async fn org_charts(
     options: OrgCharts,
 ) -> Result<ExitCode, Failure> {
     let started = Instant::now();
-    let password =
-        Password::parse(options.password.clone()).map_err(|e| format!("--password {e}"))?;
-    let store = Store::connect(&database.settings).await?;
-    let clock = Arc::new(SystemClock);
-    let manager = startup::build_manager(settings, store, database.secret.clone(), clock)
-        .map_err(|e| e.detail().unwrap_or_default())?;
+    let password = password(options.password.clone())?;
+    let manager = manager(settings, database).await?;
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} charts, {per_sec}, {eta} left")?;
     let charts = options.count.unwrap_or(if options.people.is_some() { 1 } else { 10_000 });
     let bar = ProgressBar::new(charts).with_style(style);

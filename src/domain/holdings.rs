@@ -81,7 +81,7 @@ impl Holdings {
                 flaws.push(format!("has more seats taken at {id} than there are"));
             }
             let promised = seats > 0
-                && occurrence.end > now
+                && id.start > now
                 && occurrence.status == OccurrenceStatus::Scheduled;
             let takes_place = self.events.get(&id.event).is_some_and(|event| {
                 event.schedule.starts_at(id.start)

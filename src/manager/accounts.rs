@@ -54,15 +54,20 @@ impl TenantManager {
             created_at: now,
             updated_at: now,
         };
+        self.account_add(&account).await?;
+        Ok(account)
+    }
+
+    /// Adds an account whose password is hashed already.
+    pub(super) async fn account_add(&self, account: &Account) -> Result<()> {
         self.store
-            .transaction("member.create", (&self.store, &account), |tx, (store, account)| {
+            .transaction("member.create", (&self.store, account), |tx, (store, account)| {
                 Box::pin(async move {
                     open_accounts(store, tx, account.org_id).await?;
                     store.insert_account(tx, account).await
                 })
             })
-            .await?;
-        Ok(account)
+            .await
     }
 
     /// The accounts of the organization behind `after`, at most `limit`, oldest first.

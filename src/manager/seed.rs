@@ -125,7 +125,7 @@ impl TenantManager {
         Ok(seeded)
     }
 
-    async fn seed_chart(
+    pub(super) async fn seed_chart(
         &self,
         scope: &AdminScope,
         people: Option<u64>,
@@ -170,6 +170,6 @@ fn made_up(count: u64, random: &mut StdRng) -> Result<Vec<Placed>> {
         .map_err(|errors| Error::Internal(format!("made-up people do not fit: {errors:?}")))
 }
 
-fn invalid(invalid: &Invalid) -> Error {
+pub(super) fn invalid(invalid: &Invalid) -> Error {
     Error::field("prefix", invalid.0)
 }
