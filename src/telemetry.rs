@@ -54,6 +54,10 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
     }
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .and_then(|metrics| {
+            let sizes = Matcher::Suffix("_batch_size".to_owned());
+            metrics.set_buckets_for_metric(sizes, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
+        })
         .map_err(|e| Error::Internal(format!("metrics: {e}")))?
         .build_recorder();
     let handle = HANDLE.get_or_init(|| recorder.handle()).clone();
@@ -93,5 +97,17 @@ fn describe() {
     );
     describe_counter!("tenantry_transaction_retries_total", "Transactions run again, by name");
     describe_counter!("tenantry_fence_waits_total", "Waits for a tenant that was being moved");
+    describe_counter!(
+        "tenantry_registrations_total",
+        "Registrations, cancellations and waiting lists by what was asked and what came of it"
+    );
+    describe_histogram!(
+        "tenantry_registration_batch_size",
+        "Requests that were settled in one transaction"
+    );
+    describe_histogram!(
+        "tenantry_registration_wait_seconds",
+        "How long requests waited for their transaction"
+    );
     describe_counter!("tenantry_operations_total", "Renames and deletes by kind and outcome");
 }

@@ -62,6 +62,7 @@ fn announce(settings: &Settings, application: &Application, database: &Database)
             println!("\nTenantry {} is up", env!("CARGO_PKG_VERSION"));
             println!("  API       http://{address}");
             println!("  API docs  http://{address}/docs");
+            println!("  GraphQL   http://{address}/graphiql");
             println!("  runs on   {}", database.description);
             println!("  stop with Ctrl-C\n");
         }

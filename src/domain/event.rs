@@ -21,6 +21,8 @@ pub struct Event {
     pub capacity: i64,
     /// Rises with every change.
     pub version: i64,
+    /// Whether it was deleted: what took place of it still names it.
+    pub deleted: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.

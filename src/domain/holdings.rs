@@ -80,9 +80,8 @@ impl Holdings {
             if occurrence.taken > occurrence.capacity {
                 flaws.push(format!("has more seats taken at {id} than there are"));
             }
-            let promised = seats > 0
-                && id.start > now
-                && occurrence.status == OccurrenceStatus::Scheduled;
+            let promised =
+                seats > 0 && id.start > now && occurrence.status == OccurrenceStatus::Scheduled;
             let takes_place = self.events.get(&id.event).is_some_and(|event| {
                 event.schedule.starts_at(id.start)
                     && occurrence.end == id.start + event.schedule.duration()

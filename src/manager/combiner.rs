@@ -60,6 +60,7 @@ impl TenantManager {
     }
 
     async fn settle_all(self: Arc<Self>, scope: &OrgScope) {
+        let _queue = Leading { combiner: &self.work.combiner, org: scope.org_id() };
         while let Some(mut batch) = self.work.combiner.next(scope.org_id()) {
             batch.retain(|waiting| !waiting.answer.is_closed());
             if batch.is_empty() {
@@ -94,6 +95,22 @@ impl TenantManager {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Sees to a queue. Should it die of a fault, those who wait hear of it, and the next one who comes
+/// starts a new queue.
+struct Leading<'c> {
+    combiner: &'c Combiner,
+    org: OrgId,
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut queues = self.combiner.0.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.remove(&self.org);
         }
     }
 }

@@ -82,6 +82,7 @@ impl TenantManager {
             schedule: input.schedule.onto(None)?,
             capacity: input.capacity,
             version: 1,
+            deleted: false,
             created_at: now,
             updated_at: now,
         };
@@ -297,6 +298,16 @@ impl ScheduleInput {
     }
 }
 
+impl EventPatch {
+    /// Whether it asks for nothing.
+    const fn is_empty(&self) -> bool {
+        self.title.is_none()
+            && self.description.is_none()
+            && self.capacity.is_none()
+            && self.schedule.is_empty()
+    }
+}
+
 impl RecurrenceInput {
     fn of(recurrence: &Recurrence) -> Self {
         Self {
@@ -314,6 +325,9 @@ async fn update_in(
     now: DateTime<Utc>,
 ) -> Result<Ticket<Event>> {
     let old = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
+    if patch.is_empty() {
+        return Ok(Ok(old));
+    }
     let event = Event {
         title: patch.title.clone().unwrap_or_else(|| old.title.clone()),
         description: patch.description.clone().unwrap_or_else(|| old.description.clone()),
@@ -335,6 +349,8 @@ async fn update_in(
     }
     let displaced: Vec<Occurrence> = kept
         .iter()
+        // One that was called off stays so, whatever the schedule says.
+        .filter(|occurrence| occurrence.status == OccurrenceStatus::Scheduled)
         .filter(|occurrence| {
             occurrence.end - occurrence.id.start != event.schedule.duration()
                 || !event.schedule.starts_at(occurrence.id.start)
@@ -414,6 +430,10 @@ fn has_registrations(occurrences: &[Occurrence]) -> BookingRefusal {
     let (seats, times) = (held.iter().sum::<i64>(), held.len());
     BookingRefusal::new(
         RefusalCode::HasRegistrations,
-        format!("{seats} registrations for {times} occurrences ahead stand in the way."),
+        format!(
+            "Registrations stand in the way: {seats} seat{} at {times} occurrence{} ahead.",
+            if seats == 1 { "" } else { "s" },
+            if times == 1 { "" } else { "s" },
+        ),
     )
 }

@@ -76,7 +76,7 @@ impl TenantManager {
             let event = events.get(&id.event)?;
             let occurrence = match stored.get(&id) {
                 Some(occurrence) => occurrence.clone(),
-                None if event.schedule.starts_at(id.start) => {
+                None if !event.deleted && event.schedule.starts_at(id.start) => {
                     Occurrence::untouched(event, id.start)
                 }
                 None => return None,

@@ -10,7 +10,7 @@ use crate::{
         Recurrence, Registration, RegistrationId, RegistrationStatus, Rule, Schedule, TimeZone,
         Waiter,
     },
-    store::StoreError,
+    store::{Kind, StoreError},
 };
 
 const LOCAL: &str = "%Y-%m-%dT%H:%M:%S";
@@ -43,6 +43,7 @@ pub(super) struct VersionDoc {
 
 #[derive(Deserialize)]
 struct EventKey {
+    kind: String,
     event: ObjectId,
 }
 
@@ -142,6 +143,7 @@ impl TryFrom<EventDoc> for Event {
             schedule: Schedule::new(start, zone, doc.minutes, recurrence),
             capacity: doc.capacity,
             version: doc.version,
+            deleted: doc.key.kind == Kind::PastEvent.as_str(),
             created_at: doc.created_at.to_chrono(),
             updated_at: doc.updated_at.to_chrono(),
         })

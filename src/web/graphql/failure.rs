@@ -40,11 +40,18 @@ pub(super) fn with_codes(mut response: Response) -> Response {
     response
 }
 
-/// The code of the first error of an answer without data.
+/// The code of the first error that every other program on the way should know of, too.
 pub(super) fn code_of(response: &Response) -> Option<&str> {
-    let extensions = response.errors.first()?.extensions.as_ref()?;
-    match extensions.get("code") {
-        Some(Value::String(code)) => Some(code),
-        _ => None,
-    }
+    let codes =
+        response.errors.iter().filter_map(|error| match error.extensions.as_ref()?.get("code") {
+            Some(Value::String(code)) => Some(code.as_str()),
+            _ => None,
+        });
+    let empty = response.data == Value::Null;
+    let mut telling = codes.filter(|code| match *code {
+        "unauthenticated" => true,
+        "busy" | "database_unavailable" => empty,
+        _ => false,
+    });
+    telling.next()
 }

@@ -138,16 +138,16 @@ fn refused(error: Error) -> BatchResponse {
     BatchResponse::Single(Response::from_errors(vec![error]))
 }
 
-/// 200, unless the answer is nothing but an error that other programs on the way should know of.
+/// 200, unless the token is missing or the answer is nothing but an error of ours.
 fn respond(response: &BatchResponse) -> HttpResponse {
     let code = match response {
-        BatchResponse::Single(one) if one.data == async_graphql::Value::Null => code_of(one),
-        _ => None,
+        BatchResponse::Single(one) => code_of(one),
+        BatchResponse::Batch(_) => None,
     };
     let status = match code {
         Some("unauthenticated") => StatusCode::UNAUTHORIZED,
-        Some("busy" | "database_unavailable") => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+        None => StatusCode::OK,
     };
     let mut answer = HttpResponse::build(status);
     match status {
