@@ -38,7 +38,7 @@ impl TenantManager {
             Some(id) => vec![self.event_shared(scope, id).await?.ok_or(NO_EVENT)?],
             None => self.events_in(scope, window.span).await?,
         };
-        let starts = self.starts_in(&events, window);
+        let starts = self.starts_in(&events, window).await;
         let ids: Vec<OccurrenceId> = starts.iter().map(|(id, _)| *id).collect();
         let mut stored = self.stored_occurrences(scope, ids).await?;
         let listed = starts.into_iter().map(|(id, event)| {
@@ -133,7 +133,11 @@ impl TenantManager {
 
     /// The starts of a window in order. It looks at a day first, then at twice as much, and so on:
     /// the first page of a busy year costs no more than that of a busy day.
-    fn starts_in(&self, events: &[Arc<Event>], window: Window) -> Vec<(OccurrenceId, Arc<Event>)> {
+    async fn starts_in(
+        &self,
+        events: &[Arc<Event>],
+        window: Window,
+    ) -> Vec<(OccurrenceId, Arc<Event>)> {
         let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
         let longest = events.iter().map(|event| event.schedule.duration()).max();
         let first = window.span.from - longest.unwrap_or_else(Duration::zero);
@@ -141,8 +145,12 @@ impl TenantManager {
         let (mut width, mut found) = (Duration::days(1), Vec::new());
         while from < window.span.to && found.len() < limit {
             let to = (from + width).min(window.span.to);
-            let mut slice: Vec<(OccurrenceId, Arc<Event>)> =
-                events.iter().flat_map(|event| self.starts_of(event, window, from, to)).collect();
+            let mut slice = Vec::new();
+            for some in events.chunks(EVENTS_AT_ONCE) {
+                slice.extend(some.iter().flat_map(|event| self.starts_of(event, window, from, to)));
+                // Expanding dense rules for the first time takes a while; others need the thread.
+                tokio::task::yield_now().await;
+            }
             slice.sort_unstable_by_key(|(id, _)| *id);
             found.append(&mut slice);
             (from, width) = (to, width * 2);
@@ -184,3 +192,4 @@ impl TenantManager {
 }
 
 const MISSING_AT_ONCE: usize = 1_000;
+const EVENTS_AT_ONCE: usize = 100;
