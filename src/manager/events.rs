@@ -65,7 +65,7 @@ pub struct RecurrenceInput {
 }
 
 pub(super) const NO_EVENT: Error = Error::NotFound("event");
-/// The most events of a tenant: finding out what happens in a month reads a line of each.
+/// The most events of a tenant: finding out what happens in a month looks at each.
 const MAX_EVENTS: i64 = 10_000;
 
 impl TenantManager {
@@ -88,7 +88,7 @@ impl TenantManager {
         };
         self.tenant_write(scope, "event.create", &event, |mut tx, event| {
             Box::pin(async move {
-                if tx.count("events", 1).await? > MAX_EVENTS {
+                if tx.count_events(1).await? > MAX_EVENTS {
                     return Err(Error::LimitReached("events"));
                 }
                 tx.insert_event(event).await
@@ -167,7 +167,7 @@ impl TenantManager {
                         return Ok(Err(has_registrations(&ahead)));
                     }
                     tx.retire_event(&event).await?;
-                    tx.count("events", -1).await?;
+                    tx.count_events(-1).await?;
                     tx.cancel_occurrences(id, now + MOMENT).await?;
                     tx.clear_waiting(id, now).await?;
                     let drain = Drain {
@@ -366,6 +366,7 @@ async fn update_in(
         tx.clear_waiting_of(*id).await?;
     }
     tx.update_event(&event, now).await?;
+    tx.count_events(0).await?;
     failpoint!("event_update.before_fill");
     if event.capacity > old.capacity {
         let open = kept.iter().map(|occurrence| occurrence.id).filter(|id| id.start > now);

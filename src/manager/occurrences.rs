@@ -35,7 +35,7 @@ impl TenantManager {
         window: Window,
     ) -> Result<Vec<(Occurrence, Arc<Event>)>> {
         let events = match window.event {
-            Some(id) => vec![self.event_shared(scope, id).await?.ok_or(NO_EVENT)?],
+            Some(id) => vec![self.event_get(scope, id).await?.map(Arc::new).ok_or(NO_EVENT)?],
             None => self.events_in(scope, window.span).await?,
         };
         let starts = self.starts_in(&events, window).await;
@@ -105,30 +105,31 @@ impl TenantManager {
         Ok(found.into_iter().flatten().map(|event| (event.id, Arc::new(event))).collect())
     }
 
-    async fn event_shared(&self, scope: &OrgScope, id: EventId) -> Result<Option<Arc<Event>>> {
-        Ok(self.event_get(scope, id).await?.map(|event| self.work.agenda.keep(event)))
-    }
-
-    /// The events that may take place in `span`, in their latest versions.
+    /// The events that may take place in `span`.
     async fn events_in(&self, scope: &OrgScope, span: Span) -> Result<Vec<Arc<Event>>> {
-        let versions = self
-            .tenant_read(scope, "event.versions", (), move |mut reader, ()| {
-                Box::pin(async move { reader.event_versions(span).await })
+        let org = scope.org_id();
+        let version = self
+            .tenant_read(scope, "agenda.version", (), |mut reader, ()| {
+                Box::pin(async move { reader.agenda().await })
             })
             .await?;
-        let mut events = Vec::with_capacity(versions.len());
-        let mut missing = Vec::new();
-        for (id, version) in versions {
-            match self.work.agenda.event(id, version) {
-                Some(event) => events.push(event),
-                None => missing.push(id),
-            }
-        }
-        for some in missing.chunks(MISSING_AT_ONCE) {
-            let found = self.events_among(scope, some.to_vec()).await?;
-            events.extend(found.into_values().map(|event| self.work.agenda.keep_shared(event)));
-        }
-        Ok(events)
+        let kept = version.and_then(|version| self.work.agenda.events(org, version));
+        let planned = if let Some(planned) = kept {
+            planned
+        } else {
+            // Both of one moment: the version must be that of these events.
+            let (version, events) = self
+                .tenant_write(scope, "agenda.read", (), |mut tx, ()| {
+                    Box::pin(async move {
+                        let version = tx.reader().agenda().await?.unwrap_or_default();
+                        Ok((version, tx.reader().events(None, 0).await?))
+                    })
+                })
+                .await?;
+            self.work.agenda.keep(org, version, events)
+        };
+        let reaching = planned.iter().filter(|planned| planned.reaches(span));
+        Ok(reaching.map(|planned| Arc::clone(&planned.event)).collect())
     }
 
     /// The starts of a window in order. It looks at a day first, then at twice as much, and so on:
@@ -191,5 +192,4 @@ impl TenantManager {
     }
 }
 
-const MISSING_AT_ONCE: usize = 1_000;
 const EVENTS_AT_ONCE: usize = 100;

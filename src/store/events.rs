@@ -5,12 +5,12 @@ mod documents;
 
 use std::collections::{HashMap, HashSet};
 
-use bson::{Bson, Document, doc};
+use bson::{Document, doc};
 use chrono::{DateTime, Utc};
 
 use documents::{
-    CONFIRMED, EventDoc, OccurrenceDoc, RegistrationDoc, VersionDoc, WaitingDoc, date,
-    event_fields, occurrence_fields,
+    CONFIRMED, EventDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, date, event_fields,
+    occurrence_fields,
 };
 
 use super::{Key, Kind, StoreError, TenantReader, TenantTx, keys};
@@ -72,27 +72,14 @@ impl TenantReader<'_> {
         Ok(Some(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?))
     }
 
-    /// The events that may take place in `span`, each with the number of its latest version.
+    /// The version of the tenant's agenda, which every change of an event raises; `None` if the
+    /// tenant is not here.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn event_versions(&mut self, span: Span) -> Result<Vec<(EventId, i64)>> {
-        let mut filter = keys::range(self.store.org, Kind::Event);
-        filter.insert("first", doc! { "$lt": date(span.to) });
-        filter.insert(
-            "$or",
-            vec![doc! { "last_end": Bson::Null }, doc! { "last_end": { "$gt": date(span.from) } }],
-        );
-        let found: Vec<VersionDoc> = self.find_only(filter, 0, doc! { "version": 1 }).await?;
-        Ok(found.into_iter().map(Into::into).collect())
-    }
-
-    /// How many events there are.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub async fn count_events(&mut self) -> Result<u64> {
-        self.count(Kind::Event).await
+    pub async fn agenda(&mut self) -> Result<Option<i64>> {
+        let tenant = self.get(Key::tenant(self.store.org)).await?;
+        Ok(tenant.map(|tenant| tenant.get_i64("agenda").unwrap_or_default()))
     }
 
     /// What is stored of `ids`; of an occurrence that nobody has touched nothing is. `None`

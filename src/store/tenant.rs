@@ -244,19 +244,28 @@ impl<'t> TenantTx<'t> {
         TenantReader { store: self.store, tx: Some(self.tx) }
     }
 
+    /// Adds `by` to the number of events and returns it. The agenda has another version from then on.
+    ///
+    /// # Errors
+    /// As [`TenantTx::count`].
+    pub async fn count_events(&mut self, by: i64) -> Result<i64> {
+        self.add("events", doc! { "events": by, "agenda": 1_i64 }).await
+    }
+
     /// Adds `by` to a counter of the tenant document and returns its new value. Transactions that
     /// count are serialized by it, so a counter never hands out a number twice.
     ///
     /// # Errors
     /// The driver's; a write conflict is retried by the transaction.
     pub async fn count(&mut self, counter: &str, by: i64) -> Result<i64> {
+        self.add(counter, doc! { counter: by }).await
+    }
+
+    async fn add(&mut self, counter: &str, by: Document) -> Result<i64> {
         let updated = self
             .store
             .collection
-            .find_one_and_update(
-                Key::tenant(self.store.org).into_filter(),
-                doc! { "$inc": { counter: by } },
-            )
+            .find_one_and_update(Key::tenant(self.store.org).into_filter(), doc! { "$inc": by })
             .return_document(mongodb::options::ReturnDocument::After)
             .session(&mut self.tx.session)
             .await

@@ -6,9 +6,8 @@ use serde::Deserialize;
 
 use crate::{
     domain::{
-        Busy, Calendar, Event, EventId, Label, Occurrence, OccurrenceId, OccurrenceStatus,
-        Recurrence, Registration, RegistrationId, RegistrationStatus, Rule, Schedule, TimeZone,
-        Waiter,
+        Busy, Calendar, Event, Label, Occurrence, OccurrenceId, OccurrenceStatus, Recurrence,
+        Registration, RegistrationId, RegistrationStatus, Rule, Schedule, TimeZone, Waiter,
     },
     store::{Kind, StoreError},
 };
@@ -31,14 +30,6 @@ pub(super) struct EventDoc {
     version: i64,
     created_at: bson::DateTime,
     updated_at: bson::DateTime,
-}
-
-/// The number of an event's latest version.
-#[derive(Deserialize)]
-pub(super) struct VersionDoc {
-    #[serde(rename = "_id")]
-    key: EventKey,
-    version: i64,
 }
 
 #[derive(Deserialize)]
@@ -113,12 +104,6 @@ struct BusyDoc {
     event: ObjectId,
 }
 
-impl From<VersionDoc> for (EventId, i64) {
-    fn from(doc: VersionDoc) -> Self {
-        (doc.key.event.into(), doc.version)
-    }
-}
-
 impl TryFrom<EventDoc> for Event {
     type Error = StoreError;
 
@@ -150,13 +135,11 @@ impl TryFrom<EventDoc> for Event {
     }
 }
 
-/// The fields of an event. `first` and `last_end` say when it takes place at all, so that a read of
-/// some days passes over the others.
+/// The fields of an event.
 pub(super) fn event_fields(event: &Event) -> Document {
     let schedule = &event.schedule;
     let recurrence = schedule.recurrence().cloned().unwrap_or_default();
     let local = |time: &NaiveDateTime| time.format(LOCAL).to_string();
-    let (first, last) = schedule.span().map_or((None, None), |(first, last)| (Some(first), last));
     doc! {
         "title": event.title.as_str(),
         "description": event.description.clone(),
@@ -167,8 +150,6 @@ pub(super) fn event_fields(event: &Event) -> Document {
         "rule": recurrence.rule.as_ref().map(Rule::as_str),
         "excluded": recurrence.excluded.iter().map(local).collect::<Vec<_>>(),
         "additional": recurrence.additional.iter().map(local).collect::<Vec<_>>(),
-        "first": first.map(date),
-        "last_end": last.map(|last| date(last + schedule.duration())),
         "version": event.version,
         "created_at": date(event.created_at),
         "updated_at": date(event.updated_at),
