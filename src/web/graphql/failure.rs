@@ -29,9 +29,17 @@ pub(super) fn fail_shared(error: &Error) -> GraphError {
     })
 }
 
+/// The most characters of a sentence about what is wrong: the parser quotes the line that it could
+/// not read, which may be all of a large request.
+const LONGEST: usize = 500;
+
 /// What the library itself refuses (syntax, unknown fields, wrong types, limits) has no code yet.
 pub(super) fn with_codes(mut response: Response) -> Response {
     for error in &mut response.errors {
+        if let Some((end, _)) = error.message.char_indices().nth(LONGEST) {
+            error.message.truncate(end);
+            error.message.push_str(" ...");
+        }
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
             extensions.set("code", "validation");
@@ -40,18 +48,10 @@ pub(super) fn with_codes(mut response: Response) -> Response {
     response
 }
 
-/// The code of the first error that every other program on the way should know of, too.
-pub(super) fn code_of(response: &Response) -> Option<&str> {
-    let codes =
-        response.errors.iter().filter_map(|error| match error.extensions.as_ref()?.get("code") {
-            Some(Value::String(code)) => Some(code.as_str()),
-            _ => None,
-        });
-    let empty = response.data == Value::Null;
-    let mut telling = codes.filter(|code| match *code {
-        "unauthenticated" => true,
-        "busy" | "database_unavailable" => empty,
-        _ => false,
-    });
-    telling.next()
+/// The codes of the errors of an answer.
+pub(super) fn codes_of(response: &Response) -> impl Iterator<Item = &str> {
+    response.errors.iter().filter_map(|error| match error.extensions.as_ref()?.get("code") {
+        Some(Value::String(code)) => Some(code.as_str()),
+        _ => None,
+    })
 }

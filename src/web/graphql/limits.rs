@@ -1,15 +1,12 @@
-//! What one request may ask for, beside depth and complexity.
+//! What one request may ask for, beside depth and complexity. The library checks these only after
+//! steps that follow every fragment wherever it is spread: a few fragments that spread each other
+//! twice keep it busy for hours. So this is checked first, and looks at each fragment once.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use async_graphql::{
-    ServerResult, Variables,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextParseQuery},
-    parser::types::{ExecutableDocument, Selection, SelectionSet},
-};
+use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
 
-use super::failure::fail;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// How deep fields may nest; a client's introspection query goes down about fifteen levels.
 pub(super) const DEPTH: usize = 20;
@@ -19,46 +16,97 @@ pub(super) const COMPLEXITY: usize = 20_000;
 pub(super) const BATCH: usize = 10;
 /// Aliases let one request ask for the same thing again and again.
 const ALIASES: usize = 50;
+/// So does a field of the root that is named again and again: each time it is answered anew.
+const ROOTS: usize = 50;
+/// How many fields and fragments a document may name, each fragment as often as it is spread.
+const SELECTIONS: usize = 2_000;
+const FRAGMENTS: usize = 100;
+/// How deep selections may nest, fragments among them.
+const NESTING: usize = 32;
 
-/// Refuses documents with too many aliases.
-pub(super) struct AliasLimit;
-
-impl ExtensionFactory for AliasLimit {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Self)
+/// Refuses documents that cost more to check than to answer, or ask for the same thing too often.
+pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
+    if document.fragments.len() > FRAGMENTS {
+        return Err(Error::field("query", "must have at most 100 fragments"));
+    }
+    let mut counter = Counter { document, known: HashMap::new() };
+    let mut all = Weight::default();
+    for (_, operation) in document.operations.iter() {
+        all.add(counter.set(&operation.node.selection_set.node, 0)?);
+    }
+    match all {
+        _ if all.aliases > ALIASES => Err(Error::field("query", "must have at most 50 aliases")),
+        _ if all.roots > ROOTS => Err(Error::field("query", "must have at most 50 root fields")),
+        _ if all.selections > SELECTIONS => {
+            Err(Error::field("query", "must have at most 2000 fields"))
+        }
+        _ => Ok(()),
     }
 }
 
-#[async_graphql::async_trait::async_trait]
-impl Extension for AliasLimit {
-    async fn parse_query(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        query: &str,
-        variables: &Variables,
-        next: NextParseQuery<'_>,
-    ) -> ServerResult<ExecutableDocument> {
-        let document = next.run(ctx, query, variables).await?;
-        let operations = document.operations.iter().map(|(_, o)| &o.node.selection_set.node);
-        let fragments = document.fragments.values().map(|f| &f.node.selection_set.node);
-        let aliases: usize = operations.chain(fragments).map(aliases_in).sum();
-        if aliases > ALIASES {
-            let error = Error::field("query", "must have at most 50 aliases");
-            return Err(fail(error).into_server_error(async_graphql::Pos::default()));
-        }
-        Ok(document)
+/// How much a selection set holds, with everything that is spread into it.
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    selections: usize,
+    aliases: usize,
+    /// Fields that stand in the set itself.
+    roots: usize,
+}
+
+struct Counter<'d> {
+    document: &'d ExecutableDocument,
+    /// What is known of fragments; nothing yet of one that is being looked at.
+    known: HashMap<&'d str, Option<Weight>>,
+}
+
+impl Weight {
+    const fn add(&mut self, other: Self) {
+        self.selections = self.selections.saturating_add(other.selections);
+        self.aliases = self.aliases.saturating_add(other.aliases);
+        self.roots = self.roots.saturating_add(other.roots);
     }
 }
 
-/// The parser bounds the depth, so this ends.
-fn aliases_in(set: &SelectionSet) -> usize {
-    let count = |selection: &Selection| match selection {
-        Selection::Field(field) => {
-            let own = usize::from(field.node.alias.is_some());
-            own + aliases_in(&field.node.selection_set.node)
+impl<'d> Counter<'d> {
+    fn set(&mut self, set: &'d SelectionSet, depth: usize) -> Result<Weight> {
+        if depth > NESTING {
+            return Err(Error::field("query", "must nest at most 32 levels"));
         }
-        Selection::InlineFragment(fragment) => aliases_in(&fragment.node.selection_set.node),
-        Selection::FragmentSpread(_) => 0,
-    };
-    set.items.iter().map(|selection| count(&selection.node)).sum()
+        let mut weight = Weight { selections: set.items.len(), ..Weight::default() };
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    let inner = self.set(&field.node.selection_set.node, depth + 1)?;
+                    let alias = usize::from(field.node.alias.is_some());
+                    weight.add(Weight { roots: 1, aliases: inner.aliases + alias, ..inner });
+                }
+                Selection::InlineFragment(fragment) => {
+                    weight.add(self.set(&fragment.node.selection_set.node, depth + 1)?);
+                }
+                Selection::FragmentSpread(spread) => {
+                    weight.add(self.fragment(&spread.node.fragment_name.node, depth + 1)?);
+                }
+            }
+        }
+        Ok(weight)
+    }
+
+    fn fragment(&mut self, name: &str, depth: usize) -> Result<Weight> {
+        // The library has words for a fragment that does not exist.
+        let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
+            return Ok(Weight::default());
+        };
+        match self.known.insert(name.as_str(), None) {
+            Some(None) => Err(Error::field("query", "must have no fragment that spreads itself")),
+            Some(Some(weight)) => {
+                self.known.insert(name.as_str(), Some(weight));
+                Ok(weight)
+            }
+            None => {
+                let weight = self.set(&fragment.node.selection_set.node, depth)?;
+                self.known.insert(name.as_str(), Some(weight));
+                Ok(weight)
+            }
+        }
+    }
 }

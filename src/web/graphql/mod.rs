@@ -19,10 +19,11 @@ use actix_web::{
 };
 use async_graphql::{
     BatchRequest, BatchResponse, Context, EmptySubscription, ID, Request, Response, Schema,
+    SchemaBuilder, parser::types::ExecutableDocument,
 };
 
 use self::{
-    failure::{Answer, code_of, fail, with_codes},
+    failure::{Answer, codes_of, fail, with_codes},
     loaders::{Loaders, Source},
     mutation::Mutation,
     query::Query,
@@ -46,9 +47,11 @@ impl GraphQl {
     pub fn new(introspection: bool) -> Self {
         let schema = Schema::build(Query, Mutation, EmptySubscription)
             .limit_depth(limits::DEPTH)
-            .limit_complexity(limits::COMPLEXITY)
-            .extension(limits::AliasLimit);
-        Self(if introspection { schema } else { schema.disable_introspection() }.finish())
+            .limit_complexity(limits::COMPLEXITY);
+        // A suggestion tells what is in it, too.
+        let closed =
+            |schema: SchemaBuilder<_, _, _>| schema.disable_introspection().disable_suggestions();
+        Self(if introspection { schema } else { closed(schema) }.finish())
     }
 
     /// The schema in the schema definition language.
@@ -71,25 +74,39 @@ async fn answer(
     api: web::Data<GraphQl>,
     body: JsonBytes,
 ) -> HttpResponse {
-    let parsed = serde_json::from_slice::<BatchRequest>(&body.0);
-    let response = match parsed {
+    let response = match parse(&body.0) {
         Ok(BatchRequest::Single(one)) => {
             BatchResponse::Single(execute(&request, &shared, &api, one).await)
         }
-        Ok(BatchRequest::Batch(many)) if (1..=limits::BATCH).contains(&many.len()) => {
+        Ok(BatchRequest::Batch(many)) => {
             let mut responses = Vec::with_capacity(many.len());
             for one in many {
                 responses.push(execute(&request, &shared, &api, one).await);
             }
             BatchResponse::Batch(responses)
         }
-        Ok(_) => refused(Error::field("", "must be one request, or a list of 1 to 10")),
-        Err(_) => refused(Error::field(
-            "",
-            "must be a JSON object with `query`, and `variables` and `operationName` if needed",
-        )),
+        Err(error) => refused(error),
     };
     respond(&response)
+}
+
+/// The library would take a list for the fields of a request in their order, and nothing for an
+/// empty query.
+fn parse(body: &[u8]) -> Result<BatchRequest, Error> {
+    let wrong = || {
+        let text =
+            "must be a JSON object with `query`, and `variables` and `operationName` if needed";
+        Error::field("", text)
+    };
+    let body: serde_json::Value = serde_json::from_slice(body).map_err(|_| wrong())?;
+    let requests = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
+    if !(1..=limits::BATCH).contains(&requests.len()) {
+        return Err(Error::field("", "must be one request, or a list of 1 to 10"));
+    }
+    if !requests.iter().all(|one| one.get("query").is_some_and(serde_json::Value::is_string)) {
+        return Err(wrong());
+    }
+    serde_json::from_value(body).map_err(|_| wrong())
 }
 
 async fn execute(
@@ -98,7 +115,14 @@ async fn execute(
     api: &GraphQl,
     mut asked: Request,
 ) -> Response {
-    let name = operation_name(&mut asked);
+    let given = asked.operation_name.clone();
+    let name = match asked.parsed_query() {
+        Ok(document) => match limits::check(document) {
+            Ok(()) => operation_name(given, document),
+            Err(error) => return with_codes(failed(error)),
+        },
+        Err(error) => return with_codes(Response::from_errors(vec![error])),
+    };
     tracing::Span::current().record("graphql.operation", name);
     asked = asked.data(BaseUrl(base_url(request, shared)));
     if let Some(scope) = request.extensions().get::<OrgScope>().copied() {
@@ -109,12 +133,11 @@ async fn execute(
 }
 
 /// The name of the operation for the log: a client may call it what it likes.
-fn operation_name(asked: &mut Request) -> String {
-    let given = asked.operation_name.clone().or_else(|| {
-        let document = asked.parsed_query().ok()?;
-        document.operations.iter().find_map(|(name, _)| name.map(ToString::to_string))
-    });
-    let mut name = given.unwrap_or_else(|| "anonymous".to_owned());
+fn operation_name(given: Option<String>, document: &ExecutableDocument) -> String {
+    let mut names = document.operations.iter().filter_map(|(name, _)| name);
+    let mut name = given
+        .or_else(|| names.next().map(ToString::to_string))
+        .unwrap_or_else(|| "anonymous".to_owned());
     name.retain(|c| c.is_ascii_alphanumeric() || c == '_');
     name.truncate(64);
     name
@@ -134,20 +157,29 @@ pub(super) fn refusal(error: Error) -> HttpResponse {
 }
 
 fn refused(error: Error) -> BatchResponse {
-    let error = fail(error).into_server_error(async_graphql::Pos::default());
-    BatchResponse::Single(Response::from_errors(vec![error]))
+    BatchResponse::Single(failed(error))
 }
 
-/// 200, unless the token is missing or the answer is nothing but an error of ours.
+fn failed(error: Error) -> Response {
+    Response::from_errors(vec![fail(error).into_server_error(async_graphql::Pos::default())])
+}
+
+/// 200, unless other programs on the way should know of an error: that there is no token, without
+/// which no field is answered, or that there is nothing but an error that passes.
 fn respond(response: &BatchResponse) -> HttpResponse {
-    let code = match response {
-        BatchResponse::Single(one) => code_of(one),
-        BatchResponse::Batch(_) => None,
+    let responses = match response {
+        BatchResponse::Single(one) => std::slice::from_ref(one),
+        BatchResponse::Batch(many) => many.as_slice(),
     };
-    let status = match code {
-        Some("unauthenticated") => StatusCode::UNAUTHORIZED,
-        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
-        None => StatusCode::OK,
+    let status = if responses.iter().flat_map(codes_of).any(|code| code == "unauthenticated") {
+        StatusCode::UNAUTHORIZED
+    } else if responses.iter().all(|one| {
+        one.data == async_graphql::Value::Null
+            && codes_of(one).any(|code| ["busy", "database_unavailable"].contains(&code))
+    }) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
     };
     let mut answer = HttpResponse::build(status);
     match status {

@@ -151,17 +151,18 @@ impl Client {
 }
 
 impl Reply {
-    /// Every answer carries a request id; every error is a problem with a code.
+    /// Every answer carries a request id; every error is a problem with a code, or an error of
+    /// GraphQL with one.
     fn check(&self, status: StatusCode) {
         assert!(self.headers.contains_key("x-request-id"), "no request id: {self:?}");
         if !status.is_client_error() && !status.is_server_error() {
             return;
         }
-        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{self:?}");
-        assert_eq!(self.body["status"], status.as_u16(), "{self:?}");
-        assert_eq!(self.body["request_id"], self.headers["x-request-id"].to_str().unwrap());
-        for field in ["type", "title", "detail", "code"] {
-            assert!(self.body[field].is_string(), "{field} is missing: {self:?}");
+        if self.headers[header::CONTENT_TYPE] == "application/json" {
+            let error = self.body.get(0).unwrap_or(&self.body)["errors"][0].clone();
+            assert!(error["extensions"]["code"].is_string(), "no problem, no GraphQL: {self:?}");
+        } else {
+            self.check_problem(status);
         }
         assert_ne!(status.as_u16(), 500, "a client has made a fault: {self:?}");
         if status.as_u16() == 401 {
@@ -169,6 +170,15 @@ impl Reply {
         }
         if status.as_u16() == 503 || status.as_u16() == 429 {
             assert!(self.headers.contains_key(header::RETRY_AFTER), "{self:?}");
+        }
+    }
+
+    fn check_problem(&self, status: StatusCode) {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{self:?}");
+        assert_eq!(self.body["status"], status.as_u16(), "{self:?}");
+        assert_eq!(self.body["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        for field in ["type", "title", "detail", "code"] {
+            assert!(self.body[field].is_string(), "{field} is missing: {self:?}");
         }
     }
 

@@ -31,6 +31,15 @@ pub fn code(reply: &Reply) -> &str {
     code.unwrap_or_else(|| panic!("no code: {reply:?}"))
 }
 
+/// The fields that the first error names; it must be one of validation.
+#[track_caller]
+pub fn wrong_fields(reply: &Reply) -> Vec<&str> {
+    assert_eq!(code(reply), "validation", "{reply:?}");
+    let errors = reply.body["errors"][0]["extensions"]["errors"].as_array();
+    let errors = errors.unwrap_or_else(|| panic!("no fields: {reply:?}"));
+    errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
+}
+
 impl Client {
     /// Sends a query, whatever comes of it.
     pub async fn ask(&self, query: &str, variables: Value) -> Reply {
@@ -85,6 +94,13 @@ impl Client {
             id startsAt endsAt capacity seatsTaken seatsLeft status waitingListLength
             myWaitingListPosition event { id title } } }";
         self.query(query, json!({ "id": id })).await["occurrence"].clone()
+    }
+
+    /// The path of a new calendar feed.
+    pub async fn calendar_feed(&self) -> String {
+        let data = self.query("mutation { createCalendarFeed { url } }", json!({})).await;
+        let url = data["createCalendarFeed"]["url"].as_str().unwrap();
+        url[url.find("/calendar/").unwrap()..].to_owned()
     }
 
     /// The ids of what takes place, through all pages of `first`.

@@ -12,7 +12,7 @@ pub use app::TestApp;
 pub use chart::Chart;
 pub use client::{Client, Org, Reply, unique};
 pub use database::{Database, embedded_options};
-pub use graphql::{Event, ahead, code};
+pub use graphql::{Event, ahead, code, wrong_fields};
 pub use process::{ServerProcess, command};
 
 /// A secret for servers that share tokens.
