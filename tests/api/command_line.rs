@@ -174,3 +174,11 @@ fn the_openapi_document_in_the_repository_is_the_one_of_the_code() {
     let kept = include_str!("../../docs/openapi.json");
     assert!(printed.trim() == kept.trim(), "run: cargo run -- openapi > docs/openapi.json");
 }
+
+#[test]
+fn the_graphql_schema_in_the_repository_is_the_one_of_the_code() {
+    let (_, printed, _) = run(Command::new(env!("CARGO_BIN_EXE_tenantry")).arg("graphql-schema"));
+    let kept = include_str!("../../docs/schema.graphql");
+    let remedy = "run: cargo run -- graphql-schema > docs/schema.graphql";
+    assert!(printed.trim() == kept.trim(), "{remedy}");
+}

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Chart, Client, Org, PASSWORD, TestApp};
+use crate::support::{Chart, Client, Event, Org, PASSWORD, TestApp, ahead};
 
 /// Endpoints that need no scope, or say the same to everybody.
-const OPEN: [(&str, &str); 8] = [
+const OPEN: [(&str, &str); 9] = [
     ("POST", "/org/create"),
     ("GET", "/org/get"),
     ("POST", "/admin/login"),
@@ -17,6 +17,8 @@ const OPEN: [(&str, &str); 8] = [
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
+    // Open to whoever knows its secret, see below.
+    ("GET", "/calendar/{token}.ics"),
 ];
 
 /// One call by an intruder against what belongs to the victim, and what must come of it.
@@ -188,4 +190,37 @@ async fn without_a_token_every_closed_endpoint_is_closed() {
         call(&app, &case).await.refused(401, "unauthenticated");
         call(&app.with("rubbish"), &case).await.refused(401, "unauthenticated");
     }
+}
+
+#[tokio::test]
+async fn a_calendar_opens_to_its_secret_alone() {
+    let app = TestApp::start().await;
+    let (victim, intruder) = (app.sign_up("Victim").await, app.sign_up("Intruder").await);
+    let (admin, intruder) = (app.with(&victim.token), app.with(&intruder.token));
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 1).await;
+    admin.register(&event.at(start)).await.registration();
+    let path = admin.calendar_feed().await;
+    let secret = path.trim_start_matches("/calendar/").trim_end_matches(".ics");
+
+    // Nobody needs a token, and another tenant's token neither helps nor harms.
+    for client in [&app, &intruder, &app.with("rubbish")] {
+        let feed = client.get(&path).await.expect(200);
+        assert!(feed.body.as_str().unwrap().contains(&event.id), "{feed:?}");
+    }
+    // What is near the secret, or known of the victim, opens nothing, and tells nothing apart.
+    let mut near = secret.to_owned();
+    let last = near.pop().unwrap();
+    near.push(if last == 'A' { 'B' } else { 'A' });
+    let unknown = ["x".repeat(secret.len()), near, secret.to_lowercase(), victim.admin_id.clone()];
+    for guess in unknown {
+        let refused = intruder.get(&format!("/calendar/{guess}.ics")).await;
+        let refused = refused.refused(404, "not_found");
+        assert_eq!(refused.text("detail"), "No such calendar.");
+        assert!(refused.body.get("errors").is_none(), "{refused:?}");
+    }
+    // The intruder's own feed shows the intruder's own.
+    let own = intruder.calendar_feed().await;
+    let own = app.get(&own).await.expect(200);
+    assert!(!own.body.as_str().unwrap().contains("BEGIN:VEVENT"), "{own:?}");
 }
