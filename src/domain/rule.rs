@@ -157,10 +157,19 @@ fn parts(text: &str) -> Result<Vec<(&str, &str)>, Invalid> {
         }
         parts.push((name, value));
     }
-    match value(&parts, "FREQ") {
-        Some("DAILY" | "WEEKLY" | "MONTHLY" | "YEARLY") => {}
+    let counts_weekdays = match value(&parts, "FREQ") {
+        Some("DAILY" | "WEEKLY") => false,
+        Some("MONTHLY" | "YEARLY") => true,
         Some("HOURLY" | "MINUTELY" | "SECONDLY") => return Err(TOO_OFTEN),
         _ => return Err(NOT_A_RULE),
+    };
+    // The parser passes over these two.
+    let days = value(&parts, "BYMONTHDAY").unwrap_or("1").split(',');
+    let weekdays = value(&parts, "BYDAY").unwrap_or("MO").split(',');
+    if days.map(str::parse::<i8>).any(|day| day.is_ok_and(|day| day == 0))
+        || weekdays.into_iter().any(|day| !is_weekday(day, counts_weekdays))
+    {
+        return Err(NOT_A_RULE);
     }
     let per_day: usize = ["BYHOUR", "BYMINUTE", "BYSECOND"]
         .iter()
@@ -168,6 +177,13 @@ fn parts(text: &str) -> Result<Vec<(&str, &str)>, Invalid> {
         .map(|list| list.split(',').count())
         .product();
     if per_day > MAX_PER_DAY { Err(TOO_OFTEN) } else { Ok(parts) }
+}
+
+/// `MO`, or with a number as in `-1FR` where there is something to count through.
+fn is_weekday(day: &str, counted: bool) -> bool {
+    let number = day.len().checked_sub(2).and_then(|end| day.get(..end));
+    let number = number.filter(|number| !number.is_empty()).map(str::parse::<i8>);
+    number.is_none_or(|n| counted && n.is_ok_and(|n| n != 0 && (-53..=53).contains(&n)))
 }
 
 fn value<'t>(parts: &[(&str, &'t str)], name: &str) -> Option<&'t str> {

@@ -8,6 +8,7 @@ mod charts;
 mod cluster;
 mod command_line;
 mod faults;
+mod graphql_inputs;
 mod graphql_isolation;
 mod graphql_limits;
 mod input;
