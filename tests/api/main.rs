@@ -1,6 +1,7 @@
 //! The API against a real MongoDB: one binary, a database of its own for every test.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod calendar;
 mod chart_faults;
 mod chart_limits;
 mod chart_races;

@@ -42,7 +42,8 @@ async fn feed(state: State, token: Path<String>) -> Result<HttpResponse> {
             .ends(registration.end)
             .status(EventStatus::Confirmed);
         if let Some(description) = &event.description {
-            entry.description(description);
+            // The library escapes line feeds only, and some programs end a line at a bare return.
+            entry.description(&description.replace("\r\n", "\n").replace('\r', "\n"));
         }
         calendar.push(entry.done());
     }
