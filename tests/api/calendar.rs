@@ -264,7 +264,7 @@ async fn the_address_is_the_public_one_of_the_server() {
         let reply = Client::send(request.header(header::HOST, "evil.example.com")).await;
         let url = reply.body["data"]["createCalendarFeed"]["url"].as_str().unwrap();
         let path = url.strip_prefix(public.trim_end_matches('/')).expect(url);
-        assert!(path.starts_with("/calendar/") && path.ends_with(".ics"), "{url}");
+        assert!(path.starts_with("/calendar/"), "{url}");
         entries(&app.get(path).await);
     }
 }

@@ -33,12 +33,15 @@ async fn admin(app: &TestApp) -> Client {
     app.with(&org.token)
 }
 
+fn numbered(count: usize, one: impl Fn(usize) -> String) -> String {
+    (0..count).map(one).collect::<Vec<_>>().join(" ")
+}
+
 /// As many fragments as that, each of which spreads the next one `times` times.
 fn fragments(count: usize, times: usize) -> String {
     let spread = |i: usize| format!("...f{i} ").repeat(times);
-    let all = (0..count).map(|i| format!("fragment f{i} on Query {{ {} }}", spread(i + 1)));
-    let all: Vec<String> = all.collect();
-    format!("{{ ...f0 }} {} fragment f{count} on Query {{ __typename }}", all.join(" "))
+    let all = numbered(count, |i| format!("fragment f{i} on Query {{ {} }}", spread(i + 1)));
+    format!("{{ ...f0 }} {all} fragment f{count} on Query {{ __typename }}")
 }
 
 #[tokio::test]
@@ -79,7 +82,7 @@ async fn documents_that_no_parser_likes_are_refused_in_few_words() {
         "{ nobodyKnowsThis }".to_owned(),
         "subscription { events { id } }".to_owned(),
         "query A { __typename } query B { __typename }".to_owned(),
-        format!("{{ {} }}", (0..1_000).map(|i| format!("unknown{i} ")).collect::<String>()),
+        format!("{{ {} }}", numbered(1_000, |i| format!("unknown{i}"))),
     ] {
         refused(&app, &document, "validation").await;
     }
@@ -119,8 +122,7 @@ async fn one_request_asks_for_fifty_things_at_most() {
     let app = TestApp::start().await;
     let client = admin(&app).await;
     let aliases = |count: usize| {
-        let fields = (0..count).map(|i| format!("a{i}: organization {{ id }} "));
-        format!("{{ {} }}", fields.collect::<String>())
+        format!("{{ {} }}", numbered(count, |i| format!("a{i}: organization {{ id }}")))
     };
     let answered = client.query(&aliases(50), json!({})).await;
     assert_eq!(answered.as_object().unwrap().len(), 50);
@@ -136,7 +138,7 @@ async fn one_request_asks_for_fifty_things_at_most() {
     let hidden = format!("{{ {} }}", "... on Query { organization { id } } ".repeat(51));
     refused(&client, &hidden, "validation").await;
     let inside = |count: usize| {
-        let fields: String = (0..count).map(|i| format!("a{i}: name ")).collect();
+        let fields = numbered(count, |i| format!("a{i}: name"));
         format!("{{ organization {{ ...f }} }} fragment f on Organization {{ {fields} }}")
     };
     client.query(&inside(50), json!({})).await;
