@@ -3,10 +3,13 @@
 //! A [`Book`] is the part of a tenant that a batch of requests is about, as one transaction has read
 //! it. Settling changes the book; what has changed is what the transaction writes.
 
+mod entry;
+
 use std::{collections::HashMap, hash::Hash};
 
 use chrono::{DateTime, Utc};
 
+pub use self::entry::Entry;
 use super::{
     AccountId, Busy, Calendar, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode,
     Registration, RegistrationId, RegistrationStatus, Waiter,
@@ -62,14 +65,6 @@ pub struct BookingRefusal {
     pub conflicts_with: Option<RegistrationId>,
 }
 
-/// Something that is stored, or not yet, and what is to become of it.
-#[derive(Clone, Debug)]
-pub struct Entry<T> {
-    stored: bool,
-    value: Option<T>,
-    changed: bool,
-}
-
 /// The part of a tenant that a batch of requests is about.
 #[derive(Debug)]
 pub struct Book {
@@ -105,44 +100,6 @@ impl BookingRefusal {
     /// A refusal with a sentence for people.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), conflicts_with: None }
-    }
-}
-
-impl<T> Entry<T> {
-    /// What is stored.
-    #[must_use]
-    pub const fn stored(value: T) -> Self {
-        Self { stored: true, value: Some(value), changed: false }
-    }
-
-    /// What is not stored, but is understood: an occurrence that nobody has touched yet.
-    #[must_use]
-    pub const fn implied(value: T) -> Self {
-        Self { stored: false, value: Some(value), changed: false }
-    }
-
-    /// What does not exist.
-    #[must_use]
-    pub const fn missing() -> Self {
-        Self { stored: false, value: None, changed: false }
-    }
-
-    /// What it is now.
-    #[must_use]
-    pub const fn get(&self) -> Option<&T> {
-        self.value.as_ref()
-    }
-
-    /// Makes it something else.
-    pub fn set(&mut self, value: T) {
-        self.value = Some(value);
-        self.changed = true;
-    }
-
-    /// What has to be written, and whether it is to be inserted.
-    #[must_use]
-    pub fn change(&self) -> Option<(&T, bool)> {
-        self.value.as_ref().filter(|_| self.changed).map(|value| (value, !self.stored))
     }
 }
 
@@ -434,3 +391,7 @@ fn past() -> BookingRefusal {
 fn put<K: Eq + Hash, T>(entries: &mut HashMap<K, Entry<T>>, key: K, value: T) {
     entries.entry(key).or_insert_with(Entry::missing).set(value);
 }
+
+#[cfg(test)]
+#[path = "booking_tests.rs"]
+mod tests;

@@ -81,12 +81,17 @@ impl fmt::Display for OccurrenceId {
 impl FromStr for OccurrenceId {
     type Err = IdError;
 
-    /// The one spelling that it is printed in.
+    /// The one spelling that it is printed in. It starts with a whole second: the database keeps no
+    /// nanoseconds, and two ids must not be one there.
     fn from_str(raw: &str) -> Result<Self, IdError> {
         let (event, start) = raw.split_once('@').ok_or(IdError)?;
         let start = DateTime::parse_from_rfc3339(start).map_err(|_| IdError)?.with_timezone(&Utc);
         let id = Self { event: event.parse()?, start };
-        if id.to_string() == raw { Ok(id) } else { Err(IdError) }
+        if start.timestamp_subsec_nanos() == 0 && id.to_string() == raw {
+            Ok(id)
+        } else {
+            Err(IdError)
+        }
     }
 }
 
@@ -245,3 +250,7 @@ impl RefusalCode {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

@@ -3,24 +3,41 @@
 //! The only place that knows the `rrule` crate. It expands as if the clocks of the world never
 //! changed; what a wall-clock time is in UTC is the zone's business.
 
-use chrono::{DateTime, Datelike, Duration, Months, NaiveDate, NaiveDateTime, Utc};
+mod parts;
+
+use chrono::{DateTime, Datelike, Duration, Months, NaiveDate, NaiveDateTime, Utc, Weekday};
 use rrule::{Frequency, RRule, RRuleSet, Tz, Unvalidated};
 
+use self::parts::Parts;
 use super::{Invalid, TimeZone};
 
 /// A rule that was checked: it recurs daily or less often, at most 24 times a day, and at least
-/// once.
+/// once before the year 2400, in which every rule ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     text: String,
     parsed: RRule,
     start: NaiveDateTime,
     until: Option<DateTime<Utc>>,
+    count: Option<usize>,
+    weeks: Option<Weeks>,
+}
+
+/// The weeks of the year that a day must be in.
+#[derive(Clone, Debug, PartialEq)]
+struct Weeks {
+    /// Counted from the first one of the year or, below zero, from the last one.
+    numbers: Vec<i32>,
+    /// The day that weeks begin with.
+    first_day: Weekday,
 }
 
 const MAX_TEXT: usize = 500;
-const MAX_COUNT: u32 = 5_000;
-const MAX_PER_DAY: usize = 24;
+const END_YEAR: i32 = 2400;
+/// How much later the crate works: 7,600 years, after which every date is the same weekday again.
+/// It looks for a match up to the year 10,000 and cannot be told to give up before, so that is
+/// where [`END_YEAR`] is put.
+const LATER: Duration = Duration::days(19 * 146_097);
 
 const NOT_A_RULE: Invalid =
     Invalid("must be a recurrence rule of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO,TH");
@@ -34,32 +51,23 @@ impl Rule {
     /// [`Invalid`] when it is not a rule, recurs too often, or never.
     pub fn parse(raw: &str, start: NaiveDateTime, zone: TimeZone) -> Result<Self, Invalid> {
         let raw = raw.trim();
-        if raw.len() > MAX_TEXT || !raw.is_ascii() {
+        if raw.len() > MAX_TEXT {
             return Err(NOT_A_RULE);
         }
         let text = raw.to_ascii_uppercase();
-        let text = text.strip_prefix("RRULE:").unwrap_or(&text);
-        let mut parts = parts(text)?;
-        let until = match take(&mut parts, "UNTIL") {
-            Some(until) => Some(parse_until(until, zone)?),
-            None => None,
+        let parts = Parts::parse(text.strip_prefix("RRULE:").unwrap_or(&text))?;
+        let until = parts.get("UNTIL").map(|until| parse_until(until, zone)).transpose()?;
+        let in_utc = until.map(|until| until.format("%Y%m%dT%H%M%SZ").to_string());
+        let rule = Self {
+            text: parts.text_with(&[("UNTIL", in_utc)]),
+            parsed: parsed(&parts, start)?,
+            start,
+            until,
+            count: parts.count()?,
+            weeks: Weeks::parse(&parts)?,
         };
-        if let Some(count) = value(&parts, "COUNT") {
-            let count: u32 = count.parse().map_err(|_| NOT_A_RULE)?;
-            if until.is_some() {
-                return Err(Invalid("must have a count or an end, not both"));
-            }
-            if !(1..=MAX_COUNT).contains(&count) {
-                return Err(Invalid("must have a count of 1 to 5000"));
-            }
-        }
-        if value(&parts, "INTERVAL").is_some_and(|interval| interval == "0") {
-            return Err(Invalid("must have an interval of at least 1"));
-        }
-        let mut rule =
-            Self { parsed: validated(&joined(&parts), start)?, text: String::new(), start, until };
-        rule.text = rule.canonical(&parts);
-        if rule.starts(start, zone).next().is_none() { Err(NEVER) } else { Ok(rule) }
+        let matches = parts.can_match(start.weekday()) && rule.starts(start, zone).next().is_some();
+        if matches { Ok(rule) } else { Err(NEVER) }
     }
 
     /// The rule in the form of RFC 5545.
@@ -70,8 +78,8 @@ impl Rule {
 
     /// Whether it ends by itself.
     #[must_use]
-    pub fn is_finite(&self) -> bool {
-        self.until.is_some() || self.parsed.get_count().is_some()
+    pub const fn is_finite(&self) -> bool {
+        self.until.is_some() || self.count.is_some()
     }
 
     /// The moment behind which nothing starts, where it says one.
@@ -80,123 +88,97 @@ impl Rule {
         self.until
     }
 
-    /// The wall-clock times from `from` on, in order, up to the rule's own end. Gives up where a
-    /// rule matches nothing for hundreds of years.
+    /// The wall-clock times from `from` on, in order, up to the rule's own end.
     pub fn starts(
         &self,
         from: NaiveDateTime,
         zone: TimeZone,
     ) -> impl Iterator<Item = NaiveDateTime> + use<> {
-        let until = self.until;
-        let set = RRuleSet::new(self.shifted(from).and_utc().with_timezone(&Tz::UTC));
-        let starts = set.rrule(self.parsed.clone()).limit().into_iter();
-        starts
-            .map(|start| start.naive_utc())
-            .take_while(move |start| until.is_none_or(|until| zone.moment(*start) <= until))
+        let (until, weeks) = (self.until, self.weeks.clone());
+        let last = until.map(|until| until.naive_utc() + TimeZone::MARGIN);
+        let over = move |local: NaiveDateTime| {
+            local.year() >= END_YEAR || last.is_some_and(|last| local > last)
+        };
+        let most = if over(from) { 0 } else { self.count.unwrap_or(usize::MAX) };
+        self.expanded(from)
+            .filter(move |start| weeks.as_ref().is_none_or(|weeks| weeks.contain(start.date())))
+            .take(most)
+            .take_while(move |start| !over(*start))
+            // The later one of two times may be the earlier moment, so the first that is too late
+            // is not the end.
+            .filter(move |start| until.is_none_or(|until| zone.moment(*start) <= until))
             .filter(move |start| *start >= from)
+    }
+
+    /// What the crate makes of it, from some time before `from` on.
+    fn expanded(&self, from: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> + use<> {
+        let first = (self.shifted(from) + LATER).and_utc().with_timezone(&Tz::UTC);
+        let set = RRuleSet::new(first).rrule(self.parsed.clone()).limit();
+        set.into_iter().map(|start| start.naive_utc() - LATER)
     }
 
     /// A start as near before `from` as can be from which the rule gives the same times: so a rule
     /// of long ago costs no more than one of today. One with a count has to be counted through.
     fn shifted(&self, from: NaiveDateTime) -> NaiveDateTime {
-        if from <= self.start || self.parsed.get_count().is_some() {
+        if from <= self.start || from.year() >= END_YEAR || self.count.is_some() {
             return self.start;
         }
-        let interval = i64::from(self.parsed.get_interval().max(1));
+        let interval = i64::from(self.parsed.get_interval());
         let days = (from - self.start).num_days();
         let months = months_of(from) - months_of(self.start);
+        // One period earlier than needed: the crate begins in the middle of one, and would count
+        // the positions in what is left of it.
+        let back = |passed: i64, period: i64| (passed / period - 1) * period;
         let shifted = match self.parsed.get_freq() {
-            Frequency::Daily => days_later(self.start, days / interval * interval),
-            Frequency::Weekly => days_later(self.start, days / (7 * interval) * (7 * interval)),
-            Frequency::Monthly => month_later(self.start, (months / interval - 1) * interval),
-            Frequency::Yearly => {
-                let years = i64::from(from.year() - self.start.year());
-                let year = i64::from(self.start.year()) + (years / interval - 1) * interval;
-                i32::try_from(year)
-                    .ok()
-                    .and_then(|year| NaiveDate::from_ymd_opt(year, 1, 1))
-                    .map(|day| day.and_time(self.start.time()))
-            }
+            Frequency::Daily => days_later(self.start, back(days, interval)),
+            Frequency::Weekly => days_later(self.start, back(days, 7 * interval)),
+            Frequency::Monthly => month_later(self.start, back(months, interval)),
+            Frequency::Yearly => month_later(self.start, back(months, 12 * interval))
+                .and_then(|month| month.with_month(1)),
             _ => None,
         };
         shifted.map_or(self.start, |shifted| shifted.max(self.start))
     }
+}
 
-    /// The text again with the end in the one form that is kept.
-    fn canonical(&self, parts: &[(&str, &str)]) -> String {
-        let text = joined(parts);
-        match self.until {
-            Some(until) => format!("{text};UNTIL={}", until.format("%Y%m%dT%H%M%SZ")),
-            None => text,
+impl Weeks {
+    /// The weeks of a rule, if they are ones that the crate gets wrong: those in which the year
+    /// turns.
+    fn parse(parts: &Parts<'_>) -> Result<Option<Self>, Invalid> {
+        let numbers = parts.numbers("BYWEEKNO");
+        if numbers.iter().all(|number| number.unsigned_abs() < 52) {
+            return Ok(None);
         }
-    }
-}
-
-fn parts(text: &str) -> Result<Vec<(&str, &str)>, Invalid> {
-    let mut parts: Vec<(&str, &str)> = Vec::new();
-    for part in text.split(';').filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=').ok_or(NOT_A_RULE)?;
-        let known = [
-            "FREQ",
-            "INTERVAL",
-            "COUNT",
-            "UNTIL",
-            "WKST",
-            "BYMONTH",
-            "BYMONTHDAY",
-            "BYYEARDAY",
-            "BYWEEKNO",
-            "BYDAY",
-            "BYHOUR",
-            "BYMINUTE",
-            "BYSECOND",
-            "BYSETPOS",
-        ];
-        if !known.contains(&name) || value.is_empty() || parts.iter().any(|(n, _)| *n == name) {
-            return Err(NOT_A_RULE);
+        if parts.get("BYSETPOS").is_some() {
+            return Err(Invalid("must not have positions (BYSETPOS) in the weeks 52 and 53"));
         }
-        parts.push((name, value));
+        Ok(Some(Self { numbers, first_day: parts.week_start() }))
     }
-    let counts_weekdays = match value(&parts, "FREQ") {
-        Some("DAILY" | "WEEKLY") => false,
-        Some("MONTHLY" | "YEARLY") => true,
-        Some("HOURLY" | "MINUTELY" | "SECONDLY") => return Err(TOO_OFTEN),
-        _ => return Err(NOT_A_RULE),
-    };
-    // The parser passes over these two.
-    let days = value(&parts, "BYMONTHDAY").unwrap_or("1").split(',');
-    let weekdays = value(&parts, "BYDAY").unwrap_or("MO").split(',');
-    if days.map(str::parse::<i8>).any(|day| day.is_ok_and(|day| day == 0))
-        || weekdays.into_iter().any(|day| !is_weekday(day, counts_weekdays))
-    {
-        return Err(NOT_A_RULE);
+
+    /// Whether that day is in one of them.
+    fn contain(&self, day: NaiveDate) -> bool {
+        // A week is of the year that has most of its days: that of the one in the middle.
+        let passed = day.weekday().days_since(self.first_day);
+        let middle = day + Duration::days(3 - i64::from(passed));
+        let days = if middle.leap_year() { 366 } else { 365 };
+        let weeks = |days: u32| i32::try_from(days / 7 + 1).unwrap_or_default();
+        let (number, from_end) = (weeks(middle.ordinal0()), -weeks(days - middle.ordinal()));
+        self.numbers.iter().any(|wanted| [number, from_end].contains(wanted))
     }
-    let per_day: usize = ["BYHOUR", "BYMINUTE", "BYSECOND"]
-        .iter()
-        .filter_map(|name| value(&parts, name))
-        .map(|list| list.split(',').count())
-        .product();
-    if per_day > MAX_PER_DAY { Err(TOO_OFTEN) } else { Ok(parts) }
 }
 
-/// `MO`, or with a number as in `-1FR` where there is something to count through.
-fn is_weekday(day: &str, counted: bool) -> bool {
-    let number = day.len().checked_sub(2).and_then(|end| day.get(..end));
-    let number = number.filter(|number| !number.is_empty()).map(str::parse::<i8>);
-    number.is_none_or(|n| counted && n.is_ok_and(|n| n != 0 && (-53..=53).contains(&n)))
-}
-
-fn value<'t>(parts: &[(&str, &'t str)], name: &str) -> Option<&'t str> {
-    parts.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
-}
-
-fn take<'t>(parts: &mut Vec<(&str, &'t str)>, name: &str) -> Option<&'t str> {
-    let at = parts.iter().position(|(n, _)| *n == name)?;
-    Some(parts.remove(at).1)
-}
-
-fn joined(parts: &[(&str, &str)]) -> String {
-    parts.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(";")
+/// The rule as the crate takes it, without its end, which is in UTC or counted afterwards.
+fn parsed(parts: &Parts<'_>, start: NaiveDateTime) -> Result<RRule, Invalid> {
+    let mut changes = vec![("UNTIL", None), ("COUNT", None)];
+    if let Some(days) = parts.numbered_days() {
+        changes.push(("BYDAY", Some(days)));
+    }
+    if Weeks::parse(parts)?.is_some() {
+        // The first and the last week of all are right: so nothing is missing from these.
+        changes.push(("BYWEEKNO", parts.get("BYWEEKNO").map(|weeks| format!("{weeks},1,-1"))));
+    }
+    let rule: RRule<Unvalidated> = parts.text_with(&changes).parse().map_err(|_| NOT_A_RULE)?;
+    rule.validate(start.and_utc().with_timezone(&Tz::UTC)).map_err(|_| NOT_A_RULE)
 }
 
 /// `19971224T000000Z`; without the `Z` it is a wall-clock time, and a date alone means all of it.
@@ -213,11 +195,6 @@ fn parse_until(raw: &str, zone: TimeZone) -> Result<DateTime<Utc>, Invalid> {
     local.map(|local| zone.moment(local)).ok_or(end)
 }
 
-fn validated(text: &str, start: NaiveDateTime) -> Result<RRule, Invalid> {
-    let rule: RRule<Unvalidated> = text.parse().map_err(|_| NOT_A_RULE)?;
-    rule.validate(start.and_utc().with_timezone(&Tz::UTC)).map_err(|_| NOT_A_RULE)
-}
-
 fn days_later(start: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {
     start.checked_add_signed(Duration::try_days(days)?)
 }
@@ -231,3 +208,7 @@ fn month_later(start: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
 fn months_of(time: NaiveDateTime) -> i64 {
     i64::from(time.year()) * 12 + i64::from(time.month0())
 }
+
+#[cfg(test)]
+#[path = "rule_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! When something happens: once, or by a rule, in the wall-clock time of a place.
 
-use chrono::{DateTime, Datelike, Duration, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDateTime, Timelike, Utc};
 
 use super::{Invalid, Rule, TimeZone};
 
@@ -11,6 +11,7 @@ pub struct Schedule {
     zone: TimeZone,
     minutes: u32,
     recurrence: Option<Recurrence>,
+    excluded: Vec<DateTime<Utc>>,
 }
 
 /// How it is repeated.
@@ -18,14 +19,12 @@ pub struct Schedule {
 pub struct Recurrence {
     /// The rule; without one only `additional` dates repeat it.
     pub rule: Option<Rule>,
-    /// Wall-clock starts that the rule gives and that do not happen.
+    /// Wall-clock starts that do not happen. What counts is the moment: one that clocks jump over
+    /// also excludes the time that it is moved to.
     pub excluded: Vec<NaiveDateTime>,
     /// Wall-clock starts that the rule does not give and that do happen.
     pub additional: Vec<NaiveDateTime>,
 }
-
-/// The widest that clocks differ from UTC, and the longest time that they ever jumped over.
-const MARGIN: Duration = Duration::days(2);
 
 impl Schedule {
     /// The longest that one occurrence may last, in minutes: 31 days.
@@ -36,12 +35,15 @@ impl Schedule {
     /// A start that a schedule may have.
     ///
     /// # Errors
-    /// [`Invalid`] for years outside of 1970 to 2099.
+    /// [`Invalid`] for years outside of 1970 to 2099, and for fractions of a second, which no rule
+    /// would give again.
     pub fn check_start(start: NaiveDateTime) -> Result<NaiveDateTime, Invalid> {
-        if (1970..2100).contains(&start.year()) {
-            Ok(start)
-        } else {
+        if !(1970..2100).contains(&start.year()) {
             Err(Invalid("must be in the years 1970 to 2099"))
+        } else if start.nanosecond() != 0 {
+            Err(Invalid("must be in whole seconds"))
+        } else {
+            Ok(start)
         }
     }
 
@@ -64,11 +66,14 @@ impl Schedule {
         minutes: u32,
         mut recurrence: Option<Recurrence>,
     ) -> Self {
+        let mut excluded = Vec::new();
         if let Some(recurrence) = &mut recurrence {
             recurrence.excluded.sort_unstable();
             recurrence.additional.sort_unstable();
+            excluded.extend(recurrence.excluded.iter().map(|local| zone.moment(*local)));
+            excluded.sort_unstable();
         }
-        Self { start, zone, minutes, recurrence }
+        Self { start, zone, minutes, recurrence, excluded }
     }
 
     /// The wall-clock time of the first start, before any exception.
@@ -104,15 +109,15 @@ impl Schedule {
     /// The starts in `[from, to)`, in order, each once.
     #[must_use]
     pub fn starts_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        let inside = |start: &DateTime<Utc>| from <= *start && *start < to;
-        let last = to.naive_utc() + MARGIN;
+        let margin = TimeZone::MARGIN;
+        let since = from.naive_utc().checked_sub_signed(margin).unwrap_or(NaiveDateTime::MIN);
+        let last = to.naive_utc().checked_add_signed(margin).unwrap_or(NaiveDateTime::MAX);
         let mut starts: Vec<_> = self
-            .local_starts(from.naive_utc() - MARGIN)
-            .take_while(|start| *start <= last)
-            .chain(self.additional().iter().copied())
-            .filter(|start| self.happens(start))
-            .map(|start| self.zone.moment(start))
-            .filter(inside)
+            .by_rule(since)
+            .take_while(|local| *local <= last)
+            .chain(self.additional())
+            .map(|local| self.zone.moment(local))
+            .filter(|start| from <= *start && *start < to && self.happens(*start))
             .collect();
         // Times that clocks jump over may come out behind later ones, or on top of them.
         starts.sort_unstable();
@@ -123,49 +128,49 @@ impl Schedule {
     /// Whether an occurrence starts at that moment.
     #[must_use]
     pub fn starts_at(&self, moment: DateTime<Utc>) -> bool {
-        !self.starts_between(moment, moment + Duration::milliseconds(1)).is_empty()
+        let next = moment.checked_add_signed(Duration::milliseconds(1));
+        next.is_some_and(|next| !self.starts_between(moment, next).is_empty())
     }
 
     /// The first and, unless it goes on for ever, the last moment at which an occurrence may start;
     /// `None` when none is left by the exceptions.
     #[must_use]
     pub fn span(&self) -> Option<(DateTime<Utc>, Option<DateTime<Utc>>)> {
-        let added = || self.additional().iter().copied().filter(|start| self.happens(start));
-        let first = self
-            .local_starts(self.start)
-            .find(|start| self.happens(start))
-            .into_iter()
-            .chain(added())
-            .min()?;
+        let happening = |local| Some(self.zone.moment(local)).filter(|start| self.happens(*start));
+        let added = self.additional().filter_map(happening);
+        let mut by_rule = self.by_rule(self.start).filter_map(happening);
+        let first = by_rule.next();
+        // A time that clocks jump over may come out behind later ones.
+        let soon = first.map(|first| first + TimeZone::MARGIN);
+        let near = by_rule.take_while(|start| Some(*start) <= soon);
+        let first = added.clone().chain(first).chain(near).min()?;
         let rule = self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref());
-        let counted = || self.local_starts(self.start).chain(added()).max();
         let last = match rule.map(|rule| (rule.until(), rule.is_finite())) {
             Some((_, false)) => None,
-            Some((Some(until), _)) => Some(until.max(self.moment_of(added().max(), first))),
-            _ => Some(self.moment_of(counted(), first)),
+            Some((Some(until), _)) => added.chain([until]).max(),
+            _ => added.chain(self.by_rule(self.start).filter_map(happening)).max(),
         };
-        Some((self.zone.moment(first), last))
+        Some((first, last.map(|last| last.max(first))))
     }
 
-    fn moment_of(&self, start: Option<NaiveDateTime>, otherwise: NaiveDateTime) -> DateTime<Utc> {
-        self.zone.moment(start.unwrap_or(otherwise))
-    }
-
-    /// What the rule alone gives from `from` on.
-    fn local_starts(&self, from: NaiveDateTime) -> Box<dyn Iterator<Item = NaiveDateTime>> {
+    /// The wall-clock times from `from` on that the rule alone gives.
+    fn by_rule(&self, from: NaiveDateTime) -> Box<dyn Iterator<Item = NaiveDateTime>> {
         match self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref()) {
             Some(rule) => Box::new(rule.starts(from, self.zone)),
             None => Box::new(std::iter::once(self.start).filter(move |start| *start >= from)),
         }
     }
 
-    /// Whether it is none of the excluded dates.
-    fn happens(&self, start: &NaiveDateTime) -> bool {
-        let excluded = self.recurrence.as_ref().map(|recurrence| &recurrence.excluded);
-        excluded.is_none_or(|excluded| excluded.binary_search(start).is_err())
+    fn additional(&self) -> impl Iterator<Item = NaiveDateTime> + Clone {
+        self.recurrence.iter().flat_map(|recurrence| recurrence.additional.iter().copied())
     }
 
-    fn additional(&self) -> &[NaiveDateTime] {
-        self.recurrence.as_ref().map_or(&[], |recurrence| &recurrence.additional)
+    /// Whether it is none of the excluded dates.
+    fn happens(&self, start: DateTime<Utc>) -> bool {
+        self.excluded.binary_search(&start).is_err()
     }
 }
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

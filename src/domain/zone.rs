@@ -10,6 +10,9 @@ use super::Invalid;
 pub struct TimeZone(Tz);
 
 impl TimeZone {
+    /// More than any clock ever differed from UTC and jumped over, taken together.
+    pub(super) const MARGIN: Duration = Duration::days(2);
+
     /// The zone of that name, such as `Europe/Berlin`.
     ///
     /// # Errors
