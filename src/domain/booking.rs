@@ -4,66 +4,20 @@
 //! it. Settling changes the book; what has changed is what the transaction writes.
 
 mod entry;
+mod request;
 
 use std::{collections::HashMap, hash::Hash};
 
 use chrono::{DateTime, Utc};
 
-pub use self::entry::Entry;
+pub use self::{
+    entry::Entry,
+    request::{Ask, BookingRefusal, Outcome, Request},
+};
 use super::{
     AccountId, Busy, Calendar, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode,
     Registration, RegistrationId, RegistrationStatus, Waiter,
 };
-
-/// What a member wants of an occurrence.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ask {
-    /// A seat.
-    Register,
-    /// To give the seat back.
-    Cancel,
-    /// To wait for a seat.
-    Join,
-    /// To wait no longer.
-    Leave,
-}
-
-/// A member, an occurrence, and what is wanted.
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    /// Whose seat, and of what.
-    pub id: RegistrationId,
-    /// What is wanted.
-    pub ask: Ask,
-}
-
-/// What comes of a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// The member has a seat now.
-    Registered(Registration),
-    /// The member has given the seat back.
-    Cancelled(Registration),
-    /// The member waits, at this place of the list, counted from 1.
-    Waiting(usize, Waiter),
-    /// The member waits no longer.
-    Left,
-    /// It is not done, for a reason.
-    Refused(BookingRefusal),
-    /// There is no such occurrence.
-    Unknown,
-}
-
-/// Why something is not done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BookingRefusal {
-    /// A stable word for programs.
-    pub code: RefusalCode,
-    /// A sentence for people.
-    pub message: String,
-    /// The registration that stands in the way.
-    pub conflicts_with: Option<RegistrationId>,
-}
 
 /// The part of a tenant that a batch of requests is about.
 #[derive(Debug)]
@@ -82,26 +36,6 @@ pub struct Book {
 
 /// The most that may wait for one occurrence.
 const MAX_WAITING: usize = 1_000;
-
-impl Ask {
-    /// What is wanted, as logs and metrics name it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Register => "register",
-            Self::Cancel => "cancel",
-            Self::Join => "join",
-            Self::Leave => "leave",
-        }
-    }
-}
-
-impl BookingRefusal {
-    /// A refusal with a sentence for people.
-    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), conflicts_with: None }
-    }
-}
 
 impl Book {
     /// An empty book of that moment.
@@ -155,6 +89,9 @@ impl Book {
         let Some(occurrence) = self.occurrence(id.occurrence).cloned() else {
             return Outcome::Unknown;
         };
+        if matches!(request.ask, Ask::Register | Ask::Join) && self.gone(id.member) {
+            return Outcome::Gone;
+        }
         let settled = match request.ask {
             Ask::Register => self.register(id, &occurrence),
             Ask::Cancel => self.cancel(id, &occurrence),
@@ -177,7 +114,8 @@ impl Book {
         for waiter in waiting {
             let registration = RegistrationId { member: waiter.member, occurrence: id };
             let free = self.occurrence(id).is_some_and(|occurrence| occurrence.left() > 0);
-            if free && self.knows(registration) && self.seat(registration, &occurrence).is_ok() {
+            let seats = free && self.knows(registration) && !self.gone(waiter.member);
+            if seats && self.seat(registration, &occurrence).is_ok() {
                 seated.push(registration);
             } else {
                 still.push(waiter);
@@ -261,9 +199,11 @@ impl Book {
         list.push(waiter);
         let position = list.len();
         put(&mut self.waiting, id.occurrence, waiting.unwrap_or_default());
-        // It is written, too, so that a seat that another process frees at this moment cannot miss
-        // the new one in the list.
+        // These are written, too, so that a seat that another process frees at this moment cannot
+        // miss the new one in the list, and neither can the removal of the member.
         put(&mut self.occurrences, id.occurrence, occurrence.clone());
+        let calendar = self.calendar(id.member);
+        put(&mut self.calendars, id.member, calendar);
         Ok(Outcome::Waiting(position, waiter))
     }
 
@@ -356,6 +296,11 @@ impl Book {
 
     fn calendar(&self, member: AccountId) -> Calendar {
         self.calendars.get(&member).and_then(Entry::get).cloned().unwrap_or_default()
+    }
+
+    /// Whether the member was removed.
+    fn gone(&self, member: AccountId) -> bool {
+        self.calendars.get(&member).and_then(Entry::get).is_some_and(Calendar::is_closed)
     }
 
     fn confirmed(&self, id: RegistrationId) -> Option<&Registration> {

@@ -276,7 +276,7 @@ fn compare(outcome: &Outcome, refusal: Option<RefusalCode>, who: u8, what: u8, m
             assert_eq!(model.waiting[&what].get(place - 1), Some(&who));
         }
         Outcome::Left => assert_eq!(refusal, None),
-        Outcome::Unknown => panic!("it exists"),
+        Outcome::Unknown | Outcome::Gone => panic!("both exist"),
     }
 }
 
@@ -331,7 +331,7 @@ fn waiting_lists_and_calendars_have_a_bound() {
         let id = OccurrenceId { start, ..occurrence(1).id };
         Busy { occurrence: id, end: start + Duration::minutes(1) }
     });
-    stored.calendars.insert(member(1), Calendar::from_stored(busy.collect()));
+    stored.calendars.insert(member(1), Calendar::from_stored(busy.collect(), false));
     let mut book = stored.book(now);
     let mut refusal =
         |who, what, ask| match book.settle(Request { id: registration(who, what), ask }) {

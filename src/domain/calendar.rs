@@ -15,7 +15,10 @@ pub struct Busy {
 
 /// A member's busy times ahead, in order, none overlapping another.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Calendar(Vec<Busy>);
+pub struct Calendar {
+    busy: Vec<Busy>,
+    closed: bool,
+}
 
 impl Calendar {
     /// The most busy times ahead.
@@ -23,21 +26,27 @@ impl Calendar {
 
     /// A calendar as it was stored.
     #[must_use]
-    pub const fn from_stored(busy: Vec<Busy>) -> Self {
-        Self(busy)
+    pub const fn from_stored(busy: Vec<Busy>, closed: bool) -> Self {
+        Self { busy, closed }
+    }
+
+    /// Whether the member has gone: nothing is put in any more.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// The busy times.
     #[must_use]
     pub fn busy(&self) -> &[Busy] {
-        &self.0
+        &self.busy
     }
 
     /// What overlaps with `wanted`. Times that only touch do not overlap.
     #[must_use]
     pub fn conflict(&self, wanted: &Busy) -> Option<OccurrenceId> {
-        let before = self.0.partition_point(|busy| busy.occurrence.start < wanted.end);
-        let last = self.0[..before].last()?;
+        let before = self.busy.partition_point(|busy| busy.occurrence.start < wanted.end);
+        let last = self.busy[..before].last()?;
         (last.end > wanted.occurrence.start).then_some(last.occurrence)
     }
 
@@ -49,14 +58,14 @@ impl Calendar {
         if let Some(conflict) = self.conflict(&wanted) {
             return Err(conflict);
         }
-        self.0.retain(|busy| busy.end > now);
-        let at = self.0.partition_point(|busy| busy.occurrence < wanted.occurrence);
-        self.0.insert(at, wanted);
+        self.busy.retain(|busy| busy.end > now);
+        let at = self.busy.partition_point(|busy| busy.occurrence < wanted.occurrence);
+        self.busy.insert(at, wanted);
         Ok(())
     }
 
     /// Takes a time out.
     pub fn free(&mut self, occurrence: OccurrenceId) {
-        self.0.retain(|busy| busy.occurrence != occurrence);
+        self.busy.retain(|busy| busy.occurrence != occurrence);
     }
 }

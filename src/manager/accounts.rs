@@ -8,6 +8,7 @@ use super::{AdminScope, TenantManager};
 use crate::{
     domain::{Account, AccountId, Email, Label, OperationId, OrgId, Password, Role},
     error::{Error, Result},
+    failpoint,
     store::{AccountUpdate, Change, Drain, DrainOf, OrgTouch, Store, Tx},
 };
 
@@ -148,6 +149,7 @@ impl TenantManager {
             })
             .await?;
         self.directory.forget(Change::Account(id)).await;
+        failpoint!("member_delete.after_commit");
         self.drain_in_background(drain).await?;
         Ok(self.clock.now())
     }

@@ -18,6 +18,7 @@ use super::{OrgScope, TenantManager};
 use crate::{
     domain::{OrgId, Outcome, Request},
     error::{Error, Result},
+    failpoint,
     store::StoreError,
 };
 
@@ -32,7 +33,7 @@ struct Waiting {
 }
 
 /// How many requests share a transaction.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// How many of one tenant may wait: a few seconds of work.
 const QUEUE: usize = 10_000;
 const FULL: Error = Error::Busy { what: "too many registrations of one organization wait" };
@@ -75,6 +76,7 @@ impl TenantManager {
             let requests: Vec<Request> = batch.iter().map(|waiting| waiting.request).collect();
             match self.settle_batch(scope, &requests).await {
                 Ok(outcomes) => {
+                    failpoint!("registration.after_commit");
                     for (waiting, outcome) in batch.into_iter().zip(outcomes) {
                         let _ = waiting.answer.send(Ok(outcome));
                     }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::OwnedMutexGuard;
 
-use super::{OrgScope, TenantManager};
+use super::{OrgScope, TenantManager, turns::Turn};
 use crate::{
     domain::{AccountId, Actor, Registration, Role},
     error::{Error, Result},
@@ -15,6 +16,8 @@ use crate::{
 
 /// How many seats one transaction gives back.
 pub(super) const BATCH: u32 = 500;
+/// How many where that has met somebody: the fewer members, the fewer of them are at work.
+const SMALL_BATCH: u32 = 64;
 
 impl TenantManager {
     /// Drains behind the request that has recorded it, and waits for the end.
@@ -49,7 +52,10 @@ impl TenantManager {
         };
         match drained {
             // Where there is no tenant any more there are no seats.
-            Ok(()) | Err(Error::NotFound(_)) => self.store.close_drain(drain.id).await,
+            Ok(()) | Err(Error::NotFound(_)) => {
+                failpoint!("drain.before_close");
+                self.store.close_drain(drain.id).await
+            }
             Err(error) => Err(error),
         }
     }
@@ -58,15 +64,25 @@ impl TenantManager {
         loop {
             failpoint!("drain.before_batch");
             let now = self.clock.now();
-            let drained = self
+            let turn = self.turn_of_seats(scope).await?;
+            let (drained, limit) = self
                 .tenant_write(scope, "event.drain", drain, move |mut tx, drain| {
-                    Box::pin(async move { drain_in(&mut tx, drain, now, BATCH).await })
+                    Box::pin(async move {
+                        let limit = if tx.is_again() { SMALL_BATCH } else { BATCH };
+                        Ok((drain_in(&mut tx, drain, now, limit).await?, limit))
+                    })
                 })
                 .await?;
-            if drained < BATCH {
+            drop(turn);
+            if drained < limit {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits until it is this change's turn to write seats of the tenant.
+    pub(super) async fn turn_of_seats(&self, scope: &OrgScope) -> Result<OwnedMutexGuard<()>> {
+        self.work.turns.take(Turn::Seats(scope.org_id()), self.work.patience).await
     }
 }
 
@@ -90,5 +106,6 @@ pub(super) async fn drain_in(
         book.release(*id);
     }
     tx.write_book(&book).await?;
+    failpoint!("drain.before_commit");
     Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
 }

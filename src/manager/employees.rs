@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{AdminScope, TenantManager, charts::NO_CHART};
+use super::{AdminScope, TenantManager, charts::NO_CHART, turns::Turn};
 use crate::{
     domain::{self, ChartId, Employee, EmployeeId, Label, Reparent, Write},
     error::{Error, Result},
@@ -196,7 +196,7 @@ impl TenantManager {
         scope: &AdminScope,
         chart: ChartId,
     ) -> Result<OwnedMutexGuard<()>> {
-        self.work.turns.take(scope.org_id(), chart, self.work.patience).await
+        self.work.turns.take(Turn::Chart(scope.org_id(), chart), self.work.patience).await
     }
 }
 

@@ -2,67 +2,18 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Duration, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
-use super::{AdminScope, OrgScope, TenantManager, Ticket, drains};
+use super::{AdminScope, EventInput, EventPatch, OrgScope, TenantManager, Ticket, drains};
 use crate::{
     domain::{
-        BookingRefusal, Event, EventId, Label, Occurrence, OccurrenceId, OccurrenceStatus,
-        OperationId, Recurrence, RefusalCode, Rule, Schedule, TimeZone,
+        BookingRefusal, Event, EventId, Occurrence, OccurrenceId, OccurrenceStatus, OperationId,
+        RefusalCode, Schedule,
     },
-    error::{Error, FieldErrors, Result},
+    error::{Error, Result},
     failpoint,
     store::{Drain, DrainOf, TenantTx},
 };
-
-/// A new event.
-pub struct EventInput {
-    /// Its title.
-    pub title: Label,
-    /// What it is about.
-    pub description: Option<String>,
-    /// Seats of each occurrence.
-    pub capacity: i64,
-    /// When it happens.
-    pub schedule: ScheduleInput,
-}
-
-/// What is to change of an event; `None` leaves it as it is.
-#[derive(Clone, Default)]
-pub struct EventPatch {
-    /// A new title.
-    pub title: Option<Label>,
-    /// A new description; `Some(None)` takes it away.
-    pub description: Option<Option<String>>,
-    /// Another number of seats.
-    pub capacity: Option<i64>,
-    /// Another time.
-    pub schedule: ScheduleInput,
-}
-
-/// Parts of a schedule. A new event needs all of them but `recurrence`.
-#[derive(Clone, Default)]
-pub struct ScheduleInput {
-    /// The wall-clock time of the first start.
-    pub start: Option<NaiveDateTime>,
-    /// The place whose clocks count.
-    pub zone: Option<TimeZone>,
-    /// How long each occurrence lasts, in minutes.
-    pub minutes: Option<u32>,
-    /// How it is repeated; `Some(None)` makes it happen once.
-    pub recurrence: Option<Option<RecurrenceInput>>,
-}
-
-/// How something is repeated, before it is known from when on.
-#[derive(Clone, Default)]
-pub struct RecurrenceInput {
-    /// A rule of RFC 5545.
-    pub rule: Option<String>,
-    /// Wall-clock starts that do not happen.
-    pub excluded: Vec<NaiveDateTime>,
-    /// More wall-clock starts.
-    pub additional: Vec<NaiveDateTime>,
-}
 
 pub(super) const NO_EVENT: Error = Error::NotFound("event");
 /// The most events of a tenant: finding out what happens in a month looks at each.
@@ -137,10 +88,14 @@ impl TenantManager {
         patch: EventPatch,
     ) -> Result<Ticket<Event>> {
         let context = (&self.clock, patch);
-        self.tenant_write(scope, "event.update", context, move |mut tx, (clock, patch)| {
-            Box::pin(async move { update_in(&mut tx, id, patch, clock.now()).await })
-        })
-        .await
+        let _turn = self.turn_of_seats(scope).await?;
+        let updated = self
+            .tenant_write(scope, "event.update", context, move |mut tx, (clock, patch)| {
+                Box::pin(async move { update_in(&mut tx, id, patch, clock.now()).await })
+            })
+            .await?;
+        failpoint!("event_update.after_commit");
+        Ok(updated)
     }
 
     /// Deletes an event, with the registrations that are ahead if `cancel` says so. What has taken
@@ -156,10 +111,12 @@ impl TenantManager {
     ) -> Result<Ticket<Event>> {
         let org_id = scope.org_id();
         let context = (&self.store, &self.clock);
+        let turn = self.turn_of_seats(scope).await?;
         let deleted = self
             .tenant_write(scope, "event.delete", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
                     let now = clock.now();
+                    tx.claim_event_if_again(id, now).await?;
                     let event = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
                     let ahead = tx.reader().occurrences_of(id, now + MOMENT).await?;
                     let held: i64 = ahead.iter().map(|occurrence| occurrence.taken).sum();
@@ -176,10 +133,13 @@ impl TenantManager {
                         of: DrainOf::Event(id, now + MOMENT),
                     };
                     let left = start_drain(&mut tx, store, drain, held, now).await?;
+                    failpoint!("event_delete.before_commit");
                     Ok(Ok((event, left)))
                 })
             })
             .await?;
+        drop(turn);
+        failpoint!("event_delete.after_commit");
         match deleted {
             Err(refusal) => Ok(Err(refusal)),
             Ok((event, left)) => {
@@ -200,10 +160,12 @@ impl TenantManager {
     ) -> Result<Occurrence> {
         let org_id = scope.org_id();
         let context = (&self.store, &self.clock);
+        let turn = self.turn_of_seats(scope).await?;
         let (occurrence, left) = self
             .tenant_write(scope, "occurrence.cancel", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
                     let now = clock.now();
+                    tx.claim_if_again(std::iter::once(id)).await?;
                     let event = tx.reader().event(id.event).await?.ok_or(NO_OCCURRENCE)?;
                     let stored = tx.reader().occurrences_among(&[id]).await?;
                     let stored = stored.into_iter().flatten().next();
@@ -231,6 +193,7 @@ impl TenantManager {
                 })
             })
             .await?;
+        drop(turn);
         failpoint!("occurrence_cancel.after_commit");
         self.finish_drain(left).await?;
         Ok(occurrence)
@@ -248,82 +211,14 @@ const NO_OCCURRENCE: Error = Error::NotFound("occurrence");
 /// What starts now has started.
 const MOMENT: Duration = Duration::milliseconds(1);
 
-impl ScheduleInput {
-    /// Whether it asks for nothing.
-    const fn is_empty(&self) -> bool {
-        self.start.is_none()
-            && self.zone.is_none()
-            && self.minutes.is_none()
-            && self.recurrence.is_none()
-    }
-
-    /// The schedule that it makes of `old`.
-    fn onto(&self, old: Option<&Schedule>) -> Result<Schedule> {
-        let mut errors = FieldErrors::default();
-        let start = self.start.or_else(|| old.map(Schedule::local_start));
-        let zone = self.zone.or_else(|| old.map(Schedule::zone));
-        let minutes = self.minutes.or_else(|| old.map(Schedule::minutes));
-        for (field, missing) in [
-            ("startsAt", start.is_none()),
-            ("timeZone", zone.is_none()),
-            ("durationMinutes", minutes.is_none()),
-        ] {
-            if missing {
-                errors.push(field, "is required");
-            }
-        }
-        let (Some(start), Some(zone), Some(minutes)) = (start, zone, minutes) else {
-            return Err(errors.into_error());
-        };
-        let recurrence = match &self.recurrence {
-            Some(recurrence) => recurrence.clone(),
-            None => old.and_then(Schedule::recurrence).map(RecurrenceInput::of),
-        };
-        let recurrence = match recurrence {
-            None => None,
-            Some(input) => {
-                let rule = input.rule.map(|rule| Rule::parse(&rule, start, zone)).transpose();
-                let rule = errors.check("recurrence.rule", rule).flatten();
-                Some(Recurrence { rule, excluded: input.excluded, additional: input.additional })
-            }
-        };
-        if !errors.is_empty() {
-            return Err(errors.into_error());
-        }
-        let schedule = Schedule::new(start, zone, minutes, recurrence);
-        if schedule.span().is_none() {
-            return Err(Error::field("recurrence", "must leave at least one occurrence"));
-        }
-        Ok(schedule)
-    }
-}
-
-impl EventPatch {
-    /// Whether it asks for nothing.
-    const fn is_empty(&self) -> bool {
-        self.title.is_none()
-            && self.description.is_none()
-            && self.capacity.is_none()
-            && self.schedule.is_empty()
-    }
-}
-
-impl RecurrenceInput {
-    fn of(recurrence: &Recurrence) -> Self {
-        Self {
-            rule: recurrence.rule.as_ref().map(|rule| rule.as_str().to_owned()),
-            excluded: recurrence.excluded.clone(),
-            additional: recurrence.additional.clone(),
-        }
-    }
-}
-
 async fn update_in(
     tx: &mut TenantTx<'_>,
     id: EventId,
     patch: &EventPatch,
     now: DateTime<Utc>,
 ) -> Result<Ticket<Event>> {
+    let longest = Duration::minutes(Schedule::MAX_MINUTES.into());
+    tx.claim_event_if_again(id, now - longest).await?;
     let old = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
     if patch.is_empty() {
         return Ok(Ok(old));
@@ -341,7 +236,6 @@ async fn update_in(
         updated_at: now,
         ..old
     };
-    let longest = Duration::minutes(Schedule::MAX_MINUTES.into());
     let mut kept = tx.reader().occurrences_of(id, now - longest).await?;
     kept.retain(|occurrence| occurrence.end > now);
     if let Some(refusal) = below_taken(&kept, event.capacity) {
@@ -372,6 +266,7 @@ async fn update_in(
         let open = kept.iter().map(|occurrence| occurrence.id).filter(|id| id.start > now);
         fill(tx, open.collect(), now).await?;
     }
+    failpoint!("event_update.before_commit");
     Ok(Ok(event))
 }
 

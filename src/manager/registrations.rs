@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 
-use super::{AdminScope, OrgScope, TenantManager};
+use super::{AdminScope, OrgScope, TenantManager, combiner::BATCH};
 use crate::{
     domain::{
         Account, AccountId, Ask, BookingRefusal, OccurrenceId, Outcome, Registration,
@@ -183,24 +184,27 @@ impl TenantManager {
         self.store.accounts_among(scope.org_id(), ids).await
     }
 
-    /// Takes a member out of everything that is ahead.
+    /// Takes a member out of everything that is ahead. The calendar is closed first: a registration
+    /// that is under way writes it, too, so it comes in before that and is found, or not at all.
     pub(super) async fn member_release(
         self: &Arc<Self>,
         scope: &OrgScope,
         member: AccountId,
     ) -> Result<()> {
+        self.tenant_write(scope, "member.close", (), move |mut tx, ()| {
+            Box::pin(async move { tx.close_calendar(member).await })
+        })
+        .await?;
+        failpoint!("member_release.after_close");
         let waits = self
             .tenant_read(scope, "waiting.list", (), move |mut reader, ()| {
                 Box::pin(async move { reader.waits_of(member).await })
             })
             .await?;
-        for occurrence in waits {
-            self.settle(
-                scope,
-                Request { id: RegistrationId { member, occurrence }, ask: Ask::Leave },
-            )
-            .await?;
-        }
+        let of = |occurrence| RegistrationId { member, occurrence };
+        let leave = |occurrence| Request { id: of(occurrence), ask: Ask::Leave };
+        self.settle_together(scope, waits.into_iter().map(leave).collect()).await?;
+        failpoint!("member_release.after_leave");
         let now = self.clock.now();
         let ahead = Span { from: now, to: DateTime::<Utc>::MAX_UTC };
         let held = self
@@ -210,19 +214,31 @@ impl TenantManager {
                 })
             })
             .await?;
-        for registration in held.into_iter().filter(|held| held.id.occurrence.start > now) {
-            self.settle(scope, Request { id: registration.id, ask: Ask::Cancel }).await?;
+        let held = held.into_iter().filter(|held| held.id.occurrence.start > now);
+        let cancel = |held: Registration| Request { id: held.id, ask: Ask::Cancel };
+        self.settle_together(scope, held.map(cancel).collect()).await
+    }
+
+    /// Has many requests settled, some at a time.
+    async fn settle_together(
+        self: &Arc<Self>,
+        scope: &OrgScope,
+        requests: Vec<Request>,
+    ) -> Result<()> {
+        for some in requests.chunks(BATCH) {
+            try_join_all(some.iter().map(|request| self.settle(scope, *request))).await?;
         }
         Ok(())
     }
 
-    /// Answers a batch of requests in one transaction.
+    /// Answers a batch of requests in one transaction, when it is its turn.
     pub(super) async fn settle_batch(
         &self,
         scope: &OrgScope,
         requests: &[Request],
     ) -> Result<Vec<Outcome>> {
         let clock = &self.clock;
+        let _turn = self.turn_of_seats(scope).await?;
         self.tenant_write(scope, "registration", (clock, requests), |mut tx, (clock, requests)| {
             Box::pin(async move { settle_in(&mut tx, requests, clock.now()).await })
         })
@@ -239,11 +255,17 @@ impl TenantManager {
         let code = match &outcome {
             Outcome::Refused(refusal) => refusal.code.as_str(),
             Outcome::Unknown => "not_found",
+            Outcome::Gone => "gone",
             _ => "ok",
         };
         metrics::counter!("tenantry_registrations_total", "ask" => ask.as_str(), "outcome" => code)
             .increment(1);
-        Ok(outcome)
+        match outcome {
+            // The token was good when the request came in.
+            Outcome::Gone if id.member == scope.account_id() => Err(Error::Unauthenticated),
+            Outcome::Gone => Err(Error::NotFound("member")),
+            outcome => Ok(outcome),
+        }
     }
 
     /// Whose seat it is about.
@@ -286,6 +308,7 @@ async fn settle_in(
     now: DateTime<Utc>,
 ) -> Result<Vec<Outcome>> {
     let ids: Vec<RegistrationId> = requests.iter().map(|request| request.id).collect();
+    tx.claim_if_again(ids.iter().map(|id| id.occurrence)).await?;
     let (mut book, _) = tx.reader().book(&ids, now).await?;
     let waiters = book.waiters_at(requests);
     tx.reader().extend_book(&mut book, &waiters).await?;

@@ -1,4 +1,4 @@
-//! Changes of one chart take turns before they reach the database.
+//! Changes of one chart, or of the seats of one tenant, take turns before they reach the database.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,35 +10,40 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A queue for each chart that somebody is changing.
+/// A queue for each thing that somebody is changing.
 ///
-/// The transactions of one chart conflict by design, and dozens at once would spend their time on
-/// being run again. Correctness does not depend on the queue: other processes have queues of their
+/// The transactions of one thing conflict by design, and dozens at once would spend their time on
+/// being run again; one that takes long would never end beside short ones that follow each other
+/// without a pause. Correctness does not depend on the queue: other processes have queues of their
 /// own, and the transaction keeps them right.
-pub struct Turns(Cache<(OrgId, ChartId), Arc<Mutex<()>>>);
+pub struct Turns(Cache<Turn, Arc<Mutex<()>>>);
 
-const CHARTS: u64 = 10_000;
+/// What takes one change at a time.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Turn {
+    /// The people of a chart.
+    Chart(OrgId, ChartId),
+    /// The events and seats of a tenant.
+    Seats(OrgId),
+}
+
+const QUEUES: u64 = 10_000;
 const IDLE: Duration = Duration::from_mins(1);
 
 impl Default for Turns {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(CHARTS).time_to_idle(IDLE).build())
+        Self(Cache::builder().max_capacity(QUEUES).time_to_idle(IDLE).build())
     }
 }
 
 impl Turns {
-    /// Waits for the chart's turn, which lasts until the guard is dropped.
+    /// Waits for a turn, which lasts until the guard is dropped.
     ///
     /// # Errors
     /// [`Error::Busy`] when it does not come within `patience`.
-    pub(super) async fn take(
-        &self,
-        org: OrgId,
-        chart: ChartId,
-        patience: Duration,
-    ) -> Result<OwnedMutexGuard<()>> {
-        let queue = self.0.get_with((org, chart), Arc::default);
+    pub(super) async fn take(&self, turn: Turn, patience: Duration) -> Result<OwnedMutexGuard<()>> {
+        let queue = self.0.get_with(turn, Arc::default);
         let turn = tokio::time::timeout(patience, queue.lock_owned()).await;
-        turn.map_err(|_| Error::Busy { what: "too many changes of one chart wait" })
+        turn.map_err(|_| Error::Busy { what: "too many changes of one thing wait" })
     }
 }

@@ -3,7 +3,7 @@
 mod book;
 mod documents;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use bson::{Document, doc};
 use chrono::{DateTime, Utc};
@@ -295,6 +295,18 @@ impl TenantTx<'_> {
         Ok(())
     }
 
+    /// Closes the member's calendar, whether there is one or not: the member has gone.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn close_calendar(&mut self, member: AccountId) -> Result<()> {
+        let filter = Key::calendar(self.store.org, member).into_filter();
+        let close = doc! { "$set": { "closed": true }, "$setOnInsert": { "busy": [] } };
+        let closed = self.store.collection.update_one(filter, close).upsert(true);
+        closed.session(&mut self.tx.session).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
     /// Removes occurrences that nobody holds a seat at and that do not take place any more.
     ///
     /// # Errors
@@ -320,15 +332,9 @@ impl TenantTx<'_> {
                 .update_many(vec![(key, doc! { "$set": occurrence_fields(occurrence) })])
                 .await;
         }
-        self.touch_events(HashSet::from([occurrence.id.event])).await?;
+        let event = Key::event(self.store.org, occurrence.id.event);
+        self.update_many(vec![book::touched(event)]).await?;
         self.insert(&key, occurrence_fields(occurrence)).await
-    }
-
-    async fn touch_events(&mut self, events: HashSet<EventId>) -> Result<()> {
-        let touch =
-            |event| (Key::event(self.store.org, event), doc! { "$inc": { "touched": 1_i64 } });
-        let touched = events.into_iter().map(touch).collect();
-        self.update_many(touched).await
     }
 }
 

@@ -86,12 +86,36 @@ impl TenantTx<'_> {
         self.tx
     }
 
+    /// Whether the transaction starts over, because it has met another one.
+    #[must_use]
+    pub const fn is_again(&self) -> bool {
+        self.tx.again
+    }
+
     /// Updates many documents, each found by its key, with one command.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when one of them is not there.
     pub(super) async fn update_many(&mut self, updates: Vec<(Key, Document)>) -> Result<()> {
-        if updates.is_empty() {
-            return Ok(());
-        }
         let expected = i64::try_from(updates.len()).unwrap_or(i64::MAX);
+        if self.update_those_there(updates).await? == expected {
+            Ok(())
+        } else {
+            Err(StoreError::Refused { code: 0 }.into())
+        }
+    }
+
+    /// Updates those of many documents that are there, each found by its key; how many.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when the database's own rules say no.
+    pub(super) async fn update_those_there(
+        &mut self,
+        updates: Vec<(Key, Document)>,
+    ) -> Result<i64> {
+        if updates.is_empty() {
+            return Ok(0);
+        }
         let updates = updates
             .into_iter()
             .map(|(key, update)| Bson::from(doc! { "q": key.into_filter(), "u": update }));
@@ -104,8 +128,7 @@ impl TenantTx<'_> {
             .map_err(|e| StoreError::Decode { kind: "update", reason: e.to_string() })?;
         match answer.errors.first() {
             Some(error) => Err(StoreError::Refused { code: error.code }.into()),
-            None if answer.n != expected => Err(StoreError::Refused { code: 0 }.into()),
-            None => Ok(()),
+            None => Ok(answer.n),
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 /// An open transaction; the store's calls take it as their session.
 pub struct Tx {
     pub(super) session: ClientSession,
+    /// Whether it starts over, because it has met another one.
+    pub(super) again: bool,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
@@ -68,7 +70,7 @@ impl Store {
         let deadline = Instant::now() + self.limits.transaction_deadline;
         let mut pause = FIRST_PAUSE;
         let session = self.client().start_session().await.map_err(StoreError::from)?;
-        let mut tx = Tx { session };
+        let mut tx = Tx { session, again: false };
         loop {
             let start = tx.session.start_transaction().read_concern(reads.clone());
             start.write_concern(WriteConcern::majority()).await.map_err(StoreError::from)?;
@@ -87,6 +89,7 @@ impl Store {
             if !is_transient(&error) {
                 return Err(error);
             }
+            tx.again = true;
             metrics::counter!("tenantry_transaction_retries_total", "transaction" => label)
                 .increment(1);
             let jittered = rand::rng().random_range(pause / 2..=pause);

@@ -2,29 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Database, PASSWORD, ServerProcess, eventually};
-
-struct Pair {
-    one: ServerProcess,
-    two: ServerProcess,
-    database: Database,
-}
-
-impl Pair {
-    async fn start() -> Self {
-        let database = Database::new().await;
-        let (one, two) = (ServerProcess::start(&database), ServerProcess::start(&database));
-        Self { one, two, database }
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        self.one.kill();
-        self.two.kill();
-        self.database.drop_all();
-    }
-}
+use crate::support::{PASSWORD, Pair, eventually};
 
 #[tokio::test]
 async fn a_new_password_in_one_kills_tokens_in_the_other() {

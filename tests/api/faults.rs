@@ -23,16 +23,6 @@ async fn killed_at<F: Future<Output = Option<Reply>>>(
     ServerProcess::start(database)
 }
 
-/// Waits until recovery has nothing left to do, then checks every invariant.
-async fn assert_recovered(database: &Database) {
-    eventually("recovery", || async { database.counts().await.2 == 0 }).await;
-    let mut verify = crate::support::command(database);
-    let output = verify.arg("verify").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("every invariant holds"), "{text}");
-}
-
 fn put(client: &Client, body: &serde_json::Value) -> impl Future<Output = Option<Reply>> + use<> {
     Client::try_send(client.request(reqwest::Method::PUT, "/org/update").json(body))
 }
@@ -60,7 +50,7 @@ async fn a_sign_up_that_is_cut_short_leaves_all_or_nothing() {
             Client::try_send(client.request(reqwest::Method::POST, "/org/create").json(&body))
         })
         .await;
-        assert_recovered(&database).await;
+        database.assert_recovered().await;
         let client = &server.client;
         client.get_org("acme").await.expect(if exists { 200 } else { 404 });
         assert_eq!(client.log_in("a@example.com", PASSWORD).await.status == 200, exists, "{point}");
@@ -70,7 +60,7 @@ async fn a_sign_up_that_is_cut_short_leaves_all_or_nothing() {
             again == if exists { 409 } else { 201 }
         })
         .await;
-        assert_recovered(&database).await;
+        database.assert_recovered().await;
         drop(server);
         database.drop_all();
     }
@@ -90,7 +80,7 @@ async fn a_rename_that_is_cut_short_ends_in_one_name_with_everything_there() {
         let body = json!({ "organization_name": "Globex", "password": "another password" });
         let server =
             killed_at(&database, point, |client| put(&client.with(&org.token), &body)).await;
-        assert_recovered(&database).await;
+        database.assert_recovered().await;
         let client = &server.client;
         let (name, password, gone) = if renamed {
             ("globex", "another password", "acme")
@@ -144,7 +134,7 @@ async fn a_delete_that_is_cut_short_is_finished_and_frees_the_name() {
         // From the first step on nobody gets in, also before recovery has done the rest.
         server.client.with(&org.token).get("/org/members").await.refused(401, "unauthenticated");
         server.client.get_org("acme").await.expect(404);
-        assert_recovered(&database).await;
+        database.assert_recovered().await;
         assert_eq!(database.counts().await, (0, 0, 0), "{point}");
         assert!(database.tenant_collections().await.is_empty(), "{point}");
         server.client.create("Acme", &org.email).await.expect(201);
@@ -167,7 +157,7 @@ async fn a_late_drop_does_not_touch_a_namesake() {
     let namesake = server.client.sign_up("Acme").await;
     store.drop_collection(&location, old).await.unwrap();
     store.drop_collection(&location, [0; 16]).await.unwrap();
-    assert_recovered(&database).await;
+    database.assert_recovered().await;
     server.client.with(&namesake.token).rename("Still here").await.expect(200);
     drop(server);
     database.drop_all();

@@ -148,13 +148,54 @@ impl TenantTx<'_> {
         if !writes.inserts.is_empty() {
             self.insert_many(writes.inserts).await?;
         }
-        let touches = writes
-            .touched
-            .into_iter()
-            .map(|event| (Key::event(org, event), bson::doc! { "$inc": { "touched": 1_i64 } }));
+        let touches = writes.touched.into_iter().map(|event| touched(Key::event(org, event)));
         let updates = writes.updates.into_iter().chain(touches).collect();
         self.update_many(updates).await
     }
+
+    /// In a transaction that starts over, writes the occurrences that are stored before it reads
+    /// anything of them. Batches of a busy server follow each other without a pause: whoever writes
+    /// only when everything is read would find that one of them has come in between, every time.
+    ///
+    /// # Errors
+    /// The driver's; a conflict with whoever is at work on one of them.
+    pub async fn claim_if_again(
+        &mut self,
+        occurrences: impl Iterator<Item = OccurrenceId>,
+    ) -> Result<()> {
+        if self.is_again() {
+            let occurrences: HashSet<OccurrenceId> = occurrences.collect();
+            let key = |id| touched(Key::occurrence(self.store.org, id));
+            let claimed = occurrences.into_iter().map(key).collect();
+            self.update_those_there(claimed).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`TenantTx::claim_if_again`], for the event and all of its occurrences that start at
+    /// `from` or later.
+    ///
+    /// # Errors
+    /// The driver's; a conflict with whoever is at work on one of them.
+    pub async fn claim_event_if_again(&mut self, id: EventId, from: DateTime<Utc>) -> Result<()> {
+        if self.is_again() {
+            let org = self.store.org;
+            self.update_those_there(vec![touched(Key::event(org, id))]).await?;
+            let range = keys::of_event(org, Kind::Occurrence, id, from);
+            let update = self.store.collection.update_many(range, touch());
+            update.session(&mut self.tx.session).await.map_err(StoreError::from)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn touched(key: Key) -> (Key, Document) {
+    (key, touch())
+}
+
+/// An update that changes nothing is none for MongoDB, and meets no other one; this one does.
+fn touch() -> Document {
+    bson::doc! { "$inc": { "touched": 1_i64 } }
 }
 
 #[derive(Default)]
@@ -171,7 +212,9 @@ impl Writes {
         if new {
             self.inserts.push((key, fields));
         } else {
-            self.updates.push((key, bson::doc! { "$set": fields }));
+            let (key, mut update) = touched(key);
+            update.insert("$set", fields);
+            self.updates.push((key, update));
         }
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct CalendarDoc {
     #[serde(rename = "_id")]
     key: CalendarKey,
     busy: Vec<BusyDoc>,
+    #[serde(default)]
+    closed: bool,
 }
 
 #[derive(Deserialize)]
@@ -243,7 +245,7 @@ impl From<CalendarDoc> for (crate::domain::AccountId, Calendar) {
             occurrence: OccurrenceId { start: b.start.to_chrono(), event: b.event.into() },
             end: b.end.to_chrono(),
         };
-        let calendar = Calendar::from_stored(doc.busy.into_iter().map(busy).collect());
+        let calendar = Calendar::from_stored(doc.busy.into_iter().map(busy).collect(), doc.closed);
         (doc.key.member.into(), calendar)
     }
 }

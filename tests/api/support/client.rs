@@ -1,6 +1,9 @@
 //! A client that holds every answer to the contract of errors.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -41,7 +44,9 @@ pub fn unique(word: &str) -> String {
 
 impl Client {
     pub fn new(base: String) -> Self {
-        Self { http: reqwest::Client::new(), base, token: None }
+        // The server closes what is idle for five seconds; a request must not meet that.
+        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(3));
+        Self { http: http.build().unwrap(), base, token: None }
     }
 
     pub fn with(&self, token: &str) -> Self {

@@ -53,6 +53,51 @@ impl Client {
         reply.body["data"].clone()
     }
 
+    /// What becomes of a mutation, in one word: `done`, the code of its refusal or of its error, or
+    /// `silence` where the server has died.
+    pub async fn outcome(&self, mutation: &str) -> String {
+        let body = json!({ "query": format!("mutation {{ {mutation} }}") });
+        let request = self.request(reqwest::Method::POST, "/graphql").json(&body);
+        let Some(reply) = Self::try_send(request).await else { return "silence".to_owned() };
+        if reply.body.get("errors").is_some() {
+            return code(&reply).to_owned();
+        }
+        assert_eq!(reply.status, 200, "{mutation}: {reply:?}");
+        let data = reply.body["data"].as_object().unwrap();
+        let payload = data.values().next().unwrap();
+        payload["refusal"]["code"].as_str().unwrap_or("done").to_owned()
+    }
+
+    /// Registers, in one word.
+    pub async fn registers(&self, occurrence: &str) -> String {
+        let mutation = format!("register(occurrenceId: \"{occurrence}\") {{ refusal {{ code }} }}");
+        self.outcome(&mutation).await
+    }
+
+    /// Registers a member, in one word.
+    pub async fn registers_for(&self, occurrence: &str, member: &str) -> String {
+        let arguments = format!("occurrenceId: \"{occurrence}\", memberId: \"{member}\"");
+        self.outcome(&format!("register({arguments}) {{ refusal {{ code }} }}")).await
+    }
+
+    /// Gives a member's seat back, in one word.
+    pub async fn cancels(&self, occurrence: &str, member: &str) -> String {
+        let id = format!("{member}:{occurrence}");
+        self.outcome(&format!("cancelRegistration(id: \"{id}\") {{ refusal {{ code }} }}")).await
+    }
+
+    /// Joins the waiting list, in one word.
+    pub async fn joins(&self, occurrence: &str) -> String {
+        let arguments = format!("occurrenceId: \"{occurrence}\"");
+        self.outcome(&format!("joinWaitingList({arguments}) {{ refusal {{ code }} }}")).await
+    }
+
+    /// Leaves the waiting list, in one word.
+    pub async fn leaves(&self, occurrence: &str) -> String {
+        let arguments = format!("occurrenceId: \"{occurrence}\"");
+        self.outcome(&format!("leaveWaitingList({arguments}) {{ refusal {{ code }} }}")).await
+    }
+
     pub async fn register(&self, occurrence: &str) -> Payload {
         self.register_for(occurrence, None).await
     }

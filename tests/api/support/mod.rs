@@ -4,16 +4,22 @@
 mod app;
 mod chart;
 mod client;
+mod crowd;
 mod database;
 mod graphql;
+mod journal;
 mod process;
+mod seats;
 
 pub use app::TestApp;
 pub use chart::Chart;
 pub use client::{Client, Org, Reply, unique};
+pub use crowd::Member;
 pub use database::{Database, embedded_options};
 pub use graphql::{Event, ahead, code, wrong_fields};
-pub use process::{ServerProcess, command};
+pub use journal::{Ask, Journal};
+pub use process::{Pair, ServerProcess, command};
+pub use seats::Seats;
 
 /// A secret for servers that share tokens.
 pub const SECRET: &str = "a secret of the tests, of forty-two bytes!";

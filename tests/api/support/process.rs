@@ -7,7 +7,15 @@ use std::{
     time::Duration,
 };
 
-use super::{Client, Database, SECRET};
+use super::{Client, Database, Org, SECRET, Seats, eventually};
+
+/// Of many at once somebody wins, also where the machine is busy with other tests.
+const PATIENT: [(&str, &str); 4] = [
+    ("OPERATION_LEASE_SECONDS", "10"),
+    ("PATIENCE_MS", "30000"),
+    ("TRANSACTION_DEADLINE_MS", "20000"),
+    ("REQUEST_TIMEOUT_SECONDS", "40"),
+];
 
 /// The real program with a database that outlives it.
 pub struct ServerProcess {
@@ -62,6 +70,66 @@ impl ServerProcess {
 impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Two servers on one database.
+pub struct Pair {
+    pub one: ServerProcess,
+    pub two: ServerProcess,
+    pub database: Database,
+}
+
+impl Pair {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Two servers, the second one with these variables besides.
+    pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let database = Database::new().await;
+        let one = ServerProcess::start_with(&database, &PATIENT);
+        let two = ServerProcess::start_with(&database, &[&PATIENT, variables].concat());
+        Self { one, two, database }
+    }
+
+    /// An organization and a client of its admin.
+    pub async fn sign_up(&self) -> (Org, Client) {
+        let org = self.one.client.sign_up("Gym").await;
+        let admin = self.one.client.with(&org.token);
+        (org, admin)
+    }
+
+    /// Nothing that is stored contradicts anything.
+    pub async fn assert_sound(&self, org: &Org) -> Seats {
+        self.database.assert_recovered().await;
+        let seats = self.database.seats(org).await;
+        seats.assert_sound();
+        seats
+    }
+
+    /// One of the two, by turns.
+    pub fn client(&self, turn: usize) -> &Client {
+        [&self.one.client, &self.two.client][turn % 2]
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.one.kill();
+        self.two.kill();
+        self.database.drop_all();
+    }
+}
+
+impl Database {
+    /// Waits until recovery has nothing left to do, then checks every invariant.
+    pub async fn assert_recovered(&self) {
+        eventually("recovery", || async { self.counts().await.2 + self.drains().await == 0 }).await;
+        let output = command(self).arg("verify").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("every invariant holds"), "{text}");
     }
 }
 

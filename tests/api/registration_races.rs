@@ -1,0 +1,226 @@
+//! Many who want the same seats at once, through two servers, and what becomes of them without
+//! the transaction and the database's own rules.
+
+use std::collections::BTreeMap;
+
+use bson::{Document, doc};
+use chrono::Duration;
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
+use mongodb::Collection;
+use serde_json::json;
+use tokio::sync::Barrier;
+
+use crate::support::{Event, Org, Pair, TestApp, ahead};
+
+type Tally = BTreeMap<String, usize>;
+
+/// How often each word is to be heard.
+fn times<const N: usize>(words: [(&str, usize); N]) -> Tally {
+    words.map(|(word, count)| (word.to_owned(), count)).into()
+}
+
+/// How often each word is heard, at most `at_once` speaking at the same time.
+async fn tally<F>(at_once: usize, asking: impl IntoIterator<Item = F>) -> Tally
+where
+    F: Future<Output = String>,
+{
+    let mut words = stream::iter(asking).buffer_unordered(at_once);
+    let mut tally = Tally::new();
+    while let Some(word) = words.next().await {
+        *tally.entry(word).or_default() += 1;
+    }
+    tally
+}
+
+#[tokio::test]
+async fn of_2000_members_who_want_100_seats_exactly_100_get_one() {
+    let pair = Pair::start().await;
+    let (org, admin) = pair.sign_up().await;
+    let start = ahead(24);
+    let occurrence = Event::once(&admin, start, 100).await.at(start);
+    let members = pair.database.add_members(&org, 2_000).await;
+    let race = members
+        .iter()
+        .enumerate()
+        .map(async |(turn, member)| member.at(pair.client(turn)).registers(&occurrence).await);
+    assert_eq!(tally(2_000, race).await, times([("done", 100), ("EVENT_FULL", 1_900)]));
+    let seats = pair.assert_sound(&org).await;
+    assert_eq!(seats.at(&occurrence), (100, 100));
+}
+
+#[tokio::test]
+async fn two_hundred_members_fill_ten_occurrences_while_the_organization_is_renamed() {
+    let pair = Pair::start().await;
+    let (org, admin) = pair.sign_up().await;
+    let start = ahead(24);
+    let daily = json!({
+        "startsAt": start.format("%Y-%m-%dT%H:%M:%S").to_string(), "capacity": 100,
+        "recurrence": { "frequency": "DAILY", "count": 10 },
+    });
+    let event = Event::create(&admin, daily).await;
+    let days: Vec<String> = (0..10).map(|day| event.at(start + Duration::days(day))).collect();
+    let members = pair.database.add_members(&org, 200).await;
+    // Neighbours ask for different days, and every member goes through both servers.
+    let turns = (0..2_000).map(|turn| (turn, &members[turn / 10], &days[(turn + turn / 10) % 10]));
+    let race =
+        turns.map(async |(turn, member, day)| member.at(pair.client(turn)).registers(day).await);
+    let (mut renames, done) = (0, std::cell::Cell::new(false));
+    let renaming = async {
+        while !done.get() {
+            renames += 1;
+            admin.rename(&format!("Gym {renames}")).await.expect(200);
+        }
+    };
+    let racing = async {
+        let tally = tally(128, race).await;
+        done.set(true);
+        tally
+    };
+    let (tally, ()) = tokio::join!(racing, renaming);
+    assert_eq!(tally, times([("done", 1_000), ("EVENT_FULL", 1_000)]));
+    assert!(renames > 1, "{renames} renames are no disturbance");
+    let seats = pair.assert_sound(&org).await;
+    for day in &days {
+        assert_eq!(seats.at(day), (100, 100));
+    }
+}
+
+#[tokio::test]
+async fn of_50_overlapping_occurrences_a_member_gets_exactly_one() {
+    let pair = Pair::start().await;
+    let (org, admin) = pair.sign_up().await;
+    // Each overlaps with every other one.
+    let starts = (0..50).map(|minute| ahead(24) + Duration::minutes(minute));
+    let events = join_all(starts.map(async |start| Event::once(&admin, start, 5).await.at(start)));
+    let occurrences = events.await;
+    let member = pair.database.add_members(&org, 1).await.remove(0);
+    let race = occurrences
+        .iter()
+        .enumerate()
+        .map(async |(turn, occurrence)| member.at(pair.client(turn)).registers(occurrence).await);
+    assert_eq!(tally(50, race).await, times([("done", 1), ("TIME_CONFLICT", 49)]));
+    assert_eq!(pair.assert_sound(&org).await.of(&member.id), 1);
+}
+
+/// Somebody with a seat at an occurrence of `seats`, and the tenant's documents, no longer held to
+/// the database's rules.
+async fn unruly(seats: i64) -> (TestApp, Org, String, Collection<Document>) {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Gym").await;
+    let admin = app.with(&org.token);
+    let start = ahead(24);
+    let occurrence = Event::once(&admin, start, seats).await.at(start);
+    assert_eq!(admin.registers(&occurrence).await, "done");
+    let tenant = app.database.tenant_of(&org).await;
+    let off = doc! { "collMod": tenant.name(), "validator": {} };
+    tenant.client().database(&app.database.tenants).run_command(off).await.unwrap();
+    (app, org, occurrence, tenant)
+}
+
+/// The control: to look for a seat first and to take it then, as one would without the transaction.
+#[tokio::test]
+async fn without_the_transaction_seats_are_sold_twice() {
+    let (app, org, occurrence, tenant) = unruly(4).await;
+    let place = doc! { "_id.kind": "occurrence" };
+    let models: Vec<Document> = tenant
+        .find(doc! { "_id.kind": { "$in": ["registration", "attendee", "calendar"] } })
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    let barrier = Barrier::new(16);
+    join_all((0..16).map(async |_| {
+        let found = tenant.find_one(place.clone()).await.unwrap().unwrap();
+        barrier.wait().await;
+        if found.get_i64("seats_taken").unwrap() < found.get_i64("capacity").unwrap() {
+            let mut seat = models.clone();
+            let member = bson::oid::ObjectId::new();
+            for document in &mut seat {
+                document.get_document_mut("_id").unwrap().insert("member", member);
+            }
+            tenant.insert_many(seat).await.unwrap();
+            let take = doc! { "$inc": { "seats_taken": 1_i64 } };
+            tenant.update_one(place.clone(), take).await.unwrap();
+        }
+    }))
+    .await;
+    let seats = app.database.seats(&org).await;
+    let (held, taken) = seats.at(&occurrence);
+    assert!(held > 4 && taken > 4, "{held} sit on 4 seats: the race was not seen");
+    assert!(seats.flaws().iter().any(|flaw| flaw.contains("has 4 seats")), "{:?}", seats.flaws());
+}
+
+/// The control: to look into the calendar first and to write it then.
+#[tokio::test]
+async fn without_the_transaction_a_member_is_in_many_places_at_once() {
+    let (app, org, _, tenant) = unruly(4).await;
+    let calendar = doc! { "_id.kind": "calendar" };
+    let take_out = doc! { "$set": { "busy": [] } };
+    tenant.update_one(calendar.clone(), take_out).await.unwrap();
+    let barrier = Barrier::new(16);
+    let (start, end) = [24, 25].map(|hours| bson::DateTime::from_chrono(ahead(hours))).into();
+    join_all((0..16).map(async |_| {
+        let found = tenant.find_one(calendar.clone()).await.unwrap().unwrap();
+        barrier.wait().await;
+        if found.get_array("busy").unwrap().is_empty() {
+            let busy = doc! { "start": start, "end": end, "event": bson::oid::ObjectId::new() };
+            tenant.update_one(calendar.clone(), doc! { "$push": { "busy": busy } }).await.unwrap();
+        }
+    }))
+    .await;
+    let flaws = app.database.seats(&org).await.flaws();
+    assert!(flaws.iter().any(|flaw| flaw.contains("two places at once")), "{flaws:?}");
+}
+
+/// Writes past the store into what a member and an occurrence have; the code of the refusal.
+async fn spoil(tenant: &Collection<Document>, kind: &str, update: Document) -> Option<i32> {
+    let outcome = tenant.update_one(doc! { "_id.kind": kind }, update).await;
+    match outcome {
+        Ok(updated) => {
+            assert_eq!(updated.modified_count, 1, "nothing was written");
+            None
+        }
+        Err(error) => match error.kind.as_ref() {
+            mongodb::error::ErrorKind::Write(mongodb::error::WriteFailure::WriteError(e)) => {
+                Some(e.code)
+            }
+            _ => panic!("{error}"),
+        },
+    }
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_oversold_seats_and_overlapping_times() {
+    const REFUSED: Option<i32> = Some(121);
+    let app = TestApp::start().await;
+    let org = app.sign_up("Gym").await;
+    let admin = app.with(&org.token);
+    let start = ahead(24);
+    assert_eq!(admin.registers(&Event::once(&admin, start, 2).await.at(start)).await, "done");
+    let tenant = app.database.tenant_of(&org).await;
+
+    let set = |field: &str, value: i64| doc! { "$set": { field: value } };
+    assert_eq!(spoil(&tenant, "occurrence", set("seats_taken", 3)).await, REFUSED);
+    assert_eq!(spoil(&tenant, "occurrence", set("seats_taken", -1)).await, REFUSED);
+    assert_eq!(spoil(&tenant, "occurrence", set("capacity", 0)).await, REFUSED);
+    assert_eq!(spoil(&tenant, "occurrence", doc! { "$unset": { "capacity": "" } }).await, REFUSED);
+    assert_eq!(spoil(&tenant, "occurrence", set("seats_taken", 2)).await, None);
+    assert_eq!(spoil(&tenant, "occurrence", set("seats_taken", 1)).await, None);
+
+    let busy = |from: i64, to: i64| {
+        let at = |minutes| bson::DateTime::from_chrono(start + Duration::minutes(minutes));
+        let event = bson::oid::ObjectId::new();
+        let busy = vec![doc! { "start": at(from), "end": at(to), "event": event }];
+        let sorted = doc! { "$each": busy, "$sort": { "start": 1 } };
+        doc! { "$push": { "busy": sorted } }
+    };
+    // The admin is busy for an hour from the start on.
+    for (from, to) in [(59, 90), (-30, 1), (10, 20), (-10, 70), (0, 60), (90, 80), (90, 90)] {
+        assert_eq!(spoil(&tenant, "calendar", busy(from, to)).await, REFUSED, "{from} to {to}");
+    }
+    assert_eq!(spoil(&tenant, "calendar", doc! { "$unset": { "busy": "" } }).await, REFUSED);
+    for (from, to) in [(60, 90), (-30, 0), (90, 91)] {
+        assert_eq!(spoil(&tenant, "calendar", busy(from, to)).await, None, "{from} to {to}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Two changes that look at different documents and meet all the same. One server takes its time
+//! between what it reads and what it writes, so the other one is sure to come in between.
+
+use bson::{Document, doc};
+use chrono::Duration;
+use futures_util::future::{join, join_all};
+use mongodb::{ClientSession, Collection, options::ReadConcern};
+use serde_json::json;
+
+use crate::support::{Event, Member, Pair, TestApp, ahead};
+
+/// The second server takes its time to register.
+async fn slow_pair() -> Pair {
+    Pair::start_with(&[("FAILPOINTS", "registration.before_write=sleep(60)")]).await
+}
+
+#[tokio::test]
+async fn who_joins_while_a_seat_is_freed_gets_it_or_is_told_of_it() {
+    let pair = slow_pair().await;
+    let (org, admin) = pair.sign_up().await;
+    let members = pair.database.add_members(&org, 2).await;
+    let (holder, waiter) = (&members[0], &members[1]);
+    for hour in 0..5 {
+        let start = ahead(24 + hour);
+        let occurrence = Event::once(&admin, start, 1).await.at(start);
+        let (one, two) = (holder.at(&pair.one.client), waiter.at(&pair.two.client));
+        assert_eq!(one.registers(&occurrence).await, "done");
+        let (cancelled, joined) =
+            join(one.cancels(&occurrence, &holder.id), two.joins(&occurrence)).await;
+        assert_eq!(cancelled, "done");
+        let seats = pair.database.seats(&org).await;
+        let seated = seats.holds(&occurrence, &waiter.id);
+        match joined.as_str() {
+            "done" => assert!(seated, "the seat is free, and somebody waits for it"),
+            other => assert_eq!((other, seated), ("SEATS_AVAILABLE", false)),
+        }
+    }
+    pair.assert_sound(&org).await;
+}
+
+/// The control of what makes the two above meet: to write what is there already is no write.
+#[tokio::test]
+async fn two_transactions_do_not_meet_where_one_writes_what_is_there_already() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Gym").await;
+    let tenant = app.database.tenant_of(&org).await;
+    let same = doc! { "$set": { "charts": 0_i64 } };
+    let other = doc! { "$set": { "charts": 1_i64 } };
+    for (mine, met) in [(same, false), (doc! { "$inc": { "touched": 1_i64 } }, true)] {
+        let (mut one, mut two) = (begun(&tenant).await, begun(&tenant).await);
+        tenant.update_one(doc! {}, mine).session(&mut one).await.unwrap();
+        let written = tenant.update_one(doc! {}, other.clone()).session(&mut two).await;
+        assert_eq!(written.is_err(), met, "{written:?}");
+        one.abort_transaction().await.unwrap();
+        two.abort_transaction().await.unwrap();
+    }
+}
+
+async fn begun(tenant: &Collection<Document>) -> ClientSession {
+    let mut session = tenant.client().start_session().await.unwrap();
+    session.start_transaction().read_concern(ReadConcern::snapshot()).await.unwrap();
+    tenant.find_one(doc! {}).session(&mut session).await.unwrap().unwrap();
+    session
+}
+
+#[tokio::test]
+async fn who_is_removed_while_registering_or_joining_holds_nothing() {
+    let pair = slow_pair().await;
+    let (org, admin) = pair.sign_up().await;
+    let start = ahead(24);
+    let (open, full) = (Event::once(&admin, start, 10).await, Event::once(&admin, start, 1).await);
+    assert_eq!(admin.registers(&full.at(start)).await, "done");
+    for (turn, member) in pair.database.add_members(&org, 6).await.iter().enumerate() {
+        let client = member.at(&pair.two.client);
+        let asking = async {
+            if turn % 2 == 0 {
+                client.registers(&open.at(start)).await
+            } else {
+                client.joins(&full.at(start)).await
+            }
+        };
+        let path = format!("/org/members/{}", member.id);
+        let (asked, removed) = join(asking, admin.delete(&path)).await;
+        assert!(["done", "unauthenticated"].contains(&asked.as_str()), "{asked}");
+        removed.expect(200);
+        pair.assert_sound(&org).await;
+    }
+}
+
+#[tokio::test]
+async fn whom_an_admin_registers_while_another_removes_them_holds_nothing() {
+    let pair = slow_pair().await;
+    let (org, admin) = pair.sign_up().await;
+    let start = ahead(24);
+    let occurrence = Event::once(&admin, start, 10).await.at(start);
+    for member in pair.database.add_members(&org, 3).await {
+        let other = pair.two.client.with(&org.token);
+        let path = format!("/org/members/{}", member.id);
+        let (registered, removed) =
+            join(other.registers_for(&occurrence, &member.id), admin.delete(&path)).await;
+        assert!(["done", "not_found"].contains(&registered.as_str()), "{registered}");
+        removed.expect(200);
+        pair.assert_sound(&org).await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_registration_and_a_change_of_the_event_know_of_each_other() {
+    let pair = slow_pair().await;
+    let (org, admin) = pair.sign_up().await;
+    let members = pair.database.add_members(&org, 8).await;
+    for (turn, member) in members.iter().enumerate() {
+        let start = ahead(24 * (1 + i64::try_from(turn).unwrap()));
+        let event = Event::once(&admin, start, 1).await;
+        let occurrence = event.at(start);
+        let client = member.at(&pair.two.client);
+        let later = (start + Duration::hours(2)).format("%Y-%m-%dT%H:%M:%S").to_string();
+        let update = async |input| {
+            let payload = event.update(input).await;
+            payload.0["refusal"]["code"].as_str().unwrap_or("done").to_owned()
+        };
+        let change = async {
+            match turn % 4 {
+                0 => update(json!({ "startsAt": later })).await,
+                1 => update(json!({ "durationMinutes": 90 })).await,
+                2 => event.cancel_occurrence(&occurrence).await["status"].to_string(),
+                _ => {
+                    let refusal = event.delete(false).await.0["refusal"]["code"].clone();
+                    refusal.as_str().unwrap_or("done").to_owned()
+                }
+            }
+        };
+        let (registered, changed) = join(client.registers(&occurrence), change).await;
+        let pair_of_words = (registered.as_str(), changed.as_str());
+        let expected = [
+            vec![("done", "HAS_REGISTRATIONS"), ("not_found", "done")],
+            vec![("done", "HAS_REGISTRATIONS"), ("done", "done")],
+            vec![("done", "\"CANCELLED\""), ("OCCURRENCE_CANCELLED", "\"CANCELLED\"")],
+            vec![("done", "HAS_REGISTRATIONS"), ("not_found", "done")],
+        ];
+        assert!(expected[turn % 4].contains(&pair_of_words), "{turn}: {pair_of_words:?}");
+        pair.assert_sound(&org).await;
+    }
+}
+
+#[tokio::test]
+async fn seats_that_are_taken_away_while_somebody_registers_are_not_sold() {
+    let pair = slow_pair().await;
+    let (org, admin) = pair.sign_up().await;
+    let members = pair.database.add_members(&org, 2).await;
+    for hour in 0..4 {
+        let start = ahead(24 + hour);
+        let event = Event::once(&admin, start, 2).await;
+        let occurrence = event.at(start);
+        assert_eq!(members[0].at(&pair.one.client).registers(&occurrence).await, "done");
+        let (registered, changed) = join(
+            async { members[1].at(&pair.two.client).registers(&occurrence).await },
+            event.update(json!({ "capacity": 1 })),
+        )
+        .await;
+        let refusal = changed.0["refusal"]["code"].as_str();
+        match registered.as_str() {
+            "done" => assert_eq!(refusal, Some("CAPACITY_BELOW_TAKEN")),
+            other => assert_eq!((other, refusal), ("EVENT_FULL", None)),
+        }
+        pair.assert_sound(&org).await;
+    }
+}
+
+/// One gives a seat back and another takes it, in one transaction: the number of seats stays as it
+/// was, while an admin calls the occurrence off, whose seats are too many for one transaction.
+#[tokio::test]
+async fn a_seat_that_changes_hands_while_all_are_cancelled_is_cancelled_too() {
+    let pair = slow_pair().await;
+    let (org, admin) = pair.sign_up().await;
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 501).await;
+    let occurrence = event.at(start);
+    let members = pair.database.add_members(&org, 511).await;
+    assert_eq!(members[0].at(&pair.one.client).registers(&occurrence).await, "done");
+    let (holders, others) = members.split_at(501);
+    pair.database.seat_all(&org, &occurrence, holders).await;
+    let server = &pair.two.client;
+    let swap = async |(leaving, coming): (&Member, &Member)| {
+        let (leaver, comer) = (leaving.at(server), coming.at(server));
+        join(leaver.cancels(&occurrence, &leaving.id), comer.registers(&occurrence)).await
+    };
+    let swaps = join_all(holders.iter().zip(others).map(swap));
+    let (_, cancelled) = join(swaps, event.cancel_occurrence(&occurrence)).await;
+    assert_eq!(cancelled["status"], "CANCELLED");
+    let seats = pair.assert_sound(&org).await;
+    assert_eq!(seats.at(&occurrence), (0, 0));
+}
