@@ -13,7 +13,7 @@ pub(super) fn fail(error: Error) -> GraphError {
     fail_shared(&error)
 }
 
-/// As [`fail`], for an error that several resolvers meet.
+/// As [`fail()`], for an error that several resolvers meet.
 pub(super) fn fail_shared(error: &Error) -> GraphError {
     if let Some(detail) = error.detail() {
         tracing::error!(code = error.code(), detail, "a field failed");
