@@ -283,7 +283,7 @@ impl Book {
 
     /// Why nobody can take a seat any more, whether one is free or not.
     fn closed(&self, occurrence: &Occurrence) -> Option<BookingRefusal> {
-        if occurrence.status == OccurrenceStatus::Cancelled {
+        if occurrence.status != OccurrenceStatus::Scheduled {
             let text = "This occurrence was cancelled.";
             return Some(BookingRefusal::new(RefusalCode::OccurrenceCancelled, text));
         }

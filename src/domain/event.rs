@@ -128,6 +128,9 @@ pub enum OccurrenceStatus {
     Scheduled,
     /// It was called off.
     Cancelled,
+    /// The event takes place at other times now. Should it come back to this one, so does the
+    /// occurrence.
+    Withdrawn,
 }
 
 /// Who waits for a seat, and since when.
@@ -165,6 +168,21 @@ impl Occurrence {
             taken: 0,
             status: OccurrenceStatus::Scheduled,
         }
+    }
+
+    /// What another schedule makes of it, if that is something else. One that was called off stays so.
+    #[must_use]
+    pub fn under(&self, schedule: &Schedule) -> Option<Self> {
+        let start = self.id.start;
+        let (status, end) = match self.status {
+            OccurrenceStatus::Cancelled => return None,
+            _ if schedule.starts_at(start) => {
+                (OccurrenceStatus::Scheduled, start + schedule.duration())
+            }
+            _ => (OccurrenceStatus::Withdrawn, self.end),
+        };
+        let changed = (status, end) != (self.status, self.end);
+        changed.then(|| Self { status, end, ..self.clone() })
     }
 
     /// How many seats are free.

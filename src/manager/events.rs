@@ -241,23 +241,14 @@ async fn update_in(
     if let Some(refusal) = below_taken(&kept, event.capacity) {
         return Ok(Err(refusal));
     }
-    let displaced: Vec<Occurrence> = kept
-        .iter()
-        // One that was called off stays so, whatever the schedule says.
-        .filter(|occurrence| occurrence.status == OccurrenceStatus::Scheduled)
-        .filter(|occurrence| {
-            occurrence.end - occurrence.id.start != event.schedule.duration()
-                || !event.schedule.starts_at(occurrence.id.start)
-        })
-        .cloned()
-        .collect();
+    let displaced: Vec<Occurrence> =
+        kept.iter().filter_map(|occurrence| occurrence.under(&event.schedule)).collect();
     if displaced.iter().any(|occurrence| occurrence.taken > 0) {
         return Ok(Err(has_registrations(&displaced)));
     }
-    let gone: Vec<OccurrenceId> = displaced.iter().map(|occurrence| occurrence.id).collect();
-    tx.remove_occurrences(&gone).await?;
-    for id in &gone {
-        tx.clear_waiting_of(*id).await?;
+    tx.put_occurrences(&displaced).await?;
+    for occurrence in &displaced {
+        tx.clear_waiting_of(occurrence.id).await?;
     }
     tx.update_event(&event, now).await?;
     tx.count_events(0).await?;

@@ -307,17 +307,16 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Removes occurrences that nobody holds a seat at and that do not take place any more.
+    /// Writes occurrences that are stored.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn remove_occurrences(&mut self, ids: &[OccurrenceId]) -> Result<()> {
-        for id in ids {
-            let filter = Key::occurrence(self.store.org, *id).into_filter();
-            let removed = self.store.collection.delete_one(filter).session(&mut self.tx.session);
-            removed.await.map_err(StoreError::from)?;
-        }
-        Ok(())
+    pub async fn put_occurrences(&mut self, occurrences: &[Occurrence]) -> Result<()> {
+        let put = |occurrence: &Occurrence| {
+            let key = Key::occurrence(self.store.org, occurrence.id);
+            (key, doc! { "$set": occurrence_fields(occurrence) })
+        };
+        self.update_many(occurrences.iter().map(put).collect()).await
     }
 
     /// Writes an occurrence that may not be stored yet. Its first writer writes the event as well,
@@ -326,12 +325,10 @@ impl TenantTx<'_> {
     /// # Errors
     /// The driver's.
     pub async fn put_occurrence(&mut self, occurrence: &Occurrence, stored: bool) -> Result<()> {
-        let key = Key::occurrence(self.store.org, occurrence.id);
         if stored {
-            return self
-                .update_many(vec![(key, doc! { "$set": occurrence_fields(occurrence) })])
-                .await;
+            return self.put_occurrences(std::slice::from_ref(occurrence)).await;
         }
+        let key = Key::occurrence(self.store.org, occurrence.id);
         let event = Key::event(self.store.org, occurrence.id.event);
         self.update_many(vec![book::touched(event)]).await?;
         self.insert(&key, occurrence_fields(occurrence)).await

@@ -235,3 +235,29 @@ async fn members_act_for_themselves_and_admins_for_members() {
         assert_eq!(code(&one.ask(query, json!({})).await), "forbidden", "{query}");
     }
 }
+
+#[tokio::test]
+async fn an_event_that_moves_takes_nothing_from_what_members_had() {
+    let app = TestApp::start().await;
+    let (admin, (_, client), _) = people(&app).await;
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 2).await;
+    let id = event.at(start);
+    let held = client.register(&id).await.registration();
+    client.cancel(&held).await.done("registration");
+    let starts =
+        |start: chrono::DateTime<chrono::Utc>| start.format("%Y-%m-%dT%H:%M:%S").to_string();
+    let away = json!({ "startsAt": starts(start + Duration::hours(2)) });
+    event.update(away).await.done("event");
+    let query = "{ myRegistrations(includeCancelled: true) {
+        edges { node { id status occurrence { id status } } } } }";
+    let mine = client.query(query, json!({})).await;
+    let node = &mine["myRegistrations"]["edges"][0]["node"];
+    assert_eq!(node["occurrence"], json!({ "id": id, "status": "CANCELLED" }));
+    client.register(&id).await.refused("OCCURRENCE_CANCELLED");
+    // It comes back, and with it what there was.
+    event.update(json!({ "startsAt": starts(start), "durationMinutes": 30 })).await.done("event");
+    assert_eq!(client.occurrence(&id).await["status"], "SCHEDULED");
+    assert_eq!(client.register(&id).await.registration(), held);
+    app.assert_sound().await;
+}

@@ -166,16 +166,15 @@ impl From<OccurrenceKey> for OccurrenceId {
 
 impl From<OccurrenceDoc> for Occurrence {
     fn from(doc: OccurrenceDoc) -> Self {
-        let cancelled = doc.status == CANCELLED;
         Self {
             id: doc.key.into(),
             end: doc.ends_at.to_chrono(),
             capacity: doc.capacity,
             taken: doc.seats_taken,
-            status: if cancelled {
-                OccurrenceStatus::Cancelled
-            } else {
-                OccurrenceStatus::Scheduled
+            status: match doc.status.as_str() {
+                CANCELLED => OccurrenceStatus::Cancelled,
+                WITHDRAWN => OccurrenceStatus::Withdrawn,
+                _ => OccurrenceStatus::Scheduled,
             },
         }
     }
@@ -185,6 +184,7 @@ pub(super) fn occurrence_fields(occurrence: &Occurrence) -> Document {
     let status = match occurrence.status {
         OccurrenceStatus::Scheduled => "scheduled",
         OccurrenceStatus::Cancelled => CANCELLED,
+        OccurrenceStatus::Withdrawn => WITHDRAWN,
     };
     doc! {
         "ends_at": date(occurrence.end),
@@ -260,6 +260,7 @@ pub(super) fn calendar_fields(calendar: &Calendar) -> Document {
 
 pub(super) const CONFIRMED: &str = "confirmed";
 pub(super) const CANCELLED: &str = "cancelled";
+const WITHDRAWN: &str = "withdrawn";
 
 pub(super) fn date(moment: DateTime<Utc>) -> bson::DateTime {
     bson::DateTime::from_chrono(moment)

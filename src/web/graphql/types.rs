@@ -187,7 +187,9 @@ impl OccurrenceNode {
     async fn status(&self) -> OccurrenceStatus {
         match self.occurrence.status {
             domain::OccurrenceStatus::Scheduled => OccurrenceStatus::Scheduled,
-            domain::OccurrenceStatus::Cancelled => OccurrenceStatus::Cancelled,
+            domain::OccurrenceStatus::Cancelled | domain::OccurrenceStatus::Withdrawn => {
+                OccurrenceStatus::Cancelled
+            }
         }
     }
     /// How many wait for a seat.
