@@ -182,7 +182,7 @@ impl Occurrence {
             _ => (OccurrenceStatus::Withdrawn, self.end),
         };
         let changed = (status, end) != (self.status, self.end);
-        changed.then(|| Self { status, end, ..self.clone() })
+        changed.then(|| Self { end, status, ..self.clone() })
     }
 
     /// How many seats are free.

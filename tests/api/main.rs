@@ -23,6 +23,7 @@ mod members;
 mod organizations;
 mod outage;
 mod races;
+mod registration_failover;
 mod registration_faults;
 mod registration_races;
 mod registration_skew;

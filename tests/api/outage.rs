@@ -6,17 +6,10 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use tenantry::dev::Embedded;
 
-use crate::support::{Client, Database, ServerProcess, embedded_options, eventually};
-
-/// The `mongod` of that directory, as its record names it.
-fn mongod_pid(dir: &Path) -> Pid {
-    let record = std::fs::read_to_string(dir.join("mongod.json")).unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap()
-}
+use crate::support::{Client, Database, ServerProcess, embedded_options, eventually, mongod_pid};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {

@@ -8,6 +8,7 @@ use std::{
 
 use bson::{Document, doc};
 use mongodb::{Client, Collection};
+use rustix::process::Pid;
 use tenantry::{
     dev::{Embedded, EmbeddedOptions},
     store::{Store, StoreSettings},
@@ -35,6 +36,20 @@ pub fn embedded_options(dir: &Path) -> EmbeddedOptions {
         supervisor: env!("CARGO_BIN_EXE_tenantry").into(),
         cache_gb: 0.5,
     }
+}
+
+/// The `mongod` of that directory, as its record names it.
+pub fn mongod_pid(dir: &Path) -> Pid {
+    let record = std::fs::read_to_string(dir.join("mongod.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap()
+}
+
+/// The program of the `mongod` of the test run.
+pub async fn mongod_program() -> PathBuf {
+    embedded().await;
+    let pid = mongod_pid(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongodb"));
+    std::fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).unwrap()
 }
 
 async fn embedded() -> &'static Embedded {

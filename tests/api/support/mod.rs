@@ -9,16 +9,18 @@ mod database;
 mod graphql;
 mod journal;
 mod process;
+mod replica;
 mod seats;
 
 pub use app::TestApp;
 pub use chart::Chart;
 pub use client::{Client, Org, Reply, unique};
 pub use crowd::Member;
-pub use database::{Database, embedded_options};
+pub use database::{Database, embedded_options, mongod_pid};
 pub use graphql::{Event, ahead, code, wrong_fields};
 pub use journal::{Ask, Journal};
 pub use process::{Pair, ServerProcess, command};
+pub use replica::ReplicaSet;
 pub use seats::Seats;
 
 /// A secret for servers that share tokens.

@@ -1,0 +1,120 @@
+//! The primary of a replica set killed in the middle of a storm of registrations, and the next one,
+//! too: whoever was told of a seat has it, and whoever was told that it is given back has not.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use chrono::Duration;
+use futures_util::future::{join, join_all};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::time::{Duration as Time, Instant, sleep};
+
+use crate::support::{Ask, Client, Database, Event, Journal, ReplicaSet, ServerProcess, ahead};
+
+const CLIENTS: usize = 24;
+const SEATS: i64 = 8;
+
+/// Words of a server that has its database, and of one that has not.
+const FINE: [&str; 9] = [
+    "done",
+    "EVENT_FULL",
+    "ALREADY_REGISTERED",
+    "NOT_REGISTERED",
+    "ALREADY_WAITING",
+    "NOT_WAITING",
+    "SEATS_AVAILABLE",
+    "not_found",
+    "busy",
+];
+const OUT_OF_REACH: &str = "database_unavailable";
+
+/// How it goes.
+#[derive(Default)]
+struct Progress {
+    done: AtomicBool,
+    confirmed: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Progress {
+    /// Waits for so many more of what is counted.
+    async fn more(&self, count: &AtomicUsize, than: usize) {
+        let (wanted, until) =
+            (count.load(Ordering::Relaxed) + than, Instant::now() + Time::from_secs(20));
+        while count.load(Ordering::Relaxed) < wanted {
+            assert!(Instant::now() < until, "it stands still");
+            sleep(Time::from_millis(10)).await;
+        }
+    }
+}
+
+async fn ask_on(
+    server: &Client,
+    occurrences: &[String],
+    progress: &Progress,
+    mut journal: Journal,
+    mut rng: StdRng,
+) -> Journal {
+    while !progress.done.load(Ordering::Relaxed) {
+        let ask = match rng.random_range(0..10) {
+            0..5 => Ask::Register,
+            5..8 => Ask::Cancel,
+            8 => Ask::Join,
+            _ => Ask::Leave,
+        };
+        let some = &occurrences[rng.random_range(0..occurrences.len())];
+        let fit = journal.fit_for(ask, rng.random_range(0..100));
+        let word = journal.ask(server, ask, fit.as_ref().unwrap_or(some)).await;
+        if word == "done" {
+            progress.confirmed.fetch_add(1, Ordering::Relaxed);
+        } else if word == OUT_OF_REACH {
+            progress.refused.fetch_add(1, Ordering::Relaxed);
+        } else {
+            assert!(FINE.contains(&word.as_str()), "{word} to {ask:?}");
+        }
+    }
+    journal
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_was_confirmed_is_lost_when_primaries_are_killed() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("failover");
+    let mut set = ReplicaSet::start(&dir).await;
+    let database = Database::at(&set.uri());
+    let server = ServerProcess::start(&database);
+    let org = server.client.sign_up("Gym").await;
+    let admin = server.client.with(&org.token);
+    let starts = (0..4).map(|hours| ahead(24) + Duration::hours(hours));
+    let events = starts.map(async |start| Event::once(&admin, start, SEATS).await.at(start));
+    let occurrences = join_all(events).await;
+    let members = database.add_members(&org, CLIENTS).await;
+
+    let (seed, progress) = (rand::random(), Progress::default());
+    let clients = join_all(members.into_iter().zip(seed..).map(|(member, seed)| {
+        let rng = StdRng::seed_from_u64(seed);
+        ask_on(&server.client, &occurrences, &progress, Journal::of(member), rng)
+    }));
+    let kills = async {
+        for _ in 0..2 {
+            progress.more(&progress.confirmed, 60).await;
+            let primary = set.primary().await;
+            set.kill(primary);
+            progress.more(&progress.refused, 1).await;
+            set.primary().await;
+            progress.more(&progress.confirmed, 60).await;
+            set.start_again(primary).await;
+        }
+        progress.done.store(true, Ordering::Relaxed);
+    };
+    let (journals, ()) = join(clients, kills).await;
+
+    database.assert_recovered().await;
+    let seats = database.seats(&org).await;
+    seats.assert_sound();
+    assert!(seats.left_waiting().is_empty(), "seats are free, and somebody waits for them");
+    for journal in &journals {
+        journal.assert_kept(&seats);
+    }
+}
