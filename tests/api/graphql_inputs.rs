@@ -1,6 +1,6 @@
 //! Events that cannot be: each wrong field is named, and no rule keeps the server busy.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -210,7 +210,12 @@ fn hostile_rules() -> Vec<String> {
 }
 
 /// Far more than a refusal takes on a busy machine.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(10);
+
+async fn soon<T>(what: &str, answer: impl Future<Output = T>) -> T {
+    let answer = tokio::time::timeout(SOON, answer).await;
+    answer.unwrap_or_else(|_| panic!("{what} took more than {SOON:?}"))
+}
 
 #[tokio::test]
 async fn hostile_rules_are_refused_at_once() {
@@ -218,9 +223,8 @@ async fn hostile_rules_are_refused_at_once() {
     let client = admin(&app).await;
     for rule in hostile_rules() {
         let start: String = rule.chars().take(60).collect();
-        let started = Instant::now();
-        let reply = create(&client, &json!({ "recurrence": { "rule": rule } })).await;
-        assert!(started.elapsed() < SOON, "{start} took {:?}", started.elapsed());
+        let refused = json!({ "recurrence": { "rule": rule } });
+        let reply = soon(&start, create(&client, &refused)).await;
         assert!(reply.body["data"].is_null(), "{start} was taken: {reply:?}");
         assert_eq!(wrong_fields(&reply), ["recurrence.rule"], "{start}: {reply:?}");
     }
@@ -245,15 +249,13 @@ async fn rare_and_endless_rules_cost_no_more_than_others() {
         "FREQ=MONTHLY;BYDAY=-1FR,+2MO",
         "rrule:freq=weekly;byday=mo,tu",
     ] {
-        let started = Instant::now();
         let start = json!({ "startsAt": "1970-01-01T09:00:00", "recurrence": { "rule": rule } });
-        let reply = create(&client, &start).await;
+        let reply = soon(rule, create(&client, &start)).await;
         assert!(reply.body.get("errors").is_none(), "{rule}: {reply:?}");
         let id = reply.body["data"]["createEvent"]["id"].as_str().unwrap();
         let far = "query O($id: ID) { occurrences(from: \"2098-06-01T00:00:00Z\",
             to: \"2099-06-01T00:00:00Z\", eventId: $id, first: 500) { nodes { id } } }";
-        client.query(far, json!({ "id": id })).await;
-        assert!(started.elapsed() < SOON, "{rule} took {:?}", started.elapsed());
+        soon(rule, client.query(far, json!({ "id": id }))).await;
     }
     app.assert_sound().await;
 }
