@@ -60,11 +60,15 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         })
         .map_err(|e| Error::Internal(format!("metrics: {e}")))?
         .build_recorder();
-    let handle = HANDLE.get_or_init(|| recorder.handle()).clone();
-    if metrics::set_global_recorder(recorder).is_ok() {
-        describe();
-    }
-    Ok(handle)
+    // Of several that start at once, the one whose handle is kept must be the one that records.
+    let handle = HANDLE.get_or_init(|| {
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_ok() {
+            describe();
+        }
+        handle
+    });
+    Ok(handle.clone())
 }
 
 /// Folds what was recorded into the histograms now and then, until `stop`. Between two scrapes every
