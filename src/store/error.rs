@@ -49,7 +49,10 @@ impl StoreError {
     #[must_use]
     pub fn is_moved_away(&self) -> bool {
         matches!(self, Self::FenceMissing)
-            || matches!(self.command_code(), Some(QUERY_PLAN_KILLED | NAMESPACE_NOT_FOUND))
+            || matches!(
+                self.command_code(),
+                Some(QUERY_PLAN_KILLED | NAMESPACE_NOT_FOUND | SNAPSHOT_UNAVAILABLE)
+            )
     }
 
     /// Whether a unique index whose name starts with `index` refused the write.
@@ -83,6 +86,8 @@ const DUPLICATE_KEY: i32 = 11_000;
 pub(super) const NAMESPACE_NOT_FOUND: i32 = 26;
 pub(super) const NAMESPACE_EXISTS: i32 = 48;
 pub(super) const QUERY_PLAN_KILLED: i32 = 175;
+/// What a look-up says outside of transactions too, when its collection has just been renamed.
+const SNAPSHOT_UNAVAILABLE: i32 = 246;
 pub(super) const COLLECTION_UUID_MISMATCH: i32 = 361;
 
 /// Codes of a server that is starting, stepping down, shutting down, or out of time.
@@ -104,7 +109,10 @@ fn driver_unavailable(error: &DriverError) -> bool {
         | ErrorKind::Write(WriteFailure::WriteConcernError(_)) => true,
         ErrorKind::Command(e) => {
             UNAVAILABLE.contains(&e.code)
-                || matches!(e.code, 11_601 | 13_435 | 13_436 | QUERY_PLAN_KILLED)
+                || matches!(
+                    e.code,
+                    11_601 | 13_435 | 13_436 | QUERY_PLAN_KILLED | SNAPSHOT_UNAVAILABLE
+                )
         }
         _ => false,
     }

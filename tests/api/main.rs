@@ -20,6 +20,7 @@ mod lifecycle;
 mod lists;
 mod login;
 mod members;
+mod mixed_day;
 mod organizations;
 mod outage;
 mod races;

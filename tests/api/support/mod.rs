@@ -27,9 +27,9 @@ pub use seats::Seats;
 pub const SECRET: &str = "a secret of the tests, of forty-two bytes!";
 pub const PASSWORD: &str = "correct horse battery";
 
-/// Waits until `condition` holds; panics with `what` if it does not within ten seconds.
+/// Waits until `condition` holds; panics with `what` if it does not within half a minute.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "{what} did not happen in time");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -39,6 +39,8 @@ impl ServerProcess {
             for line in output.lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("API       ") {
                     let _ = sender.send(address.trim().to_owned());
+                } else if line.contains("ERROR") {
+                    eprintln!("{line}");
                 }
             }
         });

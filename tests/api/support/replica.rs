@@ -12,6 +12,7 @@ use mongodb::{
     Client,
     options::{ClientOptions, ServerAddress},
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{database::mongod_program, eventually};
 
@@ -83,6 +84,12 @@ impl ReplicaSet {
         let process = &mut self.nodes[node].process;
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Stops a node or lets it go on.
+    pub fn signal(&self, node: usize, signal: Signal) {
+        let id = i32::try_from(self.nodes[node].process.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.unwrap(), signal).unwrap();
     }
 
     /// Starts a node that was killed, and waits until it has caught up.
