@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use support::{
     Failure, Result,
     bench::{Bench, Load},
-    chart, create, get, login, machine, register, rename, server,
+    chart, create, get, login, machine, register, rename, scale, server,
 };
 
 /// Measures the `tenantry` program under load, and beside each figure its floor.
@@ -27,6 +27,9 @@ struct Options {
     /// Organizations that `get` looks up.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     organizations: u32,
+    /// Numbers of tenants at which `scale` measures, in ascending order.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 20_000, 30_000, 40_000])]
+    sizes: Vec<u32>,
     /// Threads of the server that answer requests; 0 for one per core.
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -55,6 +58,8 @@ enum Mix {
     Create,
     /// Registrations by GraphQL, and what takes place in thirty days.
     Register,
+    /// How many tenants one `mongod` bears: takes half an hour, so it is run by itself only.
+    Scale,
     /// `PUT /org/update` of the name, with 0, 10,000 and 100,000 documents in the tenant.
     Rename,
 }
@@ -85,17 +90,29 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut bench = Bench::start(Load {
+        let load = Load {
             connections: options.connections.into(),
             window: Duration::from_secs(options.seconds),
             workers: options.workers,
             settings: options.set.clone(),
-        })
-        .await?;
+        };
+        let scale = options.mix == [Mix::Scale];
+        // Other databases would count among its tenants.
+        let dir = if scale { "scale-data" } else { "bench-data" };
+        let mut bench = Bench::start(load, dir).await?;
         println!("{}", machine::description(&bench));
-        let outcome = run(options, &mut bench).await;
-        bench.print_report();
-        bench.stop().await?;
+        let outcome = if scale {
+            scale::run(&mut bench, &options.sizes).await
+        } else {
+            let outcome = run(options, &mut bench).await;
+            bench.print_report();
+            outcome
+        };
+        if scale {
+            bench.discard().await?
+        } else {
+            bench.stop().await?
+        }
         outcome
     })
 }

@@ -58,6 +58,9 @@ pub enum Error {
         /// What was waited for, for the log.
         what: &'static str,
     },
+    /// The database takes no more organizations.
+    #[error("There is no room for another organization at the moment. Try again later.")]
+    Full,
     /// The database refused, failed or is out of reach.
     #[error("{}", if .0.is_unavailable() { "The database is out of reach. Try again shortly." } else { "An internal error occurred." })]
     Store(#[from] StoreError),
@@ -98,6 +101,7 @@ impl Error {
             Self::LimitReached(_) => "limit_reached",
             Self::Throttled { .. } => "too_many_attempts",
             Self::Busy { .. } => "busy",
+            Self::Full => "capacity_reached",
             Self::Store(error) if error.is_unavailable() => "database_unavailable",
             Self::Store(_) | Self::Internal(_) => "internal",
         }

@@ -15,7 +15,7 @@ use crate::{
     config::{JwtAlgorithm, MongoSettings, Settings},
     domain::Clock,
     error::{Error, Result},
-    manager::{Agenda, Combiner, TenantManager, Throttles, Turns, Work},
+    manager::{Agenda, Ceiling, Combiner, TenantManager, Throttles, Turns, Work},
     store::{ConnectError, Store, StoreSettings},
     telemetry,
     web::{GraphQl, Shared},
@@ -94,6 +94,7 @@ pub fn build_manager(
     let throttles = Throttles {
         logins: LoginThrottle::new(&settings.throttle),
         sign_ups: SignUpThrottle::new(&settings.throttle),
+        ceiling: Ceiling::new(settings.mongo.max_organizations),
     };
     let work = Work {
         tasks: TaskTracker::new(),

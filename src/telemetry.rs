@@ -113,5 +113,16 @@ fn describe() {
         "tenantry_registration_wait_seconds",
         "How long requests waited for their transaction"
     );
+    describe_gauge!("tenantry_collections", "Collections of the database at the last sign-up");
+    describe_gauge!("tenantry_collections_ceiling", "Collections past which sign-ups are refused");
+    describe_gauge!(
+        "tenantry_database_handles",
+        "File handles of the database at the last sign-up"
+    );
+    describe_gauge!("tenantry_database_handles_ceiling", "File handles that the database may have");
+    describe_counter!(
+        "tenantry_sign_ups_without_room_total",
+        "Sign-ups refused because the database takes no more collections"
+    );
     describe_counter!("tenantry_operations_total", "Renames and deletes by kind and outcome");
 }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tenantry::{
     config::Settings,
@@ -43,11 +44,11 @@ pub(crate) struct Bench {
 const SETTLING: Duration = Duration::from_secs(2);
 
 impl Bench {
-    /// Starts the embedded MongoDB of the harness.
-    pub(crate) async fn start(load: Load) -> Result<Self> {
+    /// Starts the embedded MongoDB of the harness, with its data in that directory.
+    pub(crate) async fn start(load: Load, name: &str) -> Result<Self> {
         let target =
             Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("no target directory")?;
-        let dir = target.join("bench-data");
+        let dir = target.join(name);
         fs::create_dir_all(&dir)?;
         // It hides the one of whoever works here from the server.
         fs::write(dir.join(".env"), "")?;
@@ -66,6 +67,12 @@ impl Bench {
     pub(crate) async fn stop(mut self) -> Result<()> {
         database::sweep(&self.uri()).await?;
         self.stop_database().await
+    }
+
+    /// Stops MongoDB and removes its data at once: to drop many thousand collections takes minutes.
+    pub(crate) async fn discard(mut self) -> Result<()> {
+        self.stop_database().await?;
+        Ok(fs::remove_dir_all(self.dir.join("mongod"))?)
     }
 
     pub(crate) fn uri(&self) -> String {
@@ -173,18 +180,42 @@ impl Bench {
         let memory = machine::memory_mib(self.mongod)?;
         let stopping = Instant::now();
         self.stop_database().await?;
-        let (stopped, starting) = (stopping.elapsed(), Instant::now());
-        let (embedded, mongod) = start(&self.dir).await?;
-        (self.embedded, self.mongod) = (Some(embedded), mongod);
+        let stopped = stopping.elapsed();
+        let started = self.start_database().await?;
         self.report.note(format!(
             "With {collections} collections mongod held {memory} MiB; it stopped cleanly in \
-             {stopped:.1?} and answered again {:.1?} after its start.",
-            starting.elapsed()
+             {stopped:.1?} and answered again {started:.1?} after its start."
         ));
         Ok(())
     }
 
-    async fn stop_database(&mut self) -> Result<()> {
+    /// The process of MongoDB.
+    pub(crate) const fn mongod(&self) -> u32 {
+        self.mongod
+    }
+
+    /// Where everything is that is kept.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Kills MongoDB as hard as can be.
+    pub(crate) fn kill_database(&mut self) -> Result<()> {
+        let pid = i32::try_from(self.mongod).ok().and_then(Pid::from_raw);
+        kill_process(pid.ok_or("MongoDB has no process id")?, Signal::KILL)?;
+        self.embedded = None;
+        Ok(())
+    }
+
+    /// Starts MongoDB again; how long it took until it answered.
+    pub(crate) async fn start_database(&mut self) -> Result<Duration> {
+        let starting = Instant::now();
+        let (embedded, mongod) = start(&self.dir).await?;
+        (self.embedded, self.mongod) = (Some(embedded), mongod);
+        Ok(starting.elapsed())
+    }
+
+    pub(crate) async fn stop_database(&mut self) -> Result<()> {
         match self.embedded.take() {
             Some(embedded) => Ok(embedded.stop().await?),
             None => Ok(()),

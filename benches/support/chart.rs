@@ -15,7 +15,7 @@ use super::{
     Failure, Result,
     bench::Bench,
     client::{self, Connection},
-    database::{Databases, PASSWORD, name_of},
+    database::{Databases, PASSWORD, name_of, scatter},
     load::{Limits, Sample, drive},
     server::Server,
 };
@@ -73,7 +73,7 @@ pub(crate) async fn run(
                 [Some(server), None],
                 async |limits| {
                     drive(&mut connections, limits, async |connection, number| {
-                        let tenant = &tenants[random(number, tenants.len())];
+                        let tenant = &tenants[scatter(number, tenants.len())];
                         let path = format!("/orgcharts/1/{path}");
                         connection.succeeds(client::get_as(&path, &tenant.token)).await
                     })
@@ -81,7 +81,7 @@ pub(crate) async fn run(
                 },
                 async |limits| {
                     drive(&mut handles, limits, async |(), number| {
-                        let tenant = &tenants[random(number, tenants.len())];
+                        let tenant = &tenants[scatter(number, tenants.len())];
                         find(&driver, databases, tenant, filter(tenant)).await.is_ok()
                     })
                     .await
@@ -111,7 +111,7 @@ async fn run_sizes(
             let opened = Connection::open_many(address, at_once).await;
             let Ok(mut connections) = opened else { return Sample::new([], 1, limits.window) };
             drive(&mut connections, limits, async |connection, number| {
-                let tenant = &tenants[random(number, few)];
+                let tenant = &tenants[scatter(number, few)];
                 connection.succeeds(client::get_as("/orgcharts/1/employees", &tenant.token)).await
             })
             .await
@@ -131,7 +131,7 @@ async fn run_sizes(
         let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
         let limits = Limits::seconds(bench.load.window);
         let sample = drive(&mut connections, limits, async |connection, number| {
-            let id = random(number, usize::try_from(MANY / 8).unwrap_or(1)) + 1;
+            let id = scatter(number, usize::try_from(MANY / 8).unwrap_or(1)) + 1;
             let path = format!("/orgcharts/2/employees/{id}/{path}");
             connection.succeeds(client::get_as(&path, &big.token)).await
         });
@@ -212,10 +212,4 @@ async fn find(
 
 fn key(org: OrgId, chart: i64, employee: i64) -> Document {
     doc! { "org": org.object_id(), "kind": "employee", "chart": chart, "employee": employee }
-}
-
-/// Scatters the numbers of requests evenly.
-fn random(number: u64, of: usize) -> usize {
-    let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    usize::try_from(scattered).unwrap_or_default() % of
 }

@@ -41,6 +41,11 @@ impl Databases {
         Self { uri, master: format!("{name}_master"), tenants: format!("{name}_tenants") }
     }
 
+    /// The same databases of a `mongod` that has started again.
+    pub(crate) fn at(&self, uri: String) -> Self {
+        Self { uri, master: self.master.clone(), tenants: self.tenants.clone() }
+    }
+
     /// The bare driver, as the server configures it.
     pub(crate) async fn driver(&self) -> Result<Client> {
         Ok(Client::with_options(ClientOptions::parse(&self.uri).await?)?)
@@ -53,6 +58,8 @@ impl Databases {
         settings.mongo.tenant_db.clone_from(&self.tenants);
         settings.hash.memory_kib = 64;
         settings.hash.iterations = 1;
+        // What happens past the ceiling is for `scale` to see.
+        settings.mongo.max_organizations = 1_000_000;
         let database = startup::store_settings(&settings, Some(self.uri.clone()));
         let store = Store::connect(&database).await?;
         let secret = Some(SECRET.to_owned().into());
@@ -60,6 +67,12 @@ impl Databases {
             startup::build_manager(&settings, store.clone(), secret, Arc::new(SystemClock))?;
         Ok((store, manager))
     }
+}
+
+/// Scatters the numbers of requests evenly.
+pub(crate) fn scatter(number: u64, of: usize) -> usize {
+    let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    usize::try_from(scattered).unwrap_or_default() % of
 }
 
 /// The name of the organization with that number, which is its slug, too.

@@ -12,6 +12,7 @@ pub(crate) mod machine;
 pub(crate) mod register;
 pub(crate) mod rename;
 pub(crate) mod report;
+pub(crate) mod scale;
 pub(crate) mod server;
 
 /// Why a measurement ended early: a sentence for a person.

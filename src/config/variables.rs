@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::SettingsError;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 45] = [
+pub const VARIABLES: [(&str, &str); 46] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
@@ -23,6 +23,7 @@ pub const VARIABLES: [(&str, &str); 45] = [
     ("MONGO_PASSWORD", "mongo.password"),
     ("MASTER_DB", "mongo.master_db"),
     ("TENANT_DB", "mongo.tenant_db"),
+    ("MAX_ORGANIZATIONS", "mongo.max_organizations"),
     ("MONGO_SELECTION_TIMEOUT_MS", "mongo.selection_timeout_ms"),
     ("TRANSACTION_DEADLINE_MS", "mongo.transaction_deadline_ms"),
     ("MONGO_COMMAND_METRICS", "mongo.command_metrics"),

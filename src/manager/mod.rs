@@ -3,6 +3,7 @@
 mod accounts;
 mod agenda;
 mod audit;
+mod ceiling;
 mod charts;
 mod combiner;
 mod demo;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use accounts::{MemberInput, MemberPatch};
 pub use agenda::Agenda;
+pub use ceiling::Ceiling;
 pub use combiner::Combiner;
 pub use demo::DemoOrg;
 pub use directory::Directory;
@@ -75,6 +77,8 @@ pub struct Throttles {
     pub logins: LoginThrottle,
     /// On new organizations.
     pub sign_ups: SignUpThrottle,
+    /// On the number of tenants.
+    pub ceiling: Ceiling,
 }
 
 /// How the manager works on what outlives a request.

@@ -48,10 +48,11 @@ impl TenantManager {
     /// document appear together or not at all.
     ///
     /// # Errors
-    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`], [`Error::Throttled`], [`Error::Busy`] when
-    /// the hashing queue is full; the store's.
+    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`], [`Error::Throttled`], [`Error::Full`],
+    /// [`Error::Busy`] when the hashing queue is full; the store's.
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
         self.throttles.sign_ups.sign_up(input.address)?;
+        self.throttles.ceiling.admit(&self.store).await?;
         let digest = self.passwords.hash(input.password).await?;
         self.organization_found(input.name, input.email, digest).await
     }

@@ -66,7 +66,7 @@ impl TenantManager {
     /// hears of each chart.
     ///
     /// # Errors
-    /// [`Error::Validation`] for a prefix that makes no name; the store's.
+    /// [`Error::Validation`] for a prefix that makes no name, [`Error::Full`]; the store's.
     pub async fn seed_charts(
         &self,
         prefix: &str,
@@ -105,6 +105,7 @@ impl TenantManager {
         let local = name.slug().as_str();
         let email = Email::parse(&format!("{local}@example.com")).map_err(|e| invalid(&e))?;
         let mut seeded = Seeded::default();
+        self.throttles.ceiling.admit(&self.store).await?;
         match self.organization_found(name, email.clone(), digest.clone()).await {
             Ok(_) => seeded.organizations = 1,
             Err(Error::OrgNameTaken | Error::EmailTaken) => {}

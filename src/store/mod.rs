@@ -1,5 +1,6 @@
 //! The only room that knows the database driver.
 
+mod capacity;
 mod changes;
 mod charts;
 mod collections;
@@ -19,6 +20,7 @@ use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use mongodb::{Client, Collection, options::ClientOptions};
 
+pub use capacity::Fullness;
 pub use changes::{Change, Changes};
 pub use charts::{Team, TouchedChart};
 pub use collections::Moved;

@@ -14,6 +14,7 @@ use crate::error::Error;
 
 /// Seconds after which a client may try again where nothing better is known.
 const RETRY_AFTER: u64 = 1;
+const RETRY_AFTER_FULL: u64 = 60;
 pub(super) const CONTENT_TYPE: &str = "application/problem+json";
 
 /// What went wrong, in the form of RFC 9457.
@@ -174,7 +175,7 @@ impl ResponseError for Error {
             | Self::OccurrencePast
             | Self::LimitReached(_) => StatusCode::CONFLICT,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(error) if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -194,6 +195,10 @@ impl ResponseError for Error {
             Self::Throttled { retry_after } => {
                 let seconds = retry_after.as_secs().max(RETRY_AFTER);
                 response.insert_header((header::RETRY_AFTER, seconds));
+            }
+            // Room is made by somebody who deletes or adds hardware.
+            Self::Full => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_FULL));
             }
             _ if self.status_code() == StatusCode::SERVICE_UNAVAILABLE => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER));

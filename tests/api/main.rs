@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod calendar;
+mod ceiling;
 mod chart_faults;
 mod chart_limits;
 mod chart_races;

@@ -4,6 +4,7 @@
 //!
 //! `DAY_SECONDS` makes it longer, with more time between two faults, and `--nocapture` shows how it
 //! went.
+#![expect(clippy::print_stdout, reason = "whoever makes the day long wants to see how it went")]
 
 mod charts;
 mod day;
@@ -90,7 +91,9 @@ async fn whatever_breaks_nothing_that_was_acknowledged_is_lost() {
         let seats = database.seats(&tenant.org).await;
         seats.assert_sound();
         assert!(seats.left_waiting().is_empty(), "seats are free, and somebody waits for them");
-        journals.iter().for_each(|journal| journal.assert_kept(&seats));
+        for journal in &journals {
+            journal.assert_kept(&seats);
+        }
     }
 }
 

@@ -93,6 +93,11 @@ impl Database {
         Self { uri: uri.to_owned(), master: format!("{name}_m"), tenants: format!("{name}_t") }
     }
 
+    /// The databases of that name there.
+    pub fn named(self, master: &str, tenants: &str) -> Self {
+        Self { master: master.to_owned(), tenants: tenants.to_owned(), ..self }
+    }
+
     pub fn settings(&self) -> StoreSettings {
         StoreSettings {
             uri: self.uri.clone().into(),

@@ -16,7 +16,7 @@ pub use app::TestApp;
 pub use chart::Chart;
 pub use client::{Client, Org, Reply, unique};
 pub use crowd::Member;
-pub use database::{Database, embedded_options, mongod_pid};
+pub use database::{Database, embedded_options, mongod_pid, mongod_program};
 pub use graphql::{Event, ahead, code, wrong_fields};
 pub use journal::{Ask, Journal};
 pub use process::{Pair, ServerProcess, command};

@@ -1,7 +1,7 @@
 //! A server process, which a test may kill.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::Duration,
@@ -28,10 +28,15 @@ impl ServerProcess {
         Self::start_with(database, &[])
     }
 
-    /// Starts it and waits until it listens.
     pub fn start_with(database: &Database, variables: &[(&str, &str)]) -> Self {
         let mut command = command(database);
-        let mut child = command.envs(variables.iter().copied()).spawn().expect("no process");
+        command.envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("no process");
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, address) = mpsc::channel();
         std::thread::spawn(move || {
@@ -40,7 +45,7 @@ impl ServerProcess {
                 if let Some((_, address)) = line.split_once("API       ") {
                     let _ = sender.send(address.trim().to_owned());
                 } else if line.contains("ERROR") {
-                    eprintln!("{line}");
+                    let _ = writeln!(std::io::stderr(), "{line}");
                 }
             }
         });

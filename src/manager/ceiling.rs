@@ -1,0 +1,121 @@
+//! How many organizations fit: a sign-up is refused before the database would fall over it.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{Error, Result},
+    store::{Fullness, Store},
+};
+
+/// The most tenants, and what is known of how many there are.
+pub struct Ceiling {
+    /// The most collections; 0 for as many as the database's file handles allow.
+    most: u64,
+    seen: Mutex<Option<(Instant, Room)>>,
+}
+
+/// What is left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Room {
+    Enough,
+    /// Not while so many files are open.
+    NotNow,
+    None,
+}
+
+/// Sign-ups within this time are admitted by one look at the database, so the ceiling is not sharp,
+/// and the handles that are kept free must outlast it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Handles that are kept free for what is opened until the next look.
+const FREE_HANDLES: u64 = 256;
+
+impl Ceiling {
+    /// At most so many tenants; with 0 as many as the database's file handles allow.
+    #[must_use]
+    pub const fn new(most: u64) -> Self {
+        Self { most, seen: Mutex::new(None) }
+    }
+
+    /// Lets a sign-up pass as long as there is room for its collection.
+    ///
+    /// # Errors
+    /// [`Error::Full`]; [`Error::Busy`] while the database is short of file handles; the store's.
+    pub(super) async fn admit(&self, store: &Store) -> Result<()> {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = match seen {
+            Some((when, room)) if when.elapsed() < LOOK_EVERY => room,
+            _ => {
+                let told = store.fullness().await?;
+                let room = told.map_or(Room::Enough, |full| self.room(&full));
+                let now = Some((Instant::now(), room));
+                *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+                room
+            }
+        };
+        if room == Room::Enough {
+            return Ok(());
+        }
+        metrics::counter!("tenantry_sign_ups_without_room_total").increment(1);
+        Err(match room {
+            Room::NotNow => Error::Busy { what: "the database is short of file handles" },
+            _ => Error::Full,
+        })
+    }
+
+    fn room(&self, full: &Fullness) -> Room {
+        // Reads may open every file at once, and only idle ones can be closed again.
+        let free = (full.most_handles / 100 * 15).max(FREE_HANDLES);
+        let most = if self.most > 0 { self.most } else { full.most_handles.saturating_sub(free) };
+        gauge("tenantry_collections", full.collections);
+        gauge("tenantry_collections_ceiling", most);
+        gauge("tenantry_database_handles", full.handles);
+        gauge("tenantry_database_handles_ceiling", full.most_handles);
+        if full.collections >= most {
+            Room::None
+        } else if full.handles + free > full.most_handles {
+            Room::NotNow
+        } else {
+            Room::Enough
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn gauge(name: &'static str, value: u64) {
+    metrics::gauge!(name).set(value as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Fullness = Fullness { collections: 16_999, handles: 100, most_handles: 20_000 };
+
+    #[test]
+    fn a_database_takes_as_many_tenants_as_it_can_hold_open_at_once() {
+        let ceiling = Ceiling::new(0);
+        assert_eq!(ceiling.room(&FULL), Room::Enough);
+        assert_eq!(ceiling.room(&Fullness { collections: 17_000, ..FULL }), Room::None);
+        let tiny = Fullness { collections: 0, handles: 30, most_handles: 256 };
+        assert_eq!(ceiling.room(&tiny), Room::None);
+    }
+
+    #[test]
+    fn what_is_set_takes_the_place_of_what_fits() {
+        assert_eq!(Ceiling::new(10).room(&FULL), Room::None);
+        assert_eq!(
+            Ceiling::new(20_000).room(&Fullness { collections: 19_999, ..FULL }),
+            Room::Enough
+        );
+    }
+
+    #[test]
+    fn a_database_that_is_short_of_handles_takes_no_tenant_whatever_is_set() {
+        let short = Fullness { handles: 17_001, ..FULL };
+        assert_eq!(Ceiling::new(0).room(&short), Room::NotNow);
+        assert_eq!(Ceiling::new(1_000_000).room(&short), Room::NotNow);
+    }
+}

@@ -1,0 +1,89 @@
+//! More organizations than the database has room for: they are refused, and it lives.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use bson::{Document, doc};
+use futures_util::{StreamExt, stream};
+
+use crate::support::{Database, ServerProcess, TestApp, command, mongod_program};
+
+/// File handles that the server and its `mongod` may have, each for itself.
+const HANDLES: u64 = 1_000;
+const AT_ONCE: usize = 8;
+
+#[tokio::test]
+async fn organizations_past_the_ceiling_are_refused_until_one_is_deleted() {
+    let app = TestApp::start_with(|settings| settings.mongo.max_organizations = 1).await;
+    let full = app.database.store().await.fullness().await.unwrap();
+    let full = full.expect("the database does not tell how full it is");
+    assert!(full.collections > 0 && full.handles > 0, "{full:?}");
+    // The database of the tests has other collections besides.
+    let refused = app.create("One too many", "one@example.com").await;
+    let refused = refused.refused(503, "capacity_reached");
+    assert_eq!(refused.headers["retry-after"], "60");
+    assert!(app.database.tenant_collections().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_with_few_file_handles_outlives_those_who_fill_it() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ceiling");
+    let _ = std::fs::remove_dir_all(&dir);
+    let server = ServerProcess::spawn(with_few_handles(&dir).await);
+    let names = (0..).map(|number| format!("Org {number}"));
+    let replies = stream::iter(names.map(async |name| {
+        let email = format!("{}@example.com", name.replace(' ', ""));
+        let reply = server.client.create(&name, &email).await;
+        (reply.status, reply.body["code"].as_str().unwrap_or_default().to_owned())
+    }));
+    let mut replies = replies.buffer_unordered(AT_ONCE);
+    let (mut created, until) = (0, Instant::now() + Duration::from_mins(3));
+    loop {
+        assert!(Instant::now() < until, "nothing but busy after {created} organizations");
+        match replies.next().await {
+            Some((201, _)) => created += 1,
+            // For a moment too many files are open.
+            Some((503, code)) if code == "busy" => {}
+            Some((503, code)) if code == "capacity_reached" => break,
+            other => panic!("{other:?} after {created}"),
+        }
+    }
+    drop(replies);
+    assert!(created > HANDLES / 2, "refused after {created} organizations");
+    server.client.create("One more", "more@example.com").await.refused(503, "capacity_reached");
+    let metrics = server.client.get("/metrics").await.expect(200);
+    let metrics = metrics.body.as_str().unwrap();
+    assert!(metrics.contains("tenantry_sign_ups_without_room_total"), "{metrics}");
+
+    // Everybody at once opens every file.
+    let port = std::fs::read_to_string(dir.join("port")).unwrap();
+    let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", port.trim());
+    let database = Database::at(&uri).named("tenantry_master", "tenantry_tenants");
+    let collections = database.tenant_collections().await;
+    let client = database.client().await;
+    let found = stream::iter(&collections).map(async |name| {
+        let found = client.database("tenantry_tenants").run_command(doc! { "find": name }).await;
+        found.map(|found: Document| found.get_document("cursor").is_ok())
+    });
+    let found: Vec<_> = found.buffer_unordered(AT_ONCE).collect().await;
+    assert!(found.iter().all(|found| matches!(found, Ok(true))), "{found:?}");
+    server.client.get("/health/ready").await.expect(200);
+}
+
+/// The program with an embedded database of its own, both with few file handles.
+async fn with_few_handles(dir: &Path) -> Command {
+    let database = Database::at("unused");
+    let program = command(&database);
+    let mut few = Command::new("sh");
+    few.args(["-c", &format!("ulimit -n {HANDLES}; exec \"$0\"")]).arg(program.get_program());
+    for (name, value) in program.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        few.env(name, value);
+    }
+    few.env_remove("MONGO_URI").env_remove("MASTER_DB").env_remove("TENANT_DB");
+    few.env("TENANTRY_DIR", dir).env("TENANTRY_MONGOD", mongod_program().await);
+    few.current_dir(env!("CARGO_TARGET_TMPDIR")).stdout(std::process::Stdio::piped());
+    few
+}
