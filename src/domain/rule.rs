@@ -192,7 +192,9 @@ fn parse_until(raw: &str, zone: TimeZone) -> Result<DateTime<Utc>, Invalid> {
     let local = NaiveDateTime::parse_from_str(raw, "%Y%m%dT%H%M%S").ok().or_else(|| {
         NaiveDate::parse_from_str(raw, "%Y%m%d").ok().and_then(|day| day.and_hms_opt(23, 59, 59))
     });
-    local.map(|local| zone.moment(local)).ok_or(end)
+    let moment = local.map(|local| zone.moment(local));
+    // The text of a rule says it in UTC, where the year may be another one, and has four digits.
+    moment.filter(|moment| (0..10_000).contains(&moment.year())).ok_or(end)
 }
 
 fn days_later(start: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {

@@ -110,6 +110,24 @@ fn what_recurs_too_often_or_asks_for_too_much_is_refused() {
 }
 
 #[test]
+fn an_end_has_a_year_of_four_digits_in_utc_too() {
+    let start = START.parse().unwrap();
+    for (until, zone, good) in [
+        ("99991231", "UTC", true),
+        ("99991231", "America/New_York", false),
+        ("99991231T180000", "America/New_York", true),
+        ("00000101", "Europe/Berlin", false),
+    ] {
+        let zone = TimeZone::parse(zone).unwrap();
+        let rule = Rule::parse(&format!("FREQ=DAILY;UNTIL={until}"), start, zone);
+        assert_eq!(rule.is_ok(), good, "{until}");
+        if let Ok(rule) = rule {
+            assert_eq!(Rule::parse(rule.as_str(), start, zone), Ok(rule));
+        }
+    }
+}
+
+#[test]
 fn what_never_happens_is_refused() {
     for raw in [
         "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
