@@ -191,3 +191,111 @@ fn not_a_key(error: impl std::fmt::Display) -> Error {
         "the JWT key file is not an Ed25519 private key in PKCS 8 PEM: {error}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::{
+        Email, PasswordDigest, Role,
+        hostile::{almost, any_text},
+    };
+
+    const SECRET: &str = "a secret of the tests, of 32 bytes and more";
+
+    fn issuer() -> TokenIssuer {
+        TokenIssuer::new(TokenSettings {
+            keys: Keys::Hs256 { secret: SECRET.to_owned().into(), previous: None },
+            issuer: "tenantry".to_owned(),
+            audience: "tenantry".to_owned(),
+            lifetime: Duration::from_hours(1),
+        })
+        .unwrap()
+    }
+
+    fn account(id: [u8; 12], org: [u8; 12], token_version: i64) -> Account {
+        Account {
+            id: bson::oid::ObjectId::from_bytes(id).into(),
+            org_id: bson::oid::ObjectId::from_bytes(org).into(),
+            email: Email::from_stored("ada@example.com".to_owned()),
+            name: None,
+            role: Role::Member,
+            password: PasswordDigest::new(String::new()),
+            token_version,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// In the year 2096, so that what is made then has not run out.
+    fn then() -> DateTime<Utc> {
+        DateTime::from_timestamp(4_000_000_000, 0).unwrap()
+    }
+
+    fn tokens() -> impl Strategy<Value = String> {
+        any::<[u8; 12]>().prop_map(|id| issuer().issue(&account(id, id, 1), then()).unwrap())
+    }
+
+    /// Something that may stand where a claim stands.
+    fn values() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any_text().prop_map(Value::from),
+            "[0-9a-f]{24}".prop_map(Value::from),
+            any_text().prop_map(|text| json!([text, "tenantry"])),
+            any_text().prop_map(|text| json!({ text: "tenantry" })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_read_as_it_was_made(id: [u8; 12], org: [u8; 12], version: i64) {
+            let account = account(id, org, version);
+            let claims = issuer().check(&issuer().issue(&account, then()).unwrap()).unwrap();
+            prop_assert_eq!((claims.account_id, claims.org_id), (account.id, account.org_id));
+            prop_assert_eq!(claims.token_version, version);
+        }
+
+        #[test]
+        fn hostile_texts_are_no_tokens(raw in prop_oneof![any_text(), "[A-Za-z0-9_.-]{0,200}"]) {
+            prop_assert!(matches!(issuer().check(&raw), Err(Error::Unauthenticated)));
+        }
+
+        #[test]
+        fn a_token_that_was_changed_is_a_hostile_one(
+            (token, changed) in tokens().prop_flat_map(|t| (Just(t.clone()), almost(Just(t)))),
+        ) {
+            prop_assert_eq!(issuer().check(&changed).is_ok(), changed == token, "{}", changed);
+        }
+
+        #[test]
+        fn hostile_claims_with_a_good_signature_are_refused_or_are_what_they_say(
+            claim in prop::sample::select(vec![
+                "sub", "org_id", "role", "ver", "iss", "aud", "iat", "exp", "nbf", "jti",
+            ]),
+            value in values(),
+        ) {
+            let mut claims = json!({
+                "sub": "0123456789abcdef01234567", "org_id": "0123456789abcdef01234568",
+                "role": "admin", "ver": 7, "iss": "tenantry", "aud": "tenantry",
+                "iat": 4_000_000_000_i64, "exp": 4_000_003_600_i64, "jti": "x",
+            });
+            claims[claim] = value;
+            let key = EncodingKey::from_secret(SECRET.as_bytes());
+            let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
+            if let Ok(checked) = issuer().check(&token) {
+                prop_assert_eq!(checked.account_id.to_string(), claims["sub"].as_str().unwrap());
+                prop_assert_eq!(checked.org_id.to_string(), claims["org_id"].as_str().unwrap());
+                prop_assert_eq!(claims["ver"].as_i64(), Some(checked.token_version));
+                prop_assert_eq!(&claims["iss"], "tenantry");
+                prop_assert_eq!(&claims["aud"], "tenantry");
+            }
+        }
+    }
+}

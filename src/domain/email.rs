@@ -51,7 +51,12 @@ impl std::fmt::Debug for Email {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
+
+    use super::{
+        super::hostile::{almost, any_text},
+        *,
+    };
 
     #[test]
     fn addresses_are_trimmed_and_lower_cased() {
@@ -71,5 +76,19 @@ mod tests {
     #[test]
     fn debug_output_hides_the_address() {
         assert!(!format!("{:?}", Email::parse("ada@example.com").unwrap()).contains("ada"));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_addresses_are_refused_or_stay_what_they_became(
+            raw in prop_oneof![any_text(), almost("[A-Za-zÄß.+]{1,12}@[a-zü]{1,9}[.][a-z]{2,4}")],
+        ) {
+            if let Ok(email) = Email::parse(&raw) {
+                prop_assert!(email.as_str().len() <= Email::MAX_BYTES);
+                prop_assert!(!email.as_str().chars().any(char::is_control));
+                let again = Email::parse(email.as_str()).map(|again| again.0);
+                prop_assert_eq!(again, Ok(email.0));
+            }
+        }
     }
 }

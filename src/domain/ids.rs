@@ -113,3 +113,35 @@ object_id!(
     /// Something scheduled; a recurring one happens many times.
     EventId
 );
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::hostile::{almost, any_text},
+        *,
+    };
+
+    proptest! {
+        #[test]
+        fn hostile_numbers_have_one_spelling_or_are_no_ids(
+            raw in prop_oneof![any_text(), almost("[1-9][0-9]{0,19}")],
+        ) {
+            if let Ok(id) = raw.parse::<EmployeeId>() {
+                prop_assert!(id.get() > 0);
+                prop_assert_eq!(id.to_string(), raw);
+            }
+        }
+
+        #[test]
+        fn hostile_ids_are_refused_or_stay_the_same(
+            raw in prop_oneof![any_text(), almost("[0-9a-f]{24}")],
+        ) {
+            if let Ok(id) = raw.parse::<AccountId>() {
+                prop_assert_eq!(id.to_string(), raw.to_ascii_lowercase());
+                prop_assert_eq!(id.to_string().parse(), Ok(id));
+            }
+        }
+    }
+}

@@ -11,6 +11,8 @@ mod event;
 mod figures;
 mod hierarchy;
 mod holdings;
+#[cfg(test)]
+pub(crate) mod hostile;
 mod ids;
 mod location;
 mod name;

@@ -197,8 +197,6 @@ fn cases() -> impl Strategy<Value = Schedule> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn the_span_bounds_all_starts(schedule in cases()) {
         let (from, to) = (utc("20290101T000000Z"), utc("20340101T000000Z"));

@@ -145,6 +145,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::{
+        ChartId, EmployeeId, Label,
+        hostile::{almost, any_text, soon},
+        place,
+    };
 
     fn refused(text: &str) -> (String, String) {
         match read(text.as_bytes()) {
@@ -181,11 +186,64 @@ mod tests {
         assert!(read(b"name,title,manager\n\xFF,x,\n").is_err());
     }
 
+    /// A chart of people with odd names, each below somebody who stands before.
+    fn people() -> impl Strategy<Value = Vec<Employee>> {
+        let label = || prop_oneof!["[A-Z][a-z]{1,9}".boxed(), any_text().boxed()];
+        let label = move || label().prop_filter_map("no label", |text| Label::parse(&text).ok());
+        let person = (label(), label(), any::<prop::sample::Index>());
+        prop::collection::vec(person, 1..8).prop_map(|people| {
+            let person = |(number, (name, title, manager)): (i64, (_, _, prop::sample::Index))| {
+                let above = usize::try_from(number - 1).unwrap();
+                let manager = (above > 0).then(|| i64::try_from(manager.index(above) + 1).unwrap());
+                Employee {
+                    id: EmployeeId::from(number),
+                    chart: ChartId::from(1),
+                    name,
+                    title,
+                    manager: manager.map(EmployeeId::from),
+                    ancestors: Vec::new(),
+                    created_at: chrono::DateTime::UNIX_EPOCH,
+                    updated_at: chrono::DateTime::UNIX_EPOCH,
+                }
+            };
+            (1..).zip(people).map(person).collect()
+        })
+    }
+
+    /// A person's id, name, title and manager.
+    type Fact = (i64, String, String, Option<i64>);
+
+    /// What a list says of everybody.
+    fn facts(text: &[u8]) -> Option<Vec<Fact>> {
+        let roster = soon(|| read(text)).ok()?;
+        let placed = soon(|| place(&roster.lines, roster.managed_by)).ok()?;
+        let fact = |p: crate::domain::Placed| {
+            let (name, title) = (p.name.as_str().to_owned(), p.title.as_str().to_owned());
+            (p.id.get(), name, title, p.ancestors.last().map(|manager| manager.get()))
+        };
+        Some(placed.into_iter().map(fact).collect())
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn hostile_lists_are_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            text in almost(people().prop_map(|p| String::from_utf8(write(&p).unwrap()).unwrap())),
+        ) {
             let with_header = [b"name,title,manager\n", bytes.as_slice()].concat();
-            let _ = (read(&bytes), read(&with_header));
+            for list in [&bytes, &with_header, &text.into_bytes()] {
+                let _ = facts(list);
+            }
+        }
+
+        #[test]
+        fn a_list_is_read_as_it_was_written_whatever_the_names(people in people()) {
+            let said = |p: &Employee| {
+                let (name, title) = (p.name.as_str().to_owned(), p.title.as_str().to_owned());
+                (p.id.get(), name, title, p.manager.map(EmployeeId::get))
+            };
+            let expected = people.iter().map(said).collect::<Vec<_>>();
+            prop_assert_eq!(facts(&write(&people).unwrap()), Some(expected));
         }
     }
 }

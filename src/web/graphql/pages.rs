@@ -63,3 +63,40 @@ fn decode<C: FromStr>(cursor: &str) -> Result<C, ()> {
     let text = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ())?;
     std::str::from_utf8(&text).map_err(|_| ())?.parse().map_err(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{
+        EventId, OccurrenceId,
+        hostile::{almost, any_text},
+    };
+
+    /// Cursors of pages of occurrences, mostly.
+    fn cursors() -> impl Strategy<Value = String> {
+        let id = "[0-9a-f]{24}@20[0-9]{2}-0[1-9]-[12][0-8]T[01][0-9]:00:00Z";
+        id.prop_map(|id| encode(&id))
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_cursors_are_refused_or_have_one_spelling(
+            raw in prop_oneof![any_text(), almost(cursors()), any_text().prop_map(|t| encode(&t))],
+        ) {
+            if let Ok(id) = decode::<OccurrenceId>(&raw) {
+                prop_assert_eq!(encode(&id), raw.as_str());
+            }
+            if let Ok(id) = decode::<EventId>(&raw) {
+                prop_assert_eq!(decode::<EventId>(&encode(&id)), Ok(id));
+            }
+        }
+
+        #[test]
+        fn a_cursor_leads_back_to_its_item(cursor in cursors()) {
+            let id = decode::<OccurrenceId>(&cursor);
+            prop_assert_eq!(id.map(|id| encode(&id)), Ok(cursor));
+        }
+    }
+}

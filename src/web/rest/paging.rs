@@ -60,3 +60,42 @@ impl<C: std::fmt::Display> Page<C> {
         response.json(shown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{
+        AccountId, EmployeeId,
+        hostile::{almost, any_text},
+    };
+
+    fn after<C: std::str::FromStr>(cursor: &str) -> Option<C> {
+        let query = PageQuery { limit: None, cursor: Some(cursor.to_owned()) };
+        query.parse().ok().and_then(|page| page.after)
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_cursors_are_refused_or_stay_the_same(
+            raw in prop_oneof![any_text(), almost("[0-9a-f]{24}"), almost("[1-9][0-9]{0,18}")],
+        ) {
+            if let Some(id) = after::<EmployeeId>(&raw) {
+                prop_assert_eq!(id.to_string(), raw.as_str());
+            }
+            if let Some(id) = after::<AccountId>(&raw) {
+                prop_assert_eq!(after(&id.to_string()), Some(id));
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_page_starts_behind_the_last_item_that_was_shown() {
+        let page: Page<EmployeeId> = PageQuery { limit: Some(2), cursor: None }.parse().unwrap();
+        let items = [1, 2, 3].map(|id| (EmployeeId::from(id), id));
+        let link = page.answer("/x", &items).headers().get(header::LINK).cloned().unwrap();
+        assert_eq!(link, "</x?limit=2&cursor=2>; rel=\"next\"");
+        assert_eq!(after("2"), Some(EmployeeId::from(2)));
+    }
+}
