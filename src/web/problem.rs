@@ -218,3 +218,19 @@ impl ResponseError for Error {
 
 /// What only the log may say of an error.
 pub(super) struct Detail(pub(super) String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_internal_reason_is_for_the_log_alone() {
+        let error = Error::Internal("mongodb://user:password@host".to_owned());
+        let response = error.error_response();
+        let problem = response.extensions().get::<Problem>().unwrap().to_owned();
+        let body = String::from_utf8(problem.into_body("the-id")).unwrap();
+        assert!(body.contains("\"internal\"") && body.contains("the-id"), "{body}");
+        assert!(!body.contains("mongodb") && !body.contains("password"), "{body}");
+        assert!(response.extensions().get::<Detail>().unwrap().0.contains("mongodb"));
+    }
+}

@@ -80,13 +80,17 @@ type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
 #[tokio::test]
 async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
     let database = Database::new().await;
-    let cases: [Case<'_>; 6] = [
+    let cases: [Case<'_>; 7] = [
         (
             &[("MONGO_URI", "mongodb://127.0.0.1:1")],
             &["no MongoDB answers at 127.0.0.1:1", "MONGO_URI"],
         ),
         (&[("MONGO_URI", "nonsense")], &["MONGO_URI"]),
         (&[("JWT_SECRET", "short")], &["JWT_SECRET", "32 bytes"]),
+        (
+            &[("JWT_ALGORITHM", "EdDSA"), ("JWT_KEY_FILE", "/dev/null")],
+            &["not an Ed25519 private key"],
+        ),
         (&[("APP_ENV", "production"), ("JWT_SECRET", "")], &["JWT_SECRET", "production"]),
         (&[("BIND", "256.0.0.1:80")], &["BIND"]),
         (&[("LOG", "=nonsense=")], &["LOG"]),

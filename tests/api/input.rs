@@ -88,6 +88,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
     assert_eq!(wrong.headers[header::ALLOW], "GET");
     let wrong = Client::send(app.request(Method::POST, "/org/members/x")).await;
     assert_eq!(wrong.expect(405).headers[header::ALLOW], "GET, PATCH, DELETE");
+    Client::send(app.request(Method::TRACE, "/org/get")).await.refused(405, "method_not_allowed");
 }
 
 #[tokio::test]
@@ -112,7 +113,13 @@ async fn every_answer_carries_security_headers() {
         assert_eq!(reply.headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(reply.headers["x-frame-options"], "DENY", "{path}");
         assert_eq!(reply.headers["referrer-policy"], "no-referrer", "{path}");
-        assert!(reply.headers.contains_key("content-security-policy"), "{path}");
+        let policy = reply.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+        assert!(policy.starts_with("default-src '"), "{path}: {policy}");
+        let https = reply.headers["strict-transport-security"].to_str().unwrap();
+        assert!(https.starts_with("max-age=31536000"), "{path}: {https}");
+        let stored = if path == "/docs/" { "no-cache" } else { "no-store" };
+        assert_eq!(reply.headers["cache-control"], stored, "{path}");
     }
 }
 

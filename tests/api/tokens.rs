@@ -69,7 +69,15 @@ async fn forged_and_foreign_tokens_are_refused() {
     let none = part(&json!({ "alg": "none", "typ": "JWT" }));
     let now = good["iat"].as_i64().unwrap();
     let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    // What a header says about where the key is to be found is nothing to go by.
+    let told = {
+        let (address, header) = ("http://127.0.0.1:1/keys", Header::new(Algorithm::HS256));
+        let (jku, x5u) = (Some(address.to_owned()), Some(address.to_owned()));
+        let header = Header { jku, x5u, kid: Some("../../dev/null".to_owned()), ..header };
+        jsonwebtoken::encode(&header, &good, &EncodingKey::from_secret(b"their own key")).unwrap()
+    };
     let tokens = [
+        told,
         format!("{none}.{body}."),
         format!("{none}.{body}.{signature}"),
         format!("{}.{body}.{signature}", part(&json!({ "alg": "NONE" }))),
@@ -162,6 +170,18 @@ async fn a_new_password_kills_every_token_of_before() {
     let body = json!({ "email": "new@example.com" });
     app.with(&token).put("/org/update", body).await.expect(200);
     ask(&app, &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_password_that_an_admin_sets_kills_the_members_tokens() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let (id, member) = app.with(&org.token).add_member("member").await;
+    app.with(&member).get("/orgcharts").await.expect(200);
+    let body = json!({ "password": "another password" });
+    app.with(&org.token).patch(&format!("/org/members/{id}"), body).await.expect(200);
+    app.with(&member).get("/orgcharts").await.refused(401, "unauthenticated");
+    app.with(&org.token).get("/orgcharts").await.expect(200);
 }
 
 #[tokio::test]
