@@ -31,6 +31,7 @@ mod registration_races;
 mod registration_skew;
 mod registration_storm;
 mod scheduling;
+mod security;
 mod support;
 mod tokens;
 mod verify;
