@@ -58,8 +58,16 @@ pub struct ServerSettings {
     pub bind: String,
     /// Threads that answer requests; 0 for one per core.
     pub workers: usize,
+    /// The most clients that are connected at once; 0 for as many as there are descriptors for.
+    pub max_connections: usize,
+    /// Seconds that a client may take over the head of a request.
+    pub header_timeout_seconds: u64,
     /// Seconds after which a request is given up.
     pub request_timeout_seconds: u64,
+    /// Seconds that a client may take over each 16 KiB of an answer.
+    pub write_timeout_seconds: u64,
+    /// Seconds that a connection may idle between two requests.
+    pub keep_alive_seconds: u64,
     /// Seconds that a shutdown waits for requests under way.
     pub shutdown_timeout_seconds: u64,
     /// The most bytes of a request's body.
@@ -262,7 +270,10 @@ impl Settings {
             }
         }
         for (name, value) in [
+            ("HEADER_TIMEOUT_SECONDS", self.server.header_timeout_seconds),
             ("REQUEST_TIMEOUT_SECONDS", self.server.request_timeout_seconds),
+            ("WRITE_TIMEOUT_SECONDS", self.server.write_timeout_seconds),
+            ("KEEP_ALIVE_SECONDS", self.server.keep_alive_seconds),
             ("ACCESS_TOKEN_EXPIRE_MINUTES", self.jwt.access_token_expire_minutes),
             ("LOGIN_WINDOW_MINUTES", self.throttle.login_window_minutes),
             ("OPERATION_LEASE_SECONDS", self.operations.lease_seconds),
@@ -301,6 +312,12 @@ impl Settings {
 }
 
 impl ServerSettings {
+    /// How long a client may take over the head of a request.
+    #[must_use]
+    pub const fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_seconds)
+    }
+
     /// After how long a request is given up.
     #[must_use]
     pub const fn request_timeout(&self) -> Duration {

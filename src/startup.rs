@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpServer, dev::ServerHandle, web};
+use actix_web::{dev::ServerHandle, web};
 use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -177,17 +177,11 @@ impl Application {
             graphql: GraphQl::new(settings.graphql.introspection),
             metrics,
         });
-        let mut server = HttpServer::new(move || {
+        let server = crate::web::serve(listener, shared, move || {
             // The options have made connections before; without its own, a thread shares them.
             let _ = store.use_own_connections();
-            crate::web::app(&shared)
         })
-        .shutdown_timeout(settings.server.shutdown_timeout_seconds)
-        .disable_signals();
-        if settings.server.workers > 0 {
-            server = server.workers(settings.server.workers);
-        }
-        let server = server.listen(listener).map_err(failed)?.run();
+        .map_err(failed)?;
         Ok(Self { address, manager, server, stop, background })
     }
 

@@ -82,6 +82,11 @@ pub async fn keep_metrics_small(metrics: PrometheusHandle, stop: CancellationTok
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
+    describe_gauge!("tenantry_connections", "Clients that are connected");
+    describe_counter!(
+        "tenantry_connections_given_up_total",
+        "Connections closed because of their client, by reason"
+    );
     describe_histogram!("tenantry_http_request_seconds", "Requests by method, route and status");
     describe_histogram!(
         "tenantry_mongo_command_seconds",

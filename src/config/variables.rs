@@ -5,11 +5,15 @@ use serde::Deserialize;
 use super::SettingsError;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 46] = [
+pub const VARIABLES: [(&str, &str); 50] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
+    ("MAX_CONNECTIONS", "server.max_connections"),
+    ("HEADER_TIMEOUT_SECONDS", "server.header_timeout_seconds"),
     ("REQUEST_TIMEOUT_SECONDS", "server.request_timeout_seconds"),
+    ("WRITE_TIMEOUT_SECONDS", "server.write_timeout_seconds"),
+    ("KEEP_ALIVE_SECONDS", "server.keep_alive_seconds"),
     ("SHUTDOWN_TIMEOUT_SECONDS", "server.shutdown_timeout_seconds"),
     ("BODY_LIMIT_BYTES", "server.body_limit_bytes"),
     ("TRUSTED_PROXIES", "server.trusted_proxies"),
@@ -181,7 +185,11 @@ mod tests {
             ("JWT_ALGORITHM", "EdDSA"),
             ("TRUSTED_PROXIES", "proxy.example"),
             ("MASTER_DB", "a.b"),
+            ("HEADER_TIMEOUT_SECONDS", "0"),
             ("REQUEST_TIMEOUT_SECONDS", "0"),
+            ("WRITE_TIMEOUT_SECONDS", "0"),
+            ("KEEP_ALIVE_SECONDS", "0"),
+            ("MAX_CONNECTIONS", "-1"),
             ("TENANTRY_MONGOD_CACHE_GB", "lots"),
         ] {
             let refusal = load(&[(name, value)]).unwrap_err();

@@ -12,7 +12,9 @@ mod problem;
 mod request;
 mod rest;
 mod roster;
+mod server;
 mod tree;
+mod wire;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -30,6 +32,7 @@ use utoipa_actix_web::AppExt;
 
 pub use graphql::GraphQl;
 pub use openapi::document;
+pub use server::serve;
 
 use crate::{config::ServerSettings, error::Error, manager::TenantManager};
 

@@ -20,6 +20,7 @@ use tracing::{Instrument, field::Empty};
 use super::{
     Shared, page,
     problem::{self, Detail, Problem},
+    wire::Handling,
 };
 use crate::error::Error;
 
@@ -44,6 +45,7 @@ pub(super) async fn around(
         route: request.match_pattern().map_or(Cow::Borrowed("unmatched"), Cow::Owned),
     };
     let page = page::is_page(request.path());
+    let _handled = request.conn_data::<Handling>().map(Handling::begin);
     let deadline = request
         .app_data::<web::Data<Shared>>()
         .map(|shared| tokio::time::Instant::from_std(started + shared.server.request_timeout()));

@@ -9,6 +9,7 @@ mod database;
 mod graphql;
 mod journal;
 mod process;
+mod raw;
 mod replica;
 mod seats;
 
@@ -20,6 +21,7 @@ pub use database::{Database, embedded_options, mongod_pid, mongod_program};
 pub use graphql::{Event, ahead, code, wrong_fields};
 pub use journal::{Ask, Journal};
 pub use process::{Pair, ServerProcess, command};
+pub use raw::Raw;
 pub use replica::ReplicaSet;
 pub use seats::Seats;
 

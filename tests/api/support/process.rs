@@ -29,13 +29,20 @@ impl ServerProcess {
     }
 
     pub fn start_with(database: &Database, variables: &[(&str, &str)]) -> Self {
-        let mut command = command(database);
-        command.envs(variables.iter().copied());
-        Self::spawn(command)
+        Self::spawn(command(database).envs(variables.iter().copied()))
+    }
+
+    /// Starts it with no more than so many descriptors.
+    pub fn start_limited(
+        database: &Database,
+        descriptors: u64,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::spawn(limited(database, descriptors).envs(variables.iter().copied()))
     }
 
     /// Starts it and waits until it listens.
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().expect("no process");
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, address) = mpsc::channel();
@@ -160,4 +167,16 @@ pub fn command(database: &Database) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
     command
+}
+
+/// The same for a process, and those that it starts, with no more than so many descriptors each.
+pub fn limited(database: &Database, descriptors: u64) -> Command {
+    let program = command(database);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\"")]);
+    limited.arg(program.get_program());
+    limited.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    limited.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.stdin(Stdio::null()).stdout(Stdio::piped());
+    limited
 }

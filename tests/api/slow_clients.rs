@@ -1,0 +1,183 @@
+//! Clients that do not do their part: each is given up in time, and nobody else notices.
+
+use std::io::ErrorKind;
+
+use tenantry::config::Settings;
+
+use crate::support::{Client, Database, Raw, ServerProcess, TestApp, eventually};
+
+const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\n";
+/// The end of the answer to [`LIVE`].
+const ALIVE: &str = r#"{"status":"ok"}"#;
+const SLOW_HASHES: [(&str, &str); 3] =
+    [("HASH_MEMORY_KIB", "262144"), ("HASH_ITERATIONS", "10"), ("HASH_CONCURRENCY", "1")];
+
+fn impatient(settings: &mut Settings) {
+    settings.server.header_timeout_seconds = 1;
+    settings.server.write_timeout_seconds = 1;
+}
+
+fn post(path: &str, kind: &str, token: &str, length: &str) -> Vec<u8> {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-type: {kind}\r\n{length}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn login(length: &str) -> Vec<u8> {
+    post("/admin/login", "application/json", "", length)
+}
+
+#[track_caller]
+fn starts(answer: &str, status: u16) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer:.500}");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_in_time_is_a_408() {
+    let app = TestApp::start_with(impatient).await;
+    let mut silent = Raw::connect(&app).await;
+    let trickling = Raw::sending(&app, b"GET /health/live HTTP/1.1\r\nx: ").await;
+    let (silent, trickling) = tokio::join!(silent.rest(), trickling.rest_while_trickling(b"x"));
+    starts(&silent, 408);
+    starts(&trickling, 408);
+    app.get("/health/live").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_later_head_that_does_not_come_in_time_ends_the_connection() {
+    let app = TestApp::start_with(impatient).await;
+    let mut after = Raw::sending(&app, LIVE).await;
+    starts(&after.until(ALIVE).await, 200);
+    after.send(b"GET / HTTP/1.1\r\nx: ").await;
+    let together = [LIVE, b"GET / HTTP/1.1\r\nx: "].concat();
+    let mut together = Raw::sending(&app, &together).await;
+    starts(&together.until(ALIVE).await, 200);
+    let ends = tokio::join!(after.rest_while_trickling(b"x"), together.rest_while_trickling(b"x"));
+    assert_eq!(ends, (String::new(), String::new()));
+    app.get("/health/live").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_follows_an_early_answer_is_not_read_for_ever() {
+    let app = TestApp::start_with(impatient).await;
+    let chunked = post("/nowhere", "text/plain", "", "transfer-encoding: chunked");
+    let sized = post("/nowhere", "text/plain", "", "content-length: 100000000");
+    let chunked = Raw::sending(&app, &chunked).await.rest_while_trickling(b"1\r\n \r\n");
+    let sized = Raw::sending(&app, &sized).await.rest_while_trickling(b" ");
+    let (chunked, sized) = tokio::join!(chunked, sized);
+    starts(&chunked, 401);
+    starts(&sized, 401);
+}
+
+#[tokio::test]
+async fn a_client_that_has_only_ended_its_own_half_gets_its_answer() {
+    let app = TestApp::start().await;
+    let mut half = Raw::sending(&app, LIVE).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut half.stream).await.unwrap();
+    let answer = half.rest().await;
+    assert!(answer.starts_with(OK) && answer.ends_with(ALIVE), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_off_is_given_up() {
+    let app = TestApp::start().await;
+    for length in ["content-length: 500", "transfer-encoding: chunked"] {
+        let mut half = Raw::sending(&app, &login(length)).await;
+        half.send(b"1\r\n{\r\n").await;
+        tokio::io::AsyncWriteExt::shutdown(&mut half.stream).await.unwrap();
+        starts(&half.rest().await, 400);
+    }
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_or_contradict_themselves_end_the_connection() {
+    let app = TestApp::start().await;
+    let line =
+        |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    let long = "a".repeat(1_000_000);
+    for (head, status) in [
+        (line("/", &format!("x: {long}\r\n")), 431),
+        (line(&format!("/{long}"), ""), 431),
+        (line("/", &"a: b\r\n".repeat(10_000)), 431),
+        (line(&format!("/{}", &long[..70_000]), ""), 400),
+        (line("/", "content-length: 5\r\ntransfer-encoding: chunked\r\n"), 400),
+        (line("/", "content-length: 5\r\ncontent-length: 6\r\n"), 400),
+        (line("/", "content-length: -1\r\n"), 400),
+        (line("/", "no colon\r\n"), 400),
+    ] {
+        let answer = Raw::sending(&app, head.as_bytes()).await.rest().await;
+        // Whoever is cut off while sending may have lost the answer with the connection.
+        if head.len() < 128 * 1024 || !answer.is_empty() {
+            starts(&answer, status);
+        }
+    }
+    let mut broken = Raw::sending(&app, &login("transfer-encoding: chunked")).await;
+    broken.send(b"zz\r\n").await;
+    starts(&broken.rest().await, 400);
+    app.get("/health/live").await.expect(200);
+}
+
+/// Whether the server has closed the connection, as a client learns that does not read.
+fn is_closed(client: &Raw) -> bool {
+    loop {
+        match client.stream.try_write(LIVE) {
+            Ok(_) => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_is_given_up() {
+    let app = TestApp::start_with(impatient).await;
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(200);
+    let silent = Raw::sending(&app, &request).await;
+    eventually("the end", || async { is_closed(&silent) }).await;
+    app.get("/health/live").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answers_slowly_gets_all_of_them() {
+    let app = TestApp::start_with(impatient).await;
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20);
+    let mut slow = Raw::sending(&app, &request).await;
+    slow.send(b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let mut taken = Vec::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let read = tokio::io::AsyncReadExt::read(&mut slow.stream, &mut piece).await.unwrap();
+        if read == 0 {
+            break;
+        }
+        taken.extend_from_slice(&piece[..read]);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let taken = String::from_utf8_lossy(&taken);
+    assert_eq!(taken.matches(OK).count(), 21);
+    assert!(taken.ends_with(ALIVE));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_much_more_than_is_answered_does_not_keep_a_thread_busy() {
+    let database = Database::new().await;
+    let server = ServerProcess::start_with(&database, &SLOW_HASHES);
+    let body = r#"{"email": "ada@example.com", "password": "wrong password"}"#;
+    let mut flood = login(&format!("content-length: {}", body.len()));
+    flood.extend_from_slice(body.as_bytes());
+    flood.extend(LIVE.repeat(50_000));
+    let mut flooding = Raw::sending(&server.client, &flood).await;
+    assert_eq!(flooding.rest().await, "", "it was answered");
+    given_up(&server.client, "flood").await;
+    drop(server);
+    database.drop_all();
+}
+
+/// The metrics tell that a connection was given up for that reason.
+async fn given_up(client: &Client, reason: &str) {
+    let metrics = client.get("/metrics").await.expect(200);
+    let line = format!("tenantry_connections_given_up_total{{reason=\"{reason}\"}} 1");
+    assert!(metrics.body.as_str().unwrap().contains(&line), "{reason} was not counted");
+}

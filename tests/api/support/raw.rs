@@ -1,0 +1,70 @@
+//! A connection that may misbehave.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::Client;
+
+/// What must happen at all happens within this time, also on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Bytes to and fro.
+pub struct Raw {
+    pub stream: TcpStream,
+}
+
+impl Raw {
+    pub async fn connect(client: &Client) -> Self {
+        Self { stream: TcpStream::connect(client.address()).await.expect("no connection") }
+    }
+
+    /// A connection on which these bytes were sent.
+    pub async fn sending(client: &Client, bytes: &[u8]) -> Self {
+        let mut this = Self::connect(client).await;
+        this.send(bytes).await;
+        this
+    }
+
+    /// Sends as much as the server takes: it may close before it has read all of it.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("nobody reads");
+    }
+
+    /// Everything until the server closes, in whatever way.
+    pub async fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let ended = timeout(PATIENCE, self.stream.read_to_end(&mut bytes)).await;
+        let _ = ended.expect("the server does not close");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The answer of a connection that stays open, up to `end`.
+    pub async fn until(&mut self, end: &str) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(end.as_bytes()) {
+            let byte = timeout(PATIENCE, self.stream.read_u8()).await.expect("no answer");
+            bytes.push(byte.expect("the answer ended early"));
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The same as [`Raw::rest`] while `piece` is sent ten times a second, as long as that works.
+    pub async fn rest_while_trickling(self, piece: &'static [u8]) -> String {
+        let (mut reader, mut writer) = self.stream.into_split();
+        let trickle = tokio::spawn(async move {
+            while writer.write_all(piece).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let mut bytes = Vec::new();
+        let ended = timeout(PATIENCE, reader.read_to_end(&mut bytes)).await;
+        let _ = ended.expect("the server does not close");
+        trickle.abort();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
