@@ -62,7 +62,9 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Seconds that a client may take over the head of a request.
     pub header_timeout_seconds: u64,
-    /// Seconds after which a request is given up.
+    /// Seconds that a client may take over a body.
+    pub body_timeout_seconds: u64,
+    /// Seconds after which a request is given up, the wait for its body apart.
     pub request_timeout_seconds: u64,
     /// Seconds that a client may take over each 16 KiB of an answer.
     pub write_timeout_seconds: u64,
@@ -271,6 +273,7 @@ impl Settings {
         }
         for (name, value) in [
             ("HEADER_TIMEOUT_SECONDS", self.server.header_timeout_seconds),
+            ("BODY_TIMEOUT_SECONDS", self.server.body_timeout_seconds),
             ("REQUEST_TIMEOUT_SECONDS", self.server.request_timeout_seconds),
             ("WRITE_TIMEOUT_SECONDS", self.server.write_timeout_seconds),
             ("KEEP_ALIVE_SECONDS", self.server.keep_alive_seconds),
@@ -316,6 +319,12 @@ impl ServerSettings {
     #[must_use]
     pub const fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.header_timeout_seconds)
+    }
+
+    /// How long a client may take over a body.
+    #[must_use]
+    pub const fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_seconds)
     }
 
     /// After how long a request is given up.

@@ -12,6 +12,7 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 
+use super::body::in_time;
 use crate::error::Error;
 
 /// A JSON body of at most the configured size.
@@ -71,12 +72,12 @@ impl FromRequest for JsonBytes {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_json = is_json(request);
-        let body = Bytes::from_request(request, payload);
+        let body = in_time(request, Bytes::from_request(request, payload));
         Box::pin(async move {
             if !is_json {
                 return Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
             }
-            Ok(Self(read(body.await)?))
+            Ok(Self(read(body.await?)?))
         })
     }
 }
@@ -87,9 +88,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_json = is_json(request);
-        let body = Bytes::from_request(request, payload);
+        let body = in_time(request, Bytes::from_request(request, payload));
         Box::pin(async move {
-            let body = read(body.await)?;
+            let body = read(body.await?)?;
             match (body.is_empty(), is_json) {
                 (true, _) => Ok(Self(None)),
                 (false, true) => Ok(Self(Some(parse(&body)?))),

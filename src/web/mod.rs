@@ -1,6 +1,7 @@
 //! HTTP: routes, and what lies around every handler.
 
 mod address;
+mod body;
 mod explorer;
 mod graphql;
 mod guard;

@@ -63,6 +63,9 @@ pub(super) enum InputErrors {
     /// A field is missing, unknown or wrong, or the body is malformed. `errors` names the fields.
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(Problem),
+    /// The body did not arrive in time.
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(Problem),
     /// The body is larger than 1 MiB, or a list than 32 MiB.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
@@ -130,6 +133,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => {
                 ("method_not_allowed", "This path does not take that method.")
             }
+            StatusCode::REQUEST_TIMEOUT => ("too_slow", "The body did not arrive in time."),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The body is too large."),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ("unsupported_media_type", "This content type is not taken here.")

@@ -1,10 +1,14 @@
 //! What surrounds every request: its id, its span, its one log line, its metrics, its deadline,
 //! the security headers, and the body of every error.
 
-use std::{borrow::Cow, time::Instant};
+use std::{
+    borrow::Cow,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
-    Error as ActixError, HttpResponse,
+    Error as ActixError, HttpMessage, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
@@ -18,7 +22,9 @@ use actix_web::{
 use tracing::{Instrument, field::Empty};
 
 use super::{
-    Shared, page,
+    Shared,
+    body::BodyTime,
+    page,
     problem::{self, Detail, Problem},
     wire::Handling,
 };
@@ -46,21 +52,12 @@ pub(super) async fn around(
     };
     let page = page::is_page(request.path());
     let _handled = request.conn_data::<Handling>().map(Handling::begin);
-    let deadline = request
-        .app_data::<web::Data<Shared>>()
-        .map(|shared| tokio::time::Instant::from_std(started + shared.server.request_timeout()));
-    let answer = async {
-        let call = next.call(request);
-        match deadline {
-            None => call.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Error::Busy { what: "the request ran out of time" }.into()),
-            },
-        }
-    }
-    .instrument(span.clone())
-    .await;
+    let body = BodyTime::default();
+    request.extensions_mut().insert(body.clone());
+    let limit =
+        request.app_data::<web::Data<Shared>>().map(|shared| shared.server.request_timeout());
+    let call = next.call(request);
+    let answer = in_time(call, started, limit, &body).instrument(span.clone()).await;
     let _entered = span.enter();
     match answer {
         Ok(answer) => {
@@ -73,6 +70,25 @@ pub(super) async fn around(
             let response = finish(error.error_response(), &id, page);
             line.write(&response, started);
             Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// Gives the call up once it has taken longer than the limit, the wait for its body apart.
+async fn in_time<T>(
+    call: impl Future<Output = Result<T, ActixError>>,
+    started: Instant,
+    limit: Option<Duration>,
+    body: &BodyTime,
+) -> Result<T, ActixError> {
+    let Some(limit) = limit else { return call.await };
+    let mut call = pin!(call);
+    loop {
+        let deadline = started + limit + body.waited();
+        match tokio::time::timeout_at(deadline.into(), &mut call).await {
+            Ok(answer) => return answer,
+            Err(_) if started.elapsed() < limit + body.waited() => {}
+            Err(_) => return Err(Error::Busy { what: "the request ran out of time" }.into()),
         }
     }
 }

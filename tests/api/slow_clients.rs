@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use tenantry::config::Settings;
 
-use crate::support::{Client, Database, Raw, ServerProcess, TestApp, eventually};
+use crate::support::{Chart, Client, Database, Raw, ServerProcess, TestApp, eventually};
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\n";
@@ -15,6 +15,7 @@ const SLOW_HASHES: [(&str, &str); 3] =
 
 fn impatient(settings: &mut Settings) {
     settings.server.header_timeout_seconds = 1;
+    settings.server.body_timeout_seconds = 1;
     settings.server.write_timeout_seconds = 1;
 }
 
@@ -58,6 +59,42 @@ async fn a_later_head_that_does_not_come_in_time_ends_the_connection() {
     let ends = tokio::join!(after.rest_while_trickling(b"x"), together.rest_while_trickling(b"x"));
     assert_eq!(ends, (String::new(), String::new()));
     app.get("/health/live").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_a_408() {
+    let app = TestApp::start_with(impatient).await;
+    let org = app.sign_up("Acme").await;
+    let chart = Chart::create(&app.with(&org.token), "Everybody").await;
+    let import = chart.path("/import");
+    let json = "application/json";
+    for (path, kind, length) in [
+        ("/admin/login", json, "content-length: 500"),
+        ("/admin/login", json, "transfer-encoding: chunked"),
+        ("/graphql", json, "content-length: 500"),
+        (&import, "text/csv", "content-length: 30000000"),
+    ] {
+        let slow = Raw::sending(&app, &post(path, kind, &org.token, length)).await;
+        let piece: &[u8] = if length.starts_with('t') { b"1\r\n \r\n" } else { b" " };
+        let answer = slow.rest_while_trickling(piece).await;
+        starts(&answer, 408);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("application/problem+json"), "{path}: {head}");
+        assert!(body.contains(r#""code":"too_slow""#), "{path}: {body}");
+    }
+    app.get_org("Acme").await.expect(200);
+}
+
+#[tokio::test]
+async fn the_wait_for_a_body_is_not_part_of_the_time_for_a_request() {
+    let app = TestApp::start_with(|settings| settings.server.request_timeout_seconds = 1).await;
+    let body = r#"{"email": "ada@example.com", "password": "wrong password"}"#;
+    let mut slow = Raw::sending(&app, &login(&format!("content-length: {}", body.len()))).await;
+    for byte in body.as_bytes().chunks(2) {
+        slow.send(byte).await;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    starts(&slow.until("}").await, 401);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Result},
     manager::{AdminScope, ImportMode, OrgScope},
     web::{
+        body::in_time,
         input::{BodyRefusal, Query},
         picture::{self, Node, PictureOptions},
         problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
@@ -275,13 +276,17 @@ impl FromRequest for ListBody {
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
         let is_csv = kind.eq_ignore_ascii_case("text/csv");
         let payload = web::Payload::from_request(request, payload);
+        let unread = || BodyRefusal::Status(StatusCode::BAD_REQUEST);
+        let body = in_time(request, async move {
+            let payload = payload.await.map_err(|_| unread())?;
+            Ok::<_, BodyRefusal>(payload.to_bytes_limited(LIST_LIMIT).await)
+        });
         Box::pin(async move {
             if !is_csv {
                 return Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
             }
-            let unread = || BodyRefusal::Status(StatusCode::BAD_REQUEST);
-            let body = payload.await.map_err(|_| unread())?.to_bytes_limited(LIST_LIMIT).await;
-            let body = body.map_err(|_| BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE))?;
+            let body =
+                body.await??.map_err(|_| BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE))?;
             Ok(Self(body.map_err(|_| unread())?))
         })
     }
