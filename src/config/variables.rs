@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::SettingsError;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 50] = [
+pub const VARIABLES: [(&str, &str); 51] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),

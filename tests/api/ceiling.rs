@@ -9,7 +9,7 @@ use std::{
 use bson::{Document, doc};
 use futures_util::{StreamExt, stream};
 
-use crate::support::{Database, ServerProcess, TestApp, command, mongod_program};
+use crate::support::{Database, ServerProcess, TestApp, limited, mongod_program};
 
 /// File handles that the server and its `mongod` may have, each for itself.
 const HANDLES: u64 = 1_000;
@@ -32,7 +32,7 @@ async fn organizations_past_the_ceiling_are_refused_until_one_is_deleted() {
 async fn a_database_with_few_file_handles_outlives_those_who_fill_it() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ceiling");
     let _ = std::fs::remove_dir_all(&dir);
-    let server = ServerProcess::spawn(with_few_handles(&dir).await);
+    let server = ServerProcess::spawn(&mut with_few_handles(&dir).await);
     let names = (0..).map(|number| format!("Org {number}"));
     let replies = stream::iter(names.map(async |name| {
         let email = format!("{}@example.com", name.replace(' ', ""));
@@ -75,15 +75,8 @@ async fn a_database_with_few_file_handles_outlives_those_who_fill_it() {
 
 /// The program with an embedded database of its own, both with few file handles.
 async fn with_few_handles(dir: &Path) -> Command {
-    let database = Database::at("unused");
-    let program = command(&database);
-    let mut few = Command::new("sh");
-    few.args(["-c", &format!("ulimit -n {HANDLES}; exec \"$0\"")]).arg(program.get_program());
-    for (name, value) in program.get_envs().filter_map(|(name, value)| Some((name, value?))) {
-        few.env(name, value);
-    }
+    let mut few = limited(&Database::at("unused"), HANDLES);
     few.env_remove("MONGO_URI").env_remove("MASTER_DB").env_remove("TENANT_DB");
     few.env("TENANTRY_DIR", dir).env("TENANTRY_MONGOD", mongod_program().await);
-    few.current_dir(env!("CARGO_TARGET_TMPDIR")).stdout(std::process::Stdio::piped());
     few
 }
