@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use support::{
     Failure, Result,
     bench::{Bench, Load},
-    chart, create, get, login, machine, register, rename, scale, server,
+    chart, compare, create, get, login, machine, register, rename, scale, server,
 };
 
 /// Measures the `tenantry` program under load, and beside each figure its floor.
@@ -36,6 +36,9 @@ struct Options {
     /// A setting of the server, as in .env.example: `--set LOG=warn`.
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
+    /// Another build of `tenantry`, to be compared with this one in turns.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "mix")]
+    before: Option<PathBuf>,
     /// Serve this body at a bare route: the floor of `get`, started by the harness itself.
     #[arg(long, hide = true)]
     serve_bare: Option<String>,
@@ -118,6 +121,9 @@ fn measure(options: &Options) -> Result<()> {
 }
 
 async fn run(options: &Options, bench: &mut Bench) -> Result<()> {
+    if let Some(before) = &options.before {
+        return compare::run(bench, before, options.organizations).await;
+    }
     let wanted = |mix| options.mix.is_empty() || options.mix.contains(&mix);
     if wanted(Mix::Get) || wanted(Mix::GetUnderLogins) || wanted(Mix::Chart) {
         let databases = bench.seeded(options.organizations).await?;

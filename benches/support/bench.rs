@@ -99,7 +99,17 @@ impl Bench {
 
     /// Starts the program itself on the databases, with its defaults.
     pub(crate) async fn serve(&self, databases: &Databases) -> Result<Server> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
+        let program = Path::new(env!("CARGO_BIN_EXE_tenantry"));
+        self.launch(program, databases, "server.log").await
+    }
+
+    /// Starts another build of the program on the databases, with its defaults.
+    pub(crate) async fn serve_as(&self, program: &Path, databases: &Databases) -> Result<Server> {
+        self.launch(program, databases, "before.log").await
+    }
+
+    async fn launch(&self, program: &Path, databases: &Databases, log: &str) -> Result<Server> {
+        let mut command = Command::new(program);
         command.env_clear().current_dir(&self.dir);
         command.env("JWT_SECRET", database::SECRET);
         command.env("APP_ENV", "development").env("BIND", "127.0.0.1:0");
@@ -107,7 +117,7 @@ impl Bench {
         command.env("MONGO_URI", self.uri()).env("TENANTRY_DIR", self.dir.join("server"));
         command.envs(self.load.settings.iter().map(|(name, value)| (name, value)));
         command.env("MASTER_DB", &databases.master).env("TENANT_DB", &databases.tenants);
-        let server = Server::start(command, &self.dir.join("server.log")).await?;
+        let server = Server::start(command, &self.dir.join(log)).await?;
         tokio::time::sleep(SETTLING).await;
         Ok(server)
     }

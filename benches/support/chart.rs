@@ -28,8 +28,8 @@ const P99_GOAL: f64 = 2.0;
 const SPREAD_GOAL: f64 = 0.8;
 
 /// A tenant with a chart: its token, its identity and its collection.
-struct Tenant {
-    token: String,
+pub(crate) struct Tenant {
+    pub(crate) token: String,
     org: OrgId,
     collection: String,
 }
@@ -43,11 +43,7 @@ pub(crate) async fn run(
     let (tenants, big) = tenants(databases, organizations).await?;
     let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
     // Every tenant once: what is measured is charts, not the first look-up of an account.
-    let pass = Limits {
-        window: std::time::Duration::from_mins(5),
-        requests: organizations.into(),
-        first: 0,
-    };
+    let pass = Limits { window: super::PASS_WITHIN, requests: organizations.into(), first: 0 };
     drive(&mut connections, pass, async |connection, number| {
         let tenant = &tenants[usize::try_from(number).unwrap_or_default() % tenants.len()];
         connection.succeeds(client::get_as("/orgcharts/1", &tenant.token)).await
@@ -142,7 +138,10 @@ async fn run_sizes(
 }
 
 /// All tenants, and the one with many people.
-async fn tenants(databases: &Databases, organizations: u32) -> Result<(Vec<Tenant>, Tenant)> {
+pub(crate) async fn tenants(
+    databases: &Databases,
+    organizations: u32,
+) -> Result<(Vec<Tenant>, Tenant)> {
     println!("charts in {organizations} tenants, made once");
     let (store, manager) = databases.manager().await?;
     let prepared = stream::iter(0..u64::from(organizations))

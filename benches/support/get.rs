@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use mongodb::Collection;
 
 use super::{
-    Result,
+    PASS_WITHIN, Result,
     bench::Bench,
     client::{self, Connection},
     database::{Databases, name_of},
@@ -21,8 +21,6 @@ const ROUTE: &str = "/org/get?organization_name=";
 const FLOODING: usize = 8;
 const BARE_GOAL: f64 = 0.6;
 const FLOOD_GOAL: f64 = 2.0;
-/// Bounds a pass over every organization.
-const PASS_WITHIN: Duration = Duration::from_mins(5);
 
 /// Every organization once, from the database; then at random, from memory.
 pub(crate) async fn run(

@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Clients that register at the same time.
-const CLIENTS: usize = 64;
+pub(crate) const CLIENTS: usize = 64;
 /// Members for each second of a measurement: nobody registers twice.
 const MEMBERS_PER_SECOND: u64 = 3_000;
 const SEPARATE: u64 = 32;
@@ -40,7 +40,7 @@ const P99_GOAL: f64 = 150.0;
 const MONTH_GOAL: f64 = 50.0;
 
 /// An organization with members, each with a token.
-struct Stage {
+pub(crate) struct Stage {
     manager: Arc<TenantManager>,
     admin: AdminScope,
     admin_token: String,
@@ -113,7 +113,7 @@ async fn month(bench: &mut Bench, server: &Server, stage: &Stage) -> Result<()> 
 }
 
 impl Stage {
-    async fn set(databases: &Databases, members: u64) -> Result<Self> {
+    pub(crate) async fn set(databases: &Databases, members: u64) -> Result<Self> {
         println!("an organization with {members} members");
         database::seed(databases, 1).await?;
         let (_, manager) = databases.manager().await?;
@@ -133,12 +133,12 @@ impl Stage {
         Ok(Self { manager, admin, admin_token, tokens, day })
     }
 
-    fn token(&self, number: u64) -> &str {
+    pub(crate) fn token(&self, number: u64) -> &str {
         &self.tokens[usize::try_from(number).unwrap_or_default() % self.tokens.len()]
     }
 
     /// An event of an hour, so many days ahead.
-    async fn event(&self, days: i64, capacity: i64) -> Result<OccurrenceId> {
+    pub(crate) async fn event(&self, days: i64, capacity: i64) -> Result<OccurrenceId> {
         let start = self.day + Duration::days(days);
         let id = self.create(start, capacity, None).await?;
         Ok(OccurrenceId { start, event: id })
@@ -197,7 +197,11 @@ const MY_REGISTRATIONS: &str =
     "{ myRegistrations(first: 20) { edges { node { id status occurrence { startsAt } } } } }";
 
 /// Whether the member has a seat now.
-async fn registers(connection: &mut Connection, occurrence: &OccurrenceId, token: &str) -> bool {
+pub(crate) async fn registers(
+    connection: &mut Connection,
+    occurrence: &OccurrenceId,
+    token: &str,
+) -> bool {
     let query = format!(
         "mutation {{ register(occurrenceId: \"{occurrence}\") {{ registration {{ id }} }} }}"
     );

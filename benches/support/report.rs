@@ -27,6 +27,8 @@ pub(crate) struct Figures {
     pub(crate) p99: f64,
     /// CPU seconds of the server for 1000 requests.
     pub(crate) server_cpu: Option<f64>,
+    /// The same of `mongod`.
+    pub(crate) mongod_cpu: f64,
 }
 
 /// A comparison within this run.
@@ -74,6 +76,7 @@ impl Row {
             p50: self.sample.percentile(50),
             p99: self.sample.percentile(99),
             server_cpu: self.cpu.server.map(|seconds| self.per_thousand(seconds)),
+            mongod_cpu: self.per_thousand(self.cpu.mongod),
         }
     }
 
