@@ -112,9 +112,9 @@ fn measure(options: &Options) -> Result<()> {
             outcome
         };
         if scale {
-            bench.discard().await?
+            bench.discard().await?;
         } else {
-            bench.stop().await?
+            bench.stop().await?;
         }
         outcome
     })

@@ -14,6 +14,9 @@ use super::{
     server::Server,
 };
 
+/// The path of a request of the tenant with that number.
+type PathOf = fn(u64) -> String;
+
 const MEMBERS: u64 = 2_000;
 const EVENTS: i64 = 40;
 
@@ -22,7 +25,7 @@ pub(crate) async fn run(bench: &mut Bench, before: &Path, organizations: u32) ->
     let databases = bench.seeded(organizations).await?;
     let (tenants, _) = chart::tenants(&databases, organizations).await?;
     let servers = [bench.serve(&databases).await?, bench.serve_as(before, &databases).await?];
-    let paths: [(&str, fn(u64) -> String); 6] = [
+    let paths: [(&str, PathOf); 6] = [
         ("get", |number| format!("/org/get?organization_name={}", name_of(number))),
         ("chart: employees", |_| "/orgcharts/1/employees".to_owned()),
         ("chart: direct_reports", |_| "/orgcharts/1/employees/1/direct_reports".to_owned()),
@@ -46,7 +49,7 @@ async fn read(
     servers: &[Server; 2],
     tenants: &[Tenant],
     what: &str,
-    path: fn(u64) -> String,
+    path: PathOf,
 ) -> Result<()> {
     let [mut ours, mut theirs] = open(servers, bench.load.connections).await?;
     let ask = async |connections: &mut [Connection], limits| {
