@@ -2,8 +2,8 @@
 //! that clients do at once, and every few seconds something that breaks. Whatever was acknowledged
 //! is there in the end, and nobody has ever seen a fault that a retry would not have mended.
 //!
-//! `DAY_SECONDS` makes it longer, with more time between two faults, and `--nocapture` shows how it
-//! went.
+//! `DAY_SECONDS` makes it longer, with more time between two faults, `TENANTRY_PROGRAM` names a release
+//! build to run it with, and `--nocapture` shows how it went.
 #![expect(clippy::print_stdout, reason = "whoever makes the day long wants to see how it went")]
 
 mod charts;

@@ -147,9 +147,11 @@ impl Database {
     }
 }
 
-/// The program with settings for tests.
+/// The program with settings for tests; `TENANTRY_PROGRAM` names another build of it.
 pub fn command(database: &Database) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
+    let program = std::env::var_os("TENANTRY_PROGRAM");
+    let mut command =
+        Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_tenantry").into()));
     command
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .env("MONGO_URI", &database.uri)
