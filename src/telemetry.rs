@@ -1,6 +1,12 @@
 //! Logs and metrics of the process.
 
-use std::{io::IsTerminal, sync::OnceLock, time::Duration};
+use std::{
+    fs::File,
+    io::{BufWriter, IsTerminal},
+    os::fd::AsFd,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +22,8 @@ use crate::{
 const SECONDS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
+/// Bytes of log lines that are written at once.
+const LINES_AT_ONCE: usize = 64 * 1024;
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts the log: to the standard output, one line an event. A thread of its own writes, so that a
@@ -28,7 +36,12 @@ pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?;
     let registry = tracing_subscriber::registry().with(filter);
-    let (output, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
+    // The standard library would write each line by itself; this way the thread writes at once what
+    // has come while it wrote before.
+    let output = std::io::stdout().as_fd().try_clone_to_owned();
+    let output = output.map_err(|e| Error::Internal(format!("the log has no output: {e}")))?;
+    let output = BufWriter::with_capacity(LINES_AT_ONCE, File::from(output));
+    let (output, guard) = NonBlockingBuilder::default().lossy(false).finish(output);
     let lines = fmt::layer().with_writer(output);
     let started = match settings.format {
         LogFormat::Pretty => {
