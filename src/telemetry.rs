@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, IsTerminal},
+    io::{self, BufWriter, IsTerminal, Write},
     os::fd::AsFd,
     sync::OnceLock,
     time::Duration,
@@ -24,6 +24,8 @@ const SECONDS: [f64; 14] =
 
 /// Bytes of log lines that are written at once.
 const LINES_AT_ONCE: usize = 64 * 1024;
+/// How long lines wait for others at most.
+const PAUSE: Duration = Duration::from_millis(5);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts the log: to the standard output, one line an event. A thread of its own writes, so that a
@@ -36,16 +38,14 @@ pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?;
     let registry = tracing_subscriber::registry().with(filter);
-    // The standard library would write each line by itself; this way the thread writes at once what
-    // has come while it wrote before.
-    let output = std::io::stdout().as_fd().try_clone_to_owned();
+    let output = io::stdout().as_fd().try_clone_to_owned();
     let output = output.map_err(|e| Error::Internal(format!("the log has no output: {e}")))?;
-    let output = BufWriter::with_capacity(LINES_AT_ONCE, File::from(output));
+    let output = Together(BufWriter::with_capacity(LINES_AT_ONCE, File::from(output)));
     let (output, guard) = NonBlockingBuilder::default().lossy(false).finish(output);
     let lines = fmt::layer().with_writer(output);
     let started = match settings.format {
         LogFormat::Pretty => {
-            let color = std::io::stdout().is_terminal();
+            let color = io::stdout().is_terminal();
             registry.with(lines.with_target(false).with_ansi(color)).try_init()
         }
         LogFormat::Json => {
@@ -54,6 +54,23 @@ pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
     };
     started.map_err(|e| Error::Internal(format!("the log did not start: {e}")))?;
     Ok(guard)
+}
+
+/// Writes what has come in a while at once: a system call for each line, and a thread that is woken
+/// for each, cost a busy server more than the lines themselves.
+struct Together<W>(W);
+
+impl<W: Write> Write for Together<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    /// What is there is written before the pause, so a single line is not late.
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        std::thread::sleep(PAUSE);
+        Ok(())
+    }
 }
 
 /// Starts the metrics of the process, or finds them started.
