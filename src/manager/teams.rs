@@ -1,10 +1,13 @@
-//! Reading the people of a chart: each answer is one bounded read, two where it is empty.
+//! Reading the people of a chart: each answer is one bounded read, and a second look in a snapshot where it
+//! may be empty for the wrong reason.
+
+use std::collections::HashMap;
 
 use super::{Found, OrgScope, TenantManager, employees::NO_EMPLOYEE};
 use crate::{
     domain::{Chart, ChartId, Employee, EmployeeId},
     error::Result,
-    store::{Team, TenantReader},
+    store::{Above, Team, TenantReader},
 };
 
 use super::charts::NO_CHART;
@@ -189,27 +192,29 @@ fn distance(person: &Employee, top: EmployeeId) -> usize {
     from_top.map_or(0, |position| person.ancestors.len() - position)
 }
 
-/// `None` also when a change between the two reads shows: in a snapshot there is none.
+/// `None` also when a change shows that was made while it was read: in a snapshot there is none.
 async fn chain(
     reader: &mut TenantReader<'_>,
     chart: ChartId,
     id: EmployeeId,
     part: Part,
 ) -> Result<Option<Vec<Employee>>> {
-    let Some(person) = reader.employee(chart, id).await? else { return Ok(None) };
+    let above = Above { after: part.after, limit: part.limit };
+    let found = reader.employee_with(chart, id, above).await?;
+    let Some((person, managers)) = found else { return Ok(None) };
     let limit = usize::try_from(part.limit).unwrap_or(usize::MAX);
     let nearest_first = || person.ancestors.iter().rev().copied();
     let behind = match part.after {
         Some(after) => nearest_first().take_while(|above| *above != after).count() + 1,
         None => 0,
     };
-    let ids: Vec<EmployeeId> = nearest_first().skip(behind).take(limit).collect();
-    if ids.is_empty() {
-        return Ok(Some(Vec::new()));
-    }
-    let mut managers = reader.employees_among(chart, &ids).await?;
-    managers.sort_by_key(|manager| std::cmp::Reverse(manager.ancestors.len()));
-    let links = managers.iter().map(|manager| (manager.id, manager.manager));
+    let mut managers: HashMap<EmployeeId, Employee> =
+        managers.into_iter().map(|manager| (manager.id, manager)).collect();
     let next = nearest_first().skip(behind + 1).map(Some).chain([None]);
-    Ok(links.eq(ids.into_iter().zip(next)).then_some(managers))
+    let links = nearest_first().skip(behind).take(limit).zip(next);
+    let fitting = links.map(|(above, next)| {
+        let manager = managers.remove(&above);
+        manager.filter(|manager| manager.manager == next)
+    });
+    Ok(fitting.collect())
 }

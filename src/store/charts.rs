@@ -1,11 +1,13 @@
 //! Org charts in a tenant's collection.
 
+mod chain;
 mod documents;
 mod writes;
 
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 
+pub use chain::Above;
 use documents::{ChartDoc, EmployeeDoc};
 pub use writes::Team;
 
@@ -88,24 +90,6 @@ impl TenantReader<'_> {
         let filter = self.store.team(chart, team, after);
         let found: Vec<EmployeeDoc> =
             self.find_only(filter, limit, doc! { "ancestors": 0 }).await?;
-        Ok(found.into_iter().map(Employee::from).collect())
-    }
-
-    /// Those of `ids` that are in the chart, in the order of their ids.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub async fn employees_among(
-        &mut self,
-        chart: ChartId,
-        ids: &[EmployeeId],
-    ) -> Result<Vec<Employee>> {
-        // Not `$in` over whole keys: MongoDB 6.0 answers that with a scan of the collection.
-        let mut filter = keys::employees_after(self.store.org, chart, None);
-        filter.insert("_id.chart", chart.get());
-        let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-        filter.insert("_id.employee", doc! { "$in": ids });
-        let found: Vec<EmployeeDoc> = self.find(filter, 0).await?;
         Ok(found.into_iter().map(Employee::from).collect())
     }
 }

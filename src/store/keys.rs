@@ -149,6 +149,17 @@ impl Key {
     }
 }
 
+/// An expression of an aggregation for the key of the employee whose id `employee` says.
+#[must_use]
+pub(super) fn employee_expression(org: OrgId, chart: ChartId, employee: &str) -> Document {
+    doc! {
+        "org": { "$literal": org.object_id() },
+        "kind": { "$literal": Kind::Employee.as_str() },
+        "chart": { "$literal": chart.get() },
+        "employee": employee,
+    }
+}
+
 /// All documents of one kind: a range that the clustered index serves as one bounded scan.
 #[must_use]
 pub(super) fn range(org: OrgId, kind: Kind) -> Document {

@@ -2,9 +2,10 @@
 
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
+use mongodb::action::Aggregate;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Key, StoreError, TenantReader, TenantTx};
+use super::{Key, StoreError, TenantReader, TenantStore, TenantTx};
 use crate::error::Result;
 
 /// The database's answer to many updates in one command.
@@ -27,23 +28,23 @@ impl TenantReader<'_> {
     where
         D: DeserializeOwned + Send + Sync + Unpin,
     {
-        const ALL_AT_ONCE: u32 = 1_000_000;
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let wanted = keys.iter().map(|key| doc! { "k": { "$literal": key.to_bson() } });
-        let pipeline = [
-            doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() },
-            doc! { "$lookup": {
-                "from": self.store.collection.name(),
-                "localField": "k",
-                "foreignField": "_id",
-                "as": "found",
-            } },
-            doc! { "$unwind": "$found" },
-            doc! { "$replaceRoot": { "newRoot": "$found" } },
-        ];
-        let call = self.store.database.aggregate(pipeline).batch_size(ALL_AT_ONCE).with_type::<D>();
+        let wanted = doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() };
+        let store = self.store;
+        let pipeline = [wanted].into_iter().chain(store.found_by("k"));
+        self.all_of(store.database.aggregate(pipeline)).await
+    }
+
+    /// Everything that an aggregation answers, at once.
+    pub(super) async fn all_of<D>(&mut self, call: Aggregate<'_>) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        const ALL_AT_ONCE: u32 = 1_000_000;
+        let call = call.batch_size(ALL_AT_ONCE).with_type::<D>();
         let found = match &mut self.tx {
             Some(tx) => {
                 let mut cursor = call.session(&mut tx.session).await.map_err(StoreError::from)?;
@@ -76,6 +77,23 @@ impl TenantReader<'_> {
             );
         }
         Ok(there.then_some(documents))
+    }
+}
+
+impl TenantStore {
+    /// The stages that put the document whose key stands in `field` in the place of each one that
+    /// comes to them.
+    pub(super) fn found_by(&self, field: &str) -> [Document; 3] {
+        [
+            doc! { "$lookup": {
+                "from": self.collection.name(),
+                "localField": field,
+                "foreignField": "_id",
+                "as": "found",
+            } },
+            doc! { "$unwind": "$found" },
+            doc! { "$replaceRoot": { "newRoot": "$found" } },
+        ]
     }
 }
 

@@ -22,7 +22,7 @@ use mongodb::{Client, Collection, options::ClientOptions};
 
 pub use capacity::Fullness;
 pub use changes::{Change, Changes};
-pub use charts::{Team, TouchedChart};
+pub use charts::{Above, Team, TouchedChart};
 pub use collections::Moved;
 pub use connect::{ConnectError, StoreSettings};
 pub use error::StoreError;

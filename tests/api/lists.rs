@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Chart, Client, Reply, TestApp, eventually};
 
-async fn import(chart: &Chart, query: &str, csv: impl Into<reqwest::Body>) -> Reply {
+pub(crate) async fn import(chart: &Chart, query: &str, csv: impl Into<reqwest::Body>) -> Reply {
     let request = chart.client.request(Method::POST, &chart.path(&format!("/import{query}")));
     Client::send(request.header("content-type", "text/csv; charset=utf-8").body(csv)).await
 }
@@ -131,7 +131,7 @@ async fn a_picture_shows_the_chart_and_no_markup_of_a_name() {
 }
 
 /// A list of so many people, seven to a manager.
-fn list(people: i64) -> String {
+pub(crate) fn list(people: i64) -> String {
     let mut csv = "id,name,title,manager_id\n1,Ada,CEO,\n".to_owned();
     for id in 2..=people {
         writeln!(csv, "{id},Person {id},Engineer,{}", (id - 2) / 7 + 1).unwrap();

@@ -6,6 +6,7 @@ mod ceiling;
 mod chart_faults;
 mod chart_limits;
 mod chart_races;
+mod chart_reads;
 mod charts;
 mod cluster;
 mod command_line;
