@@ -16,7 +16,7 @@ use crate::{
 
 /// An answer that may be empty for the wrong reason: the tenant has just moved away.
 pub trait Found {
-    /// Whether nothing was found.
+    /// Whether nothing was found, not even a document that proves that there is nothing.
     fn is_nothing(&self) -> bool;
 }
 
@@ -70,7 +70,7 @@ impl TenantManager {
     }
 
     /// Reads what `body` reads, wherever the tenant is. An answer with something in it is taken as
-    /// it is; an empty one is believed only when the same reads find nothing in one snapshot with
+    /// it is; an empty one without a proof is believed only when the same reads find nothing in one snapshot with
     /// the tenant document, since a stale location answers with nothing, not with an error.
     ///
     /// # Errors

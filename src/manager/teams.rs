@@ -22,10 +22,12 @@ pub struct Part {
 }
 
 /// A list of a chart or a person that exists; an empty one wants the same second look as a missing
-/// one, since both may be read at a place that the tenant has just left.
+/// one, since both may be read at a place that the tenant has just left. `Nobody` is an empty one
+/// that one document shows by itself, which only the right place has.
 enum Listed<T> {
     Missing,
     There(Vec<T>),
+    Nobody,
 }
 
 impl<T> Found for Listed<T> {
@@ -33,6 +35,7 @@ impl<T> Found for Listed<T> {
         match self {
             Self::Missing => true,
             Self::There(items) => items.is_empty(),
+            Self::Nobody => false,
         }
     }
 }
@@ -112,6 +115,7 @@ impl TenantManager {
             .await?;
         match (listed, team) {
             (Listed::There(people), _) => Ok(people),
+            (Listed::Nobody, _) => Ok(Vec::new()),
             (Listed::Missing, Team::All) => Err(NO_CHART),
             (Listed::Missing, _) => Err(NO_EMPLOYEE),
         }
@@ -172,18 +176,48 @@ async fn list(
         Team::From(_) | Team::Below(_) => {
             reader.employees(chart, team, part.after, part.limit).await?
         }
-        Team::All | Team::ReportsOf(_) => {
+        Team::ReportsOf(id) if part.after.is_none() => {
+            return first_reports(reader, chart, id, part.limit).await;
+        }
+        Team::All | Team::ReportsOf(_) | Team::WithReports(_) => {
             reader.employees_flat(chart, team, part.after, part.limit).await?
         }
     };
+    if !people.is_empty() {
+        return Ok(Listed::There(people));
+    }
     let there = match team {
-        _ if !people.is_empty() => true,
-        Team::All => reader.chart(chart).await?.is_some(),
-        Team::ReportsOf(id) | Team::Below(id) | Team::From(id) => {
+        Team::All => match reader.chart(chart).await? {
+            Some(chart) if chart.employee_count == 0 => return Ok(Listed::Nobody),
+            found => found.is_some(),
+        },
+        Team::ReportsOf(id) | Team::WithReports(id) | Team::Below(id) | Team::From(id) => {
             reader.employee(chart, id).await?.is_some()
         }
     };
     Ok(if there { Listed::There(people) } else { Listed::Missing })
+}
+
+/// The first of those who report to somebody, read together with that person. Six of seven people
+/// have no reports, and it is the person who proves it.
+async fn first_reports(
+    reader: &mut TenantReader<'_>,
+    chart: ChartId,
+    id: EmployeeId,
+    limit: u32,
+) -> Result<Listed<Employee>> {
+    let team = Team::WithReports(id);
+    let mut people = reader.employees_flat(chart, team, None, limit.saturating_add(1)).await?;
+    let own = people.iter().position(|person| person.id == id);
+    if let Some(own) = own {
+        people.remove(own);
+    }
+    people.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(match own {
+        Some(_) if people.is_empty() => Listed::Nobody,
+        None if people.is_empty() => Listed::Missing,
+        _ => Listed::There(people),
+    })
 }
 
 /// How far a person is below `top`.

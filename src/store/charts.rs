@@ -50,6 +50,15 @@ impl TenantReader<'_> {
         Ok(found.into_iter().map(Chart::from).collect())
     }
 
+    /// Whether the tenant has never had a chart, as the tenant document says; `false` without it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn never_had_charts(&mut self) -> Result<bool> {
+        let tenant = self.get(Key::tenant(self.store.org)).await?;
+        Ok(tenant.is_some_and(|tenant| tenant.get_i64("charts").is_ok_and(|last| last == 0)))
+    }
+
     /// The employee, if there is one.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
 //! What reads of a chart cost the database, as its own profiler tells.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bson::{Document, doc};
 use futures_util::TryStreamExt;
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::{
     lists::{import, list},
-    support::{Chart, Database, Reply, TestApp},
+    support::{Chart, Client, Database, Reply, TestApp},
 };
 
 /// What was asked of the tenant's collection while `work` ran, one entry a command.
@@ -65,4 +68,84 @@ async fn a_chain_is_one_command_that_finds_everybody_by_key() {
         assert_eq!(chain(nobody).await.0, [0; 0]);
     }
     assert_eq!(chain("/employees/1/manager_chain").await.0, [0; 0]);
+}
+
+#[tokio::test]
+async fn that_somebody_has_no_reports_takes_one_command() {
+    let (app, chart) = prepared(30).await;
+    let reports = async |path: &str| ids(&examined(&chart, &app.database, path).await.0);
+    assert_eq!(reports("/employees/30/direct_reports").await, [0; 0]);
+    assert_eq!(reports("/employees/30/subtree").await, [30]);
+    assert_eq!(reports("/employees/4/direct_reports").await, (23..30).collect::<Vec<_>>());
+    assert_eq!(reports("/employees/5/direct_reports").await, [30]);
+    // The person is among those who were read, and takes nobody's place.
+    assert_eq!(reports("/employees/4/direct_reports?limit=6").await, (23..29).collect::<Vec<_>>());
+    assert_eq!(reports("/employees/4/direct_reports?limit=7").await, (23..30).collect::<Vec<_>>());
+    assert_eq!(reports("/employees/4/direct_reports?cursor=27").await, [28, 29]);
+    // So it is where the reports have smaller numbers than the person.
+    let promote = chart.client.request(Method::PUT, &chart.path("/employees/30/promote"));
+    Client::send(promote).await.expect(200);
+    for path in ["", "?limit=1"] {
+        assert_eq!(reports(&format!("/employees/30/direct_reports{path}")).await, [1]);
+    }
+    chart.client.get(&chart.path("/employees/31/direct_reports")).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_new_chart_and_a_new_tenant_prove_that_they_are_empty() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let admin = app.with(&org.token);
+    let (charts, commands) = profiled(&app.database, admin.get("/orgcharts")).await;
+    assert_eq!((charts, commands.len()), (json!([]), 2), "{commands:#?}");
+    let chart = Chart::create(&admin, "Chart").await;
+    let path = chart.path("/employees");
+    let (people, commands) = profiled(&app.database, admin.get(&path)).await;
+    assert_eq!((people, commands.len()), (json!([]), 2), "{commands:#?}");
+    // Nothing proves it where there was something.
+    let ceo = chart.hire("Ada", None).await;
+    let behind = format!("{path}?cursor={ceo}");
+    assert_eq!(admin.get(&behind).await.expect(200).body, json!([]));
+    admin.delete(&chart.path("")).await.expect(200);
+    assert_eq!(admin.get("/orgcharts").await.expect(200).body, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chains_and_empty_lists_stay_right_during_a_hundred_renames() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let admin = app.with(&org.token);
+    let chart = Chart::create(&admin, "Chart").await;
+    let empty = Chart::create(&admin, "Empty").await;
+    for manager in [None, Some(1), Some(2)] {
+        chart.hire("Person", manager).await;
+    }
+    let done = AtomicBool::new(false);
+    let expected: [(String, &[i64]); 6] = [
+        (chart.path("/employees/3/manager_chain"), &[2, 1]),
+        (chart.path("/employees/1/manager_chain"), &[]),
+        (chart.path("/employees/2/direct_reports"), &[3]),
+        (chart.path("/employees/3/direct_reports"), &[]),
+        (empty.path("/employees"), &[]),
+        ("/orgcharts".to_owned(), &[1, 2]),
+    ];
+    let reader = async || {
+        let mut reads = 0_u32;
+        while !done.load(Ordering::Relaxed) {
+            for (path, expected) in &expected {
+                let answer = admin.get(path).await.expect(200).body;
+                assert_eq!(ids(&answer), *expected, "{path} after {reads} rounds");
+            }
+            reads += 1;
+        }
+        reads
+    };
+    let renaming = async {
+        for round in 0..100 {
+            admin.rename(&format!("Acme {}", round % 3)).await.expect(200);
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (one, two, ()) = tokio::join!(reader(), reader(), renaming);
+    assert!(one > 0 && two > 0, "{one} and {two} rounds");
 }

@@ -15,6 +15,8 @@ pub enum Team {
     All,
     /// Who reports to that person.
     ReportsOf(EmployeeId),
+    /// That person and who reports to that person.
+    WithReports(EmployeeId),
     /// Who is below that person, however far.
     Below(EmployeeId),
     /// That person and who is below.
@@ -33,6 +35,10 @@ impl TenantStore {
             }
             Team::ReportsOf(manager) => {
                 filter.insert("manager", manager.get());
+            }
+            Team::WithReports(manager) => {
+                let own = doc! { "_id.employee": manager.get() };
+                filter.insert("$or", vec![own, doc! { "manager": manager.get() }]);
             }
             Team::Below(top) => {
                 filter.insert("ancestors", top.get());
