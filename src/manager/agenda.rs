@@ -1,4 +1,4 @@
-//! The events of tenants and the starts of their occurrences, kept in memory by version.
+//! The events of tenants and the starts of their occurrences, kept in memory with their version.
 //!
 //! What a version stands for never changes, so nothing here is ever wrong: which version is the
 //! latest is asked of the database every time. That is one document, whereas reading, decoding and
@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use moka::sync::Cache;
+use moka::{Entry, sync::Cache};
 
 use super::directory::count;
 use crate::{
@@ -17,8 +17,15 @@ use crate::{
 
 /// The cache of events, and of their occurrences a quarter of a year at a time.
 pub struct Agenda {
-    events: Cache<(OrgId, i64), Arc<[Planned]>>,
+    events: Cache<OrgId, Kept>,
     starts: Cache<Quarter, Arc<[DateTime<Utc>]>>,
+}
+
+/// The events of a tenant, of which only the latest version that was read is of use.
+#[derive(Clone)]
+struct Kept {
+    version: i64,
+    events: Arc<[Planned]>,
 }
 
 /// An event, and when it takes place at all.
@@ -31,36 +38,48 @@ pub(super) struct Planned {
 /// An event, its version, and the number of a quarter since 1970.
 type Quarter = (EventId, i64, i64);
 
-/// How many events are kept.
-const EVENTS: u64 = 200_000;
+/// How many bytes of events are kept: 256 MiB.
+const EVENT_BYTES: u64 = 256 << 20;
 /// How many starts are kept, of 12 bytes each.
 const STARTS: u64 = 4_000_000;
 const CHUNK: Duration = Duration::days(92);
 
 impl Default for Agenda {
     fn default() -> Self {
-        fn weight<K, T>(_: &K, items: &Arc<[T]>) -> u32 {
-            u32::try_from(items.len()).unwrap_or(u32::MAX).saturating_add(8)
-        }
-        Self {
-            events: Cache::builder().max_capacity(EVENTS).weigher(weight).build(),
-            starts: Cache::builder().max_capacity(STARTS).weigher(weight).build(),
-        }
+        Self::of_bytes(EVENT_BYTES)
     }
 }
 
 impl Agenda {
-    /// The events of that version of the tenant's agenda, if they are kept.
-    pub(super) fn events(&self, org: OrgId, version: i64) -> Option<Arc<[Planned]>> {
-        let found = self.events.get(&(org, version));
-        count("agenda", if found.is_some() { "hit" } else { "miss" });
-        found
+    fn of_bytes(bytes: u64) -> Self {
+        fn weight(weight: usize) -> u32 {
+            u32::try_from(weight).unwrap_or(u32::MAX)
+        }
+        let events = Cache::builder().max_capacity(bytes).weigher(|_, kept: &Kept| {
+            weight(kept.events.iter().map(|planned| planned.bytes()).sum::<usize>() + 100)
+        });
+        let starts = Cache::builder()
+            .max_capacity(STARTS)
+            .weigher(|_, starts: &Arc<[_]>| weight(starts.len() + 8));
+        Self { events: events.build(), starts: starts.build() }
     }
 
-    /// Keeps the events of that version.
+    /// The events of that version of the tenant's agenda, if they are kept.
+    pub(super) fn events(&self, org: OrgId, version: i64) -> Option<Arc<[Planned]>> {
+        let found = self.events.get(&org).filter(|kept| kept.version == version);
+        count("agenda", if found.is_some() { "hit" } else { "miss" });
+        found.map(|kept| kept.events)
+    }
+
+    /// Keeps the events of that version instead of those of an older one.
     pub(super) fn keep(&self, org: OrgId, version: i64, events: Vec<Event>) -> Arc<[Planned]> {
         let planned: Arc<[Planned]> = events.into_iter().filter_map(Planned::of).collect();
-        self.events.insert((org, version), Arc::clone(&planned));
+        let new = Kept { version, events: Arc::clone(&planned) };
+        // Whoever read before a change may come here after somebody who read behind it.
+        self.events.entry(org).and_upsert_with(|kept| match kept.map(Entry::into_value) {
+            Some(newer) if newer.version > version => newer,
+            _ => new,
+        });
         planned
     }
 
@@ -104,8 +123,77 @@ impl Planned {
         Some(Self { event: Arc::new(event), first, last_end })
     }
 
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        /// The struct, its texts of a few words, and what the allocator adds.
+        const PLAIN: usize = 1_000;
+        let event = &*self.event;
+        let description = event.description.as_ref().map_or(0, String::len);
+        let recurrence = event.schedule.recurrence().map_or(0, |recurrence| {
+            // The excluded ones are kept as moments, too.
+            let dates = 2 * recurrence.excluded.len() + recurrence.additional.len();
+            let rule = recurrence.rule.as_ref().map_or(0, |rule| rule.as_str().len());
+            size_of::<DateTime<Utc>>() * dates + 4 * rule
+        });
+        PLAIN + description + recurrence
+    }
+
     /// Whether it may take place in `span`.
     pub(super) fn reaches(&self, span: Span) -> bool {
         self.first < span.to && self.last_end.is_none_or(|end| end > span.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{EventId, Label, Recurrence, Schedule, TimeZone};
+
+    fn event(description: usize, dates: usize) -> Event {
+        let start = DateTime::UNIX_EPOCH.naive_utc();
+        let additional = (0..i64::try_from(dates).unwrap()).map(|day| start + Duration::days(day));
+        let recurrence = Recurrence { additional: additional.collect(), ..Recurrence::default() };
+        let zone = TimeZone::parse("UTC").unwrap();
+        Event {
+            id: EventId::generate(),
+            title: Label::parse("Yoga").unwrap(),
+            description: Some("x".repeat(description)),
+            schedule: Schedule::new(start, zone, 60, Some(recurrence)),
+            capacity: 1,
+            version: 1,
+            deleted: false,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn held(agenda: &Agenda) -> u64 {
+        agenda.events.run_pending_tasks();
+        agenda.events.weighted_size()
+    }
+
+    #[test]
+    fn one_version_of_a_tenants_events_is_kept_and_it_is_the_newest() {
+        let (agenda, org) = (Agenda::default(), OrgId::generate());
+        agenda.keep(org, 1, vec![event(0, 0)]);
+        assert!(agenda.events(org, 1).is_some() && agenda.events(org, 2).is_none());
+        agenda.keep(org, 2, vec![event(0, 0), event(0, 0)]);
+        assert!(agenda.events(org, 1).is_none());
+        let size = held(&agenda);
+        // Somebody who has read earlier comes late, and gets what was read.
+        assert_eq!(agenda.keep(org, 1, vec![event(0, 0)]).len(), 1);
+        assert_eq!(agenda.events(org, 2).map(|kept| kept.len()), Some(2));
+        assert_eq!(held(&agenda), size);
+    }
+
+    #[test]
+    fn events_are_weighed_by_what_they_hold() {
+        let (agenda, org) = (Agenda::of_bytes(100_000), OrgId::generate());
+        agenda.keep(org, 1, vec![event(10_000, 1_000)]);
+        assert!((22_000..30_000).contains(&held(&agenda)));
+        for _ in 0..20 {
+            agenda.keep(OrgId::generate(), 1, vec![event(10_000, 1_000)]);
+        }
+        assert!(held(&agenda) <= 100_000);
     }
 }
