@@ -20,6 +20,8 @@ pub struct Rule {
     start: NaiveDateTime,
     until: Option<DateTime<Utc>>,
     count: Option<usize>,
+    /// The last time of one with a count.
+    counted_to: Option<NaiveDateTime>,
     weeks: Option<Weeks>,
 }
 
@@ -56,18 +58,46 @@ impl Rule {
         }
         let text = raw.to_ascii_uppercase();
         let parts = Parts::parse(text.strip_prefix("RRULE:").unwrap_or(&text))?;
+        let mut rule = Self::of(&parts, start, zone)?;
+        if !parts.can_match(start.weekday()) {
+            return Err(NEVER);
+        }
+        rule.counted_to = rule.last_counted();
+        let matches = match rule.count {
+            Some(_) => rule.counted_to.is_some(),
+            None => rule.starts(start, zone).next().is_some(),
+        };
+        if matches { Ok(rule) } else { Err(NEVER) }
+    }
+
+    /// A rule that was checked when it was stored, with what [`Rule::counted_to`] said then: neither
+    /// is looked for again, which may take a thousand times as long as all the rest.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is not a rule.
+    pub fn from_stored(
+        text: &str,
+        start: NaiveDateTime,
+        zone: TimeZone,
+        counted_to: Option<NaiveDateTime>,
+    ) -> Result<Self, Invalid> {
+        let mut rule = Self::of(&Parts::parse(text)?, start, zone)?;
+        rule.counted_to = counted_to.or_else(|| rule.last_counted());
+        Ok(rule)
+    }
+
+    fn of(parts: &Parts<'_>, start: NaiveDateTime, zone: TimeZone) -> Result<Self, Invalid> {
         let until = parts.get("UNTIL").map(|until| parse_until(until, zone)).transpose()?;
         let in_utc = until.map(|until| until.format("%Y%m%dT%H%M%SZ").to_string());
-        let rule = Self {
+        Ok(Self {
             text: parts.text_with(&[("UNTIL", in_utc)]),
-            parsed: parsed(&parts, start)?,
+            parsed: parsed(parts, start)?,
             start,
             until,
             count: parts.count()?,
-            weeks: Weeks::parse(&parts)?,
-        };
-        let matches = parts.can_match(start.weekday()) && rule.starts(start, zone).next().is_some();
-        if matches { Ok(rule) } else { Err(NEVER) }
+            counted_to: None,
+            weeks: Weeks::parse(parts)?,
+        })
     }
 
     /// The rule in the form of RFC 5545.
@@ -76,16 +106,18 @@ impl Rule {
         &self.text
     }
 
-    /// Whether it ends by itself.
+    /// The last of the wall-clock times of a rule with a count.
     #[must_use]
-    pub const fn is_finite(&self) -> bool {
-        self.until.is_some() || self.count.is_some()
+    pub const fn counted_to(&self) -> Option<NaiveDateTime> {
+        self.counted_to
     }
 
-    /// The moment behind which nothing starts, where it says one.
+    /// A moment behind which nothing starts, if it ends by itself.
     #[must_use]
-    pub const fn until(&self) -> Option<DateTime<Utc>> {
-        self.until
+    pub fn end(&self, zone: TimeZone) -> Option<DateTime<Utc>> {
+        // A time that clocks jump over may come out behind later ones.
+        let counted = self.counted_to.map(|last| zone.moment(last) + TimeZone::MARGIN);
+        self.until.or(counted)
     }
 
     /// The wall-clock times from `from` on, in order, up to the rule's own end.
@@ -94,14 +126,13 @@ impl Rule {
         from: NaiveDateTime,
         zone: TimeZone,
     ) -> impl Iterator<Item = NaiveDateTime> + use<> {
-        let (until, weeks) = (self.until, self.weeks.clone());
+        let until = self.until;
         let last = until.map(|until| until.naive_utc() + TimeZone::MARGIN);
         let over = move |local: NaiveDateTime| {
             local.year() >= END_YEAR || last.is_some_and(|last| local > last)
         };
         let most = if over(from) { 0 } else { self.count.unwrap_or(usize::MAX) };
         self.expanded(from)
-            .filter(move |start| weeks.as_ref().is_none_or(|weeks| weeks.contain(start.date())))
             .take(most)
             .take_while(move |start| !over(*start))
             // The later one of two times may be the earlier moment, so the first that is too late
@@ -110,11 +141,20 @@ impl Rule {
             .filter(move |start| *start >= from)
     }
 
-    /// What the crate makes of it, from some time before `from` on.
+    /// The times without the rule's own end, from some time before `from` on.
     fn expanded(&self, from: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> + use<> {
         let first = (self.shifted(from) + LATER).and_utc().with_timezone(&Tz::UTC);
         let set = RRuleSet::new(first).rrule(self.parsed.clone()).limit();
-        set.into_iter().map(|start| start.naive_utc() - LATER)
+        let weeks = self.weeks.clone();
+        set.into_iter()
+            .map(|start| start.naive_utc() - LATER)
+            .filter(move |start| weeks.as_ref().is_none_or(|weeks| weeks.contain(start.date())))
+    }
+
+    /// Counts one with a count through.
+    fn last_counted(&self) -> Option<NaiveDateTime> {
+        let counted = self.expanded(self.start).take(self.count?);
+        counted.take_while(|start| start.year() < END_YEAR).last()
     }
 
     /// A start as near before `from` as can be from which the rule gives the same times: so a rule

@@ -293,6 +293,8 @@ proptest! {
         let Ok(rule) = Rule::parse(&raw, start, zone) else { return Ok(()) };
         let again = Rule::parse(rule.as_str(), start, zone);
         prop_assert_eq!(again.as_ref(), Ok(&rule), "{}", raw);
+        let stored = Rule::from_stored(rule.as_str(), start, zone, rule.counted_to());
+        prop_assert_eq!(stored.as_ref(), Ok(&rule), "{}", raw);
         let from = start + Duration::minutes(ahead);
         let near: Vec<_> = rule.starts(from, zone).take(30).collect();
         let all: Vec<_> =

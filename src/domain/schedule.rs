@@ -132,25 +132,29 @@ impl Schedule {
         next.is_some_and(|next| !self.starts_between(moment, next).is_empty())
     }
 
-    /// The first and, unless it goes on for ever, the last moment at which an occurrence may start;
-    /// `None` when none is left by the exceptions.
+    /// Whether the exceptions leave no occurrence at all.
     #[must_use]
-    pub fn span(&self) -> Option<(DateTime<Utc>, Option<DateTime<Utc>>)> {
-        let happening = |local| Some(self.zone.moment(local)).filter(|start| self.happens(*start));
-        let added = self.additional().filter_map(happening);
-        let mut by_rule = self.by_rule(self.start).filter_map(happening);
-        let first = by_rule.next();
-        // A time that clocks jump over may come out behind later ones.
-        let soon = first.map(|first| first + TimeZone::MARGIN);
-        let near = by_rule.take_while(|start| Some(*start) <= soon);
-        let first = added.clone().chain(first).chain(near).min()?;
-        let rule = self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref());
-        let last = match rule.map(|rule| (rule.until(), rule.is_finite())) {
-            Some((_, false)) => None,
-            Some((Some(until), _)) => added.chain([until]).max(),
-            _ => added.chain(self.by_rule(self.start).filter_map(happening)).max(),
+    pub fn is_empty(&self) -> bool {
+        !self
+            .additional()
+            .chain(self.by_rule(self.start))
+            .any(|local| self.happens(self.zone.moment(local)))
+    }
+
+    /// A moment before which no occurrence starts and, unless it goes on for ever, one behind which
+    /// none does: as near as can be said without looking for them.
+    #[must_use]
+    pub fn bounds(&self) -> (DateTime<Utc>, Option<DateTime<Utc>>) {
+        // Times that clocks jump over may come out behind later ones.
+        let first = self.zone.moment(self.start) - TimeZone::MARGIN;
+        let last = match self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref()) {
+            Some(rule) => rule.end(self.zone),
+            None => Some(self.zone.moment(self.start)),
         };
-        Some((first, last.map(|last| last.max(first))))
+        let added = self.additional().map(|local| self.zone.moment(local));
+        let (first, latest) = added
+            .fold((first, last), |(first, last), added| (first.min(added), last.max(Some(added))));
+        (first, last.and(latest))
     }
 
     /// The wall-clock times from `from` on that the rule alone gives.
@@ -161,7 +165,7 @@ impl Schedule {
         }
     }
 
-    fn additional(&self) -> impl Iterator<Item = NaiveDateTime> + Clone {
+    fn additional(&self) -> impl Iterator<Item = NaiveDateTime> {
         self.recurrence.iter().flat_map(|recurrence| recurrence.additional.iter().copied())
     }
 

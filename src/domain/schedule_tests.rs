@@ -119,7 +119,7 @@ fn an_end_is_a_moment_also_where_clocks_jump() {
     let ends = schedule("Australia/Lord_Howe", "20261003T020000", rule, "", "");
     let seen = days(&ends, "20261001T000000Z", "20261010T000000Z");
     assert_eq!(seen, ["10-02T15:45", "10-02T16:00", "10-03T15:30"]);
-    assert_eq!(ends.span(), Some((utc("20261002T154500Z"), Some(utc("20261003T153000Z")))));
+    assert_eq!(ends.bounds().1, Some(utc("20261003T153000Z")));
 }
 
 #[test]
@@ -132,20 +132,28 @@ fn positions_are_counted_in_whole_weeks_wherever_one_looks() {
 }
 
 #[test]
-fn what_is_left_of_exceptions_has_a_span() {
-    let none = schedule("UTC", "20260107T090000", "", "20260107T090000", "");
-    assert_eq!(none.span(), None);
-    let none = schedule("UTC", "20260107T090000", "FREQ=DAILY;COUNT=1", "20260107T090000", "");
-    assert_eq!(none.span(), None);
-    let added = schedule("UTC", "20260107T090000", "", "20260107T090000", "20250101T000000");
-    assert_eq!(added.span(), Some((utc("20250101T000000Z"), Some(utc("20250101T000000Z")))));
-    let endless = schedule("UTC", "20260107T090000", "FREQ=DAILY", "20260107T090000", "");
-    assert_eq!(endless.span(), Some((utc("20260108T090000Z"), None)));
-    // The first by the clock is not the first that happens: it is moved behind the second.
-    let moved =
-        schedule("Europe/Berlin", "20260329T025900", "FREQ=DAILY;COUNT=1", "", "20260329T030000");
-    let (first, last) = (utc("20260329T010000Z"), utc("20260329T015900Z"));
-    assert_eq!(moved.span(), Some((first, Some(last))));
+fn exceptions_may_leave_nothing() {
+    let empty = |rule, excluded, additional| {
+        schedule("UTC", "20260107T090000", rule, excluded, additional).is_empty()
+    };
+    assert!(empty("", "20260107T090000", ""));
+    assert!(empty("FREQ=DAILY;COUNT=1", "20260107T090000", ""));
+    assert!(!empty("FREQ=DAILY;COUNT=2", "20260107T090000", ""));
+    assert!(!empty("", "20260107T090000", "20250101T000000"));
+    assert!(!empty("", "", ""));
+}
+
+#[test]
+fn bounds_are_near_what_they_bound() {
+    let bounds =
+        |rule, additional| schedule("UTC", "20260107T090000", rule, "", additional).bounds();
+    let days = |first, last| (utc(first), Some(utc(last)));
+    assert_eq!(bounds("", ""), days("20260105T090000Z", "20260107T090000Z"));
+    assert_eq!(bounds("FREQ=DAILY", "20300101T000000"), (utc("20260105T090000Z"), None));
+    let ten = bounds("FREQ=DAILY;COUNT=10", "20250101T000000");
+    assert_eq!(ten, days("20250101T000000Z", "20260118T090000Z"));
+    let added = bounds("FREQ=DAILY;UNTIL=20260110T000000Z", "20270101T000000");
+    assert_eq!(added, days("20260105T090000Z", "20270101T000000Z"));
 }
 
 #[test]
@@ -198,16 +206,13 @@ fn cases() -> impl Strategy<Value = Schedule> {
 
 proptest! {
     #[test]
-    fn the_span_bounds_all_starts(schedule in cases()) {
+    fn all_starts_are_within_the_bounds(schedule in cases()) {
         let (from, to) = (utc("20290101T000000Z"), utc("20340101T000000Z"));
         let starts = schedule.starts_between(from, to);
-        let span = schedule.span();
-        prop_assert_eq!(starts.first().copied(), span.map(|(first, _)| first));
-        if let Some((first, Some(last))) = span {
-            prop_assert!(first <= last && starts.last() <= Some(&last));
-            let exact = schedule.recurrence().and_then(|r| r.rule.as_ref()).and_then(Rule::until);
-            prop_assert!(exact.is_some() || starts.last() == Some(&last));
-        }
+        prop_assert_eq!(starts.is_empty(), schedule.is_empty());
+        let (first, last) = schedule.bounds();
+        prop_assert!(starts.iter().all(|start| first <= *start));
+        prop_assert!(last.is_none_or(|last| starts.iter().all(|start| *start <= last)));
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! latest is asked of the database every time. That is one document, whereas reading, decoding and
 //! expanding a thousand events takes far longer.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration as StdDuration, Instant},
+};
 
 use chrono::{DateTime, Duration, Utc};
 use moka::{Entry, sync::Cache};
@@ -12,7 +16,8 @@ use moka::{Entry, sync::Cache};
 use super::directory::count;
 use crate::{
     domain::{Event, EventId, OrgId},
-    store::Span,
+    error::Result,
+    store::{Span, StoredEvent},
 };
 
 /// The cache of events, and of their occurrences a quarter of a year at a time.
@@ -28,12 +33,16 @@ struct Kept {
     events: Arc<[Planned]>,
 }
 
-/// An event, and when it takes place at all.
+/// An event, and the time in which it takes place at all.
+#[derive(Clone)]
 pub(super) struct Planned {
     pub(super) event: Arc<Event>,
     first: DateTime<Utc>,
     last_end: Option<DateTime<Utc>>,
 }
+
+/// Lets others have the thread now and then during long work that waits for nothing.
+pub(super) struct Breath(Instant);
 
 /// An event, its version, and the number of a quarter since 1970.
 type Quarter = (EventId, i64, i64);
@@ -43,6 +52,8 @@ const EVENT_BYTES: u64 = 256 << 20;
 /// How many starts are kept, of 12 bytes each.
 const STARTS: u64 = 4_000_000;
 const CHUNK: Duration = Duration::days(92);
+/// How long others wait for the thread.
+const LONG: StdDuration = StdDuration::from_millis(2);
 
 impl Default for Agenda {
     fn default() -> Self {
@@ -71,9 +82,30 @@ impl Agenda {
         found.map(|kept| kept.events)
     }
 
-    /// Keeps the events of that version instead of those of an older one.
-    pub(super) fn keep(&self, org: OrgId, version: i64, events: Vec<Event>) -> Arc<[Planned]> {
-        let planned: Arc<[Planned]> = events.into_iter().filter_map(Planned::of).collect();
+    /// Keeps the events of that version instead of those of an older one, of which only what has
+    /// changed since is decoded.
+    pub(super) async fn renew(
+        &self,
+        org: OrgId,
+        version: i64,
+        stored: Vec<StoredEvent>,
+    ) -> Result<Arc<[Planned]>> {
+        let older = self.events.get(&org).map(|kept| kept.events);
+        let known = older.iter().flat_map(|planned| planned.iter());
+        let known: HashMap<_, _> =
+            known.map(|planned| ((planned.event.id, planned.event.version), planned)).collect();
+        let (mut planned, mut breath) = (Vec::with_capacity(stored.len()), Breath::default());
+        for event in stored {
+            planned.push(match known.get(&event.identity()?) {
+                Some(same) => Planned::clone(same),
+                None => Planned::of(event.decode()?),
+            });
+            breath.take().await;
+        }
+        Ok(self.keep(org, version, planned.into()))
+    }
+
+    fn keep(&self, org: OrgId, version: i64, planned: Arc<[Planned]>) -> Arc<[Planned]> {
         let new = Kept { version, events: Arc::clone(&planned) };
         // Whoever read before a change may come here after somebody who read behind it.
         self.events.entry(org).and_upsert_with(|kept| match kept.map(Entry::into_value) {
@@ -117,10 +149,10 @@ impl Agenda {
 }
 
 impl Planned {
-    fn of(event: Event) -> Option<Self> {
-        let (first, last) = event.schedule.span()?;
+    fn of(event: Event) -> Self {
+        let (first, last) = event.schedule.bounds();
         let last_end = last.map(|last| last + event.schedule.duration());
-        Some(Self { event: Arc::new(event), first, last_end })
+        Self { event: Arc::new(event), first, last_end }
     }
 
     /// About how much memory it takes.
@@ -144,10 +176,26 @@ impl Planned {
     }
 }
 
+impl Default for Breath {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Breath {
+    /// Waits until it is this work's turn again, if it has gone on for long.
+    pub(super) async fn take(&mut self) {
+        if self.0.elapsed() > LONG {
+            tokio::task::yield_now().await;
+            *self = Self::default();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EventId, Label, Recurrence, Schedule, TimeZone};
+    use crate::domain::{Label, Recurrence, Schedule, TimeZone};
 
     fn event(description: usize, dates: usize) -> Event {
         let start = DateTime::UNIX_EPOCH.naive_utc();
@@ -172,28 +220,46 @@ mod tests {
         agenda.events.weighted_size()
     }
 
-    #[test]
-    fn one_version_of_a_tenants_events_is_kept_and_it_is_the_newest() {
+    async fn renewed(agenda: &Agenda, org: OrgId, version: i64, events: &[Event]) -> usize {
+        let stored = events.iter().map(|event| StoredEvent::of(org, event)).collect();
+        agenda.renew(org, version, stored).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn one_version_of_a_tenants_events_is_kept_and_it_is_the_newest() {
         let (agenda, org) = (Agenda::default(), OrgId::generate());
-        agenda.keep(org, 1, vec![event(0, 0)]);
+        renewed(&agenda, org, 1, &[event(0, 0)]).await;
         assert!(agenda.events(org, 1).is_some() && agenda.events(org, 2).is_none());
-        agenda.keep(org, 2, vec![event(0, 0), event(0, 0)]);
+        renewed(&agenda, org, 2, &[event(0, 0), event(0, 0)]).await;
         assert!(agenda.events(org, 1).is_none());
         let size = held(&agenda);
         // Somebody who has read earlier comes late, and gets what was read.
-        assert_eq!(agenda.keep(org, 1, vec![event(0, 0)]).len(), 1);
+        assert_eq!(renewed(&agenda, org, 1, &[event(0, 0)]).await, 1);
         assert_eq!(agenda.events(org, 2).map(|kept| kept.len()), Some(2));
         assert_eq!(held(&agenda), size);
     }
 
-    #[test]
-    fn events_are_weighed_by_what_they_hold() {
+    #[tokio::test]
+    async fn events_are_weighed_by_what_they_hold() {
         let (agenda, org) = (Agenda::of_bytes(100_000), OrgId::generate());
-        agenda.keep(org, 1, vec![event(10_000, 1_000)]);
+        renewed(&agenda, org, 1, &[event(10_000, 1_000)]).await;
         assert!((22_000..30_000).contains(&held(&agenda)));
         for _ in 0..20 {
-            agenda.keep(OrgId::generate(), 1, vec![event(10_000, 1_000)]);
+            renewed(&agenda, OrgId::generate(), 1, &[event(10_000, 1_000)]).await;
         }
         assert!(held(&agenda) <= 100_000);
+    }
+
+    #[tokio::test]
+    async fn only_events_that_have_changed_are_decoded_again() {
+        let (agenda, org) = (Agenda::default(), OrgId::generate());
+        let (mut one, two) = (event(10, 2), event(10, 2));
+        renewed(&agenda, org, 1, &[one.clone(), two.clone()]).await;
+        let before = agenda.events(org, 1).unwrap();
+        (one.version, one.capacity) = (2, 50);
+        renewed(&agenda, org, 2, &[one, two, event(0, 0)]).await;
+        let after = agenda.events(org, 2).unwrap();
+        assert_eq!(after.iter().map(|kept| kept.event.capacity).collect::<Vec<_>>(), [50, 1, 1]);
+        assert!(Arc::ptr_eq(&before[1].event, &after[1].event));
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::{OrgScope, TenantManager, events::NO_EVENT};
+use super::{OrgScope, TenantManager, agenda::Breath, events::NO_EVENT};
 use crate::{
     domain::{Event, EventId, Occurrence, OccurrenceId},
     error::Result,
@@ -118,15 +118,15 @@ impl TenantManager {
             planned
         } else {
             // Both of one moment: the version must be that of these events.
-            let (version, events) = self
+            let (version, stored) = self
                 .tenant_write(scope, "agenda.read", (), |mut tx, ()| {
                     Box::pin(async move {
                         let version = tx.reader().agenda().await?.unwrap_or_default();
-                        Ok((version, tx.reader().events(None, 0).await?))
+                        Ok((version, tx.reader().events_stored().await?))
                     })
                 })
                 .await?;
-            self.work.agenda.keep(org, version, events)
+            self.work.agenda.renew(org, version, stored).await?
         };
         let reaching = planned.iter().filter(|planned| planned.reaches(span));
         Ok(reaching.map(|planned| Arc::clone(&planned.event)).collect())
@@ -144,13 +144,14 @@ impl TenantManager {
         let first = window.span.from - longest.unwrap_or_else(Duration::zero);
         let mut from = window.after.map_or(first, |after| after.start.max(first));
         let (mut width, mut found) = (Duration::days(1), Vec::new());
+        let mut breath = Breath::default();
         while from < window.span.to && found.len() < limit {
             let to = (from + width).min(window.span.to);
             let mut slice = Vec::new();
-            for some in events.chunks(EVENTS_AT_ONCE) {
-                slice.extend(some.iter().flat_map(|event| self.starts_of(event, window, from, to)));
-                // Expanding dense rules for the first time takes a while; others need the thread.
-                tokio::task::yield_now().await;
+            for event in events {
+                slice.extend(self.starts_of(event, window, from, to));
+                // Expanding some rules for the first time takes a while.
+                breath.take().await;
             }
             slice.sort_unstable_by_key(|(id, _)| *id);
             found.append(&mut slice);
@@ -191,5 +192,3 @@ impl TenantManager {
         Ok(found.into_iter().flatten().map(|occurrence| (occurrence.id, occurrence)).collect())
     }
 }
-
-const EVENTS_AT_ONCE: usize = 100;

@@ -99,7 +99,7 @@ impl ScheduleInput {
             return Err(errors.into_error());
         }
         let schedule = Schedule::new(start, zone, minutes, recurrence);
-        if schedule.span().is_none() {
+        if schedule.is_empty() {
             return Err(Error::field("recurrence", "must leave at least one occurrence"));
         }
         Ok(schedule)

@@ -5,9 +5,10 @@ mod documents;
 
 use std::collections::HashMap;
 
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use chrono::{DateTime, Utc};
 
+pub use documents::StoredEvent;
 use documents::{
     CONFIRMED, EventDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, date, event_fields,
     occurrence_fields,
@@ -57,6 +58,16 @@ impl TenantReader<'_> {
         let range = keys::events_after(self.store.org, after);
         let found: Vec<EventDoc> = self.find(range, limit).await?;
         Ok(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?)
+    }
+
+    /// All events, not decoded yet: of most of them a cache may know already what they are.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn events_stored(&mut self) -> Result<Vec<StoredEvent>> {
+        let range = keys::range(self.store.org, Kind::Event);
+        let found: Vec<RawDocumentBuf> = self.find(range, 0).await?;
+        Ok(found.into_iter().map(StoredEvent).collect())
     }
 
     /// The events, deleted or not, among `ids`; `None` if the tenant is not here.

@@ -1,16 +1,20 @@
 //! Events, occurrences and registrations as they are stored.
 
-use bson::{Bson, Document, doc, oid::ObjectId};
+use bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Deserialize;
 
 use crate::{
     domain::{
-        Busy, Calendar, Event, Label, Occurrence, OccurrenceId, OccurrenceStatus, Recurrence,
-        Registration, RegistrationId, RegistrationStatus, Rule, Schedule, TimeZone, Waiter,
+        Busy, Calendar, Event, EventId, Label, Occurrence, OccurrenceId, OccurrenceStatus,
+        Recurrence, Registration, RegistrationId, RegistrationStatus, Rule, Schedule, TimeZone,
+        Waiter,
     },
     store::{Kind, StoreError},
 };
+
+/// An event as it was read: what it is has not been looked at yet.
+pub struct StoredEvent(pub(super) RawDocumentBuf);
 
 const LOCAL: &str = "%Y-%m-%dT%H:%M:%S";
 
@@ -27,6 +31,7 @@ pub(super) struct EventDoc {
     rule: Option<String>,
     excluded: Vec<String>,
     additional: Vec<String>,
+    counted_to: Option<String>,
     version: i64,
     created_at: bson::DateTime,
     updated_at: bson::DateTime,
@@ -106,6 +111,36 @@ struct BusyDoc {
     event: ObjectId,
 }
 
+impl StoredEvent {
+    /// Which event it is, and in which version.
+    ///
+    /// # Errors
+    /// [`StoreError::Decode`].
+    pub fn identity(&self) -> Result<(EventId, i64), StoreError> {
+        let id = self.0.get_document("_id").and_then(|key| key.get_object_id("event"));
+        let identity = id.and_then(|id| Ok((id.into(), self.0.get_i64("version")?)));
+        identity.map_err(|e| StoreError::Decode { kind: "event", reason: e.to_string() })
+    }
+
+    /// The event.
+    ///
+    /// # Errors
+    /// [`StoreError::Decode`].
+    pub fn decode(&self) -> Result<Event, StoreError> {
+        bson::deserialize_from_slice::<EventDoc>(self.0.as_bytes())
+            .map_err(|e| StoreError::Decode { kind: "event", reason: e.to_string() })?
+            .try_into()
+    }
+
+    /// What would be stored of it.
+    #[cfg(test)]
+    pub(crate) fn of(org: crate::domain::OrgId, event: &Event) -> Self {
+        let mut document = event_fields(event);
+        document.insert("_id", crate::store::Key::event(org, event.id).to_bson());
+        Self(RawDocumentBuf::try_from(&document).unwrap())
+    }
+}
+
 impl TryFrom<EventDoc> for Event {
     type Error = StoreError;
 
@@ -116,7 +151,9 @@ impl TryFrom<EventDoc> for Event {
             NaiveDateTime::parse_from_str(text, LOCAL).map_err(|e| wrong(e.to_string()))
         };
         let start = local(&doc.local_start)?;
-        let rule = doc.rule.map(|rule| Rule::parse(&rule, start, zone)).transpose();
+        let counted_to = doc.counted_to.as_ref().map(local).transpose()?;
+        let rule = doc.rule.map(|rule| Rule::from_stored(&rule, start, zone, counted_to));
+        let rule = rule.transpose();
         let recurrence = Recurrence {
             rule: rule.map_err(|e| wrong(e.to_string()))?,
             excluded: doc.excluded.iter().map(local).collect::<Result<_, _>>()?,
@@ -152,6 +189,7 @@ pub(super) fn event_fields(event: &Event) -> Document {
         "rule": recurrence.rule.as_ref().map(Rule::as_str),
         "excluded": recurrence.excluded.iter().map(local).collect::<Vec<_>>(),
         "additional": recurrence.additional.iter().map(local).collect::<Vec<_>>(),
+        "counted_to": recurrence.rule.as_ref().and_then(Rule::counted_to).as_ref().map(local),
         "version": event.version,
         "created_at": date(event.created_at),
         "updated_at": date(event.updated_at),
@@ -264,4 +302,43 @@ const WITHDRAWN: &str = "withdrawn";
 
 pub(super) fn date(moment: DateTime<Utc>) -> bson::DateTime {
     bson::DateTime::from_chrono(moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::OrgId;
+
+    #[test]
+    fn an_event_is_read_as_it_was_written() {
+        let zone = TimeZone::parse("Europe/Berlin").unwrap();
+        let start: NaiveDateTime = "2026-01-07T09:00:00".parse().unwrap();
+        for text in ["", "FREQ=WEEKLY;BYDAY=MO,WE", "FREQ=WEEKLY;UNTIL=20270101T000000Z", COUNTED] {
+            let rule = Rule::parse(text, start, zone).ok();
+            let dates = vec!["2026-01-14T09:00:00".parse().unwrap()];
+            let recurrence = Recurrence { rule, excluded: dates.clone(), additional: dates };
+            let event = Event {
+                id: EventId::generate(),
+                title: Label::parse("Yoga").unwrap(),
+                description: Some("On the roof".to_owned()),
+                schedule: Schedule::new(start, zone, 60, Some(recurrence)),
+                capacity: 3,
+                version: 7,
+                deleted: false,
+                created_at: DateTime::UNIX_EPOCH,
+                updated_at: DateTime::UNIX_EPOCH,
+            };
+            let stored = StoredEvent::of(OrgId::generate(), &event);
+            assert_eq!(stored.identity().unwrap(), (event.id, 7));
+            assert_eq!(format!("{:?}", stored.decode().unwrap()), format!("{event:?}"));
+        }
+    }
+
+    const COUNTED: &str = "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29;COUNT=20";
+
+    #[test]
+    fn what_is_no_event_is_an_error() {
+        let stored = StoredEvent(RawDocumentBuf::try_from(&doc! { "title": "Yoga" }).unwrap());
+        assert!(stored.identity().is_err() && stored.decode().is_err());
+    }
 }
