@@ -127,11 +127,11 @@ impl Rule {
         zone: TimeZone,
     ) -> impl Iterator<Item = NaiveDateTime> + use<> {
         let until = self.until;
-        let last = until.map(|until| until.naive_utc() + TimeZone::MARGIN);
+        let last = until.map(|until| until.naive_utc() + TimeZone::MARGIN).or(self.counted_to);
         let over = move |local: NaiveDateTime| {
             local.year() >= END_YEAR || last.is_some_and(|last| local > last)
         };
-        let most = if over(from) { 0 } else { self.count.unwrap_or(usize::MAX) };
+        let most = if over(from) { 0 } else { usize::MAX };
         self.expanded(from)
             .take(most)
             .take_while(move |start| !over(*start))
@@ -158,9 +158,9 @@ impl Rule {
     }
 
     /// A start as near before `from` as can be from which the rule gives the same times: so a rule
-    /// of long ago costs no more than one of today. One with a count has to be counted through.
+    /// of long ago costs no more than one of today.
     fn shifted(&self, from: NaiveDateTime) -> NaiveDateTime {
-        if from <= self.start || from.year() >= END_YEAR || self.count.is_some() {
+        if from <= self.start || from.year() >= END_YEAR {
             return self.start;
         }
         let interval = i64::from(self.parsed.get_interval());

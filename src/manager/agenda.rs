@@ -138,6 +138,13 @@ impl Agenda {
         starts
     }
 
+    /// Whether an occurrence of the event starts at that moment. Somebody who makes moments up has
+    /// a part of the rule expanded once.
+    pub(super) fn starts_at(&self, event: &Event, moment: DateTime<Utc>) -> bool {
+        let next = moment.checked_add_signed(Duration::milliseconds(1));
+        next.is_some_and(|next| self.starts(event, moment, next).contains(&moment))
+    }
+
     fn chunk(&self, event: &Event, chunk: i64) -> Arc<[DateTime<Utc>]> {
         self.starts.get_with((event.id, event.version, chunk), || {
             count("occurrences", "miss");
@@ -195,7 +202,7 @@ impl Breath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Label, Recurrence, Schedule, TimeZone};
+    use crate::domain::{Label, Recurrence, Rule, Schedule, TimeZone};
 
     fn event(description: usize, dates: usize) -> Event {
         let start = DateTime::UNIX_EPOCH.naive_utc();
@@ -261,5 +268,22 @@ mod tests {
         let after = agenda.events(org, 2).unwrap();
         assert_eq!(after.iter().map(|kept| kept.event.capacity).collect::<Vec<_>>(), [50, 1, 1]);
         assert!(Arc::ptr_eq(&before[1].event, &after[1].event));
+    }
+
+    #[test]
+    fn made_up_moments_have_a_part_of_a_rule_expanded_once() {
+        let (agenda, mut long) = (Agenda::default(), event(0, 0));
+        let (start, zone) = (long.schedule.local_start(), long.schedule.zone());
+        let rule = Rule::parse("FREQ=WEEKLY;COUNT=5000", start, zone).unwrap();
+        let recurrence = Recurrence { rule: Some(rule), ..Recurrence::default() };
+        long.schedule = Schedule::new(start, zone, 60, Some(recurrence));
+        let at = |weeks, hours| start.and_utc() + Duration::weeks(weeks) + Duration::hours(hours);
+        for hours in 0..500 {
+            assert_eq!(agenda.starts_at(&long, at(4_000, hours)), hours % (7 * 24) == 0);
+        }
+        assert!(agenda.starts_at(&long, at(4_999, 0)) && !agenda.starts_at(&long, at(5_000, 0)));
+        assert!(!agenda.starts_at(&long, DateTime::<Utc>::MAX_UTC));
+        agenda.starts.run_pending_tasks();
+        assert!(agenda.starts.entry_count() < 6 && agenda.starts.weighted_size() < 6 * 30);
     }
 }

@@ -72,18 +72,20 @@ impl TenantManager {
         let events: Vec<EventId> = ids.iter().map(|id| id.event).collect();
         let events = self.events_among(scope, events).await?;
         let stored = self.stored_occurrences(scope, ids.clone()).await?;
-        let found = ids.into_iter().filter_map(|id| {
-            let event = events.get(&id.event)?;
+        let (mut found, mut breath) = (HashMap::with_capacity(ids.len()), Breath::default());
+        for id in ids {
+            let Some(event) = events.get(&id.event) else { continue };
             let occurrence = match stored.get(&id) {
                 Some(occurrence) => occurrence.clone(),
-                None if !event.deleted && event.schedule.starts_at(id.start) => {
+                None if !event.deleted && self.work.agenda.starts_at(event, id.start) => {
                     Occurrence::untouched(event, id.start)
                 }
-                None => return None,
+                None => continue,
             };
-            Some((id, (occurrence, Arc::clone(event))))
-        });
-        Ok(found.collect())
+            found.insert(id, (occurrence, Arc::clone(event)));
+            breath.take().await;
+        }
+        Ok(found)
     }
 
     /// Those of `ids` that exist, deleted or not.

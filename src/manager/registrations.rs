@@ -5,10 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 
-use super::{AdminScope, OrgScope, TenantManager, combiner::BATCH};
+use super::{AdminScope, Agenda, OrgScope, TenantManager, combiner::BATCH};
 use crate::{
     domain::{
-        Account, AccountId, Ask, BookingRefusal, OccurrenceId, Outcome, Registration,
+        Account, AccountId, Ask, BookingRefusal, Event, OccurrenceId, Outcome, Registration,
         RegistrationId, Request, Waiter,
     },
     error::{Error, Result},
@@ -237,10 +237,10 @@ impl TenantManager {
         scope: &OrgScope,
         requests: &[Request],
     ) -> Result<Vec<Outcome>> {
-        let clock = &self.clock;
+        let context = (&self.clock, &self.work.agenda, requests);
         let _turn = self.turn_of_seats(scope).await?;
-        self.tenant_write(scope, "registration", (clock, requests), |mut tx, (clock, requests)| {
-            Box::pin(async move { settle_in(&mut tx, requests, clock.now()).await })
+        self.tenant_write(scope, "registration", context, |mut tx, (clock, agenda, requests)| {
+            Box::pin(async move { settle_in(&mut tx, agenda, requests, clock.now()).await })
         })
         .await
     }
@@ -304,12 +304,14 @@ impl Outcome {
 
 async fn settle_in(
     tx: &mut TenantTx<'_>,
+    agenda: &Agenda,
     requests: &[Request],
     now: DateTime<Utc>,
 ) -> Result<Vec<Outcome>> {
     let ids: Vec<RegistrationId> = requests.iter().map(|request| request.id).collect();
     tx.claim_if_again(ids.iter().map(|id| id.occurrence)).await?;
-    let (mut book, _) = tx.reader().book(&ids, now).await?;
+    let starts_at = |event: &Event, start| agenda.starts_at(event, start);
+    let mut book = tx.reader().book_of(&ids, now, &starts_at).await?;
     let waiters = book.waiters_at(requests);
     tx.reader().extend_book(&mut book, &waiters).await?;
     let outcomes = requests.iter().map(|request| book.settle(*request)).collect();

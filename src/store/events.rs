@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use bson::{Document, RawDocumentBuf, doc};
 use chrono::{DateTime, Utc};
 
+pub use book::StartsAt;
 pub use documents::StoredEvent;
 use documents::{
     CONFIRMED, EventDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, date, event_fields,

@@ -26,7 +26,7 @@ pub use charts::{Above, Team, TouchedChart};
 pub use collections::Moved;
 pub use connect::{ConnectError, StoreSettings};
 pub use error::StoreError;
-pub use events::{Held, Span, StoredEvent};
+pub use events::{Held, Span, StartsAt, StoredEvent};
 pub use keys::{Key, Kind};
 pub use master::{AccountUpdate, Drain, DrainOf, Operation, OperationKind, OrgTouch};
 pub use survey::AccountFacts;

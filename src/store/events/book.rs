@@ -19,16 +19,30 @@ use crate::{
     store::{Key, Kind, StoreError, TenantReader, TenantTx, events::documents::EventDoc, keys},
 };
 
+/// Says whether an occurrence of an event starts at a moment.
+pub type StartsAt<'a> = &'a (dyn Fn(&Event, DateTime<Utc>) -> bool + Sync);
+
 impl TenantReader<'_> {
-    /// The book about `ids` as this transaction sees it, with the events that it is about.
+    /// The book about seats that are held.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn book(
+    pub async fn book(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<(Book, ())> {
+        let book = self.book_of(ids, now, &|event, start| event.schedule.starts_at(start));
+        Ok((book.await?, ()))
+    }
+
+    /// The book about `ids` as this transaction sees it; `starts_at` is asked of occurrences that
+    /// are not stored.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn book_of(
         &mut self,
         ids: &[RegistrationId],
         now: DateTime<Utc>,
-    ) -> Result<(Book, HashMap<EventId, Event>)> {
+        starts_at: StartsAt<'_>,
+    ) -> Result<Book> {
         let org = self.store.org;
         let occurrences: HashSet<OccurrenceId> = ids.iter().map(|id| id.occurrence).collect();
         let events: HashSet<EventId> = occurrences.iter().map(|id| id.event).collect();
@@ -51,7 +65,7 @@ impl TenantReader<'_> {
             let entry = book.occurrences.remove(&id);
             let entry = match (event, entry) {
                 (_, Some(stored)) => stored,
-                (Some(event), None) if event.schedule.starts_at(id.start) => {
+                (Some(event), None) if starts_at(event, id.start) => {
                     Entry::implied(Occurrence::untouched(event, id.start))
                 }
                 _ => Entry::missing(),
@@ -59,7 +73,7 @@ impl TenantReader<'_> {
             book.occurrences.insert(id, entry);
         }
         know(&mut book, ids);
-        Ok((book, found))
+        Ok(book)
     }
 
     /// Everything that has to do with seats.
