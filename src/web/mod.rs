@@ -73,6 +73,7 @@ pub fn app(
         .configure(|config| graphql::configure(config, shared.graphql.clone()))
         .default_service(web::to(fallback))
         .wrap(from_fn(guard::authenticate))
+        .wrap(from_fn(request::in_time))
         .wrap(cors(&shared.server.cors_origins))
         .wrap(from_fn(request::around))
 }

@@ -52,12 +52,7 @@ pub(super) async fn around(
     };
     let page = page::is_page(request.path());
     let _handled = request.conn_data::<Handling>().map(Handling::begin);
-    let body = BodyTime::default();
-    request.extensions_mut().insert(body.clone());
-    let limit =
-        request.app_data::<web::Data<Shared>>().map(|shared| shared.server.request_timeout());
-    let call = next.call(request);
-    let answer = in_time(call, started, limit, &body).instrument(span.clone()).await;
+    let answer = next.call(request).instrument(span.clone()).await;
     let _entered = span.enter();
     match answer {
         Ok(answer) => {
@@ -74,13 +69,17 @@ pub(super) async fn around(
     }
 }
 
-/// Gives the call up once it has taken longer than the limit, the wait for its body apart.
-async fn in_time<T>(
-    call: impl Future<Output = Result<T, ActixError>>,
-    started: Instant,
-    limit: Option<Duration>,
-    body: &BodyTime,
-) -> Result<T, ActixError> {
+/// Gives a request up when its time is over, the wait for its body apart. It lies within CORS: a page
+/// of another origin may read that, and when to try again, as it may read any other answer.
+pub(super) async fn in_time(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
+    let started = Instant::now();
+    let limit = request.app_data::<web::Data<Shared>>().map(|s| s.server.request_timeout());
+    let body = BodyTime::default();
+    request.extensions_mut().insert(body.clone());
+    let call = next.call(request);
     let Some(limit) = limit else { return call.await };
     let mut call = pin!(call);
     loop {

@@ -80,15 +80,28 @@ async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
 async fn a_request_that_takes_too_long_is_given_up() {
     let app = crate::support::TestApp::start_with(|settings| {
         settings.server.request_timeout_seconds = 1;
+        settings.server.cors_origins = vec!["https://console.example".to_owned()];
         settings.hash.memory_kib = 256 * 1024;
         settings.hash.iterations = 8;
         settings.hash.concurrency = 1;
     })
     .await;
-    let attempts =
-        (0..4).map(|i| app.log_in(["a@b.co", "b@b.co", "c@b.co", "d@b.co"][i], "password"));
+    let attempts = (0..4).map(|i| {
+        let email = ["a@b.co", "b@b.co", "c@b.co", "d@b.co"][i];
+        let request = app.request(reqwest::Method::POST, "/auth/login");
+        let body = serde_json::json!({ "email": email, "password": "password" });
+        Client::send(request.header("origin", "https://console.example").json(&body))
+    });
     let replies = futures_util::future::join_all(attempts).await;
     let last = replies.into_iter().filter(|reply| reply.status == 503).last();
-    last.expect("nothing was given up").refused(503, "busy");
+    let last = last.expect("nothing was given up").refused(503, "busy");
+    // Pages of another origin may read it, and when to try again.
+    assert_eq!(last.headers["access-control-allow-origin"], "https://console.example");
+    let exposed = last.headers["access-control-expose-headers"].to_str().unwrap();
+    assert!(exposed.contains("retry-after"), "{exposed}");
+    let metrics = app.get("/metrics").await.expect(200);
+    let timed =
+        r#"tenantry_http_request_seconds_count{method="POST",route="/auth/login",status="503"}"#;
+    assert!(metrics.body.as_str().unwrap().contains(timed));
     Client::send(app.request(reqwest::Method::GET, "/health/live")).await.expect(200);
 }
