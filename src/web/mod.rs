@@ -17,13 +17,13 @@ mod server;
 mod tree;
 mod wire;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use actix_cors::Cors;
 use actix_web::{
     App, HttpRequest, HttpResponse,
     body::MessageBody,
-    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{ResourceDef, ServiceFactory, ServiceRequest, ServiceResponse},
     http::header,
     middleware::from_fn,
     web,
@@ -68,7 +68,7 @@ pub fn app(
         .openapi(openapi::base())
         .configure(rest::configure)
         .split_for_parts();
-    app.app_data(Methods::of(&document))
+    app.app_data(Rc::new(Routes::of(&document)))
         .configure(|config| openapi::configure(config, document))
         .configure(|config| graphql::configure(config, shared.graphql.clone()))
         .default_service(web::to(fallback))
@@ -78,23 +78,29 @@ pub fn app(
         .wrap(from_fn(request::around))
 }
 
-/// The methods that each path takes, as an `Allow` header lists them.
-struct Methods(HashMap<String, String>);
+/// The patterns of the paths, and the methods that each takes, as an `Allow` header lists them.
+struct Routes(HashMap<String, String>);
 
-impl Methods {
+impl Routes {
     fn of(document: &OpenApi) -> Self {
         let paths = document.paths.paths.iter();
         let documented =
             paths.map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
         Self(documented.chain([(graphql::PATH.to_owned(), "POST".to_owned())]).collect())
     }
+
+    /// The pattern that a path follows, for who has lost its request.
+    fn pattern_of(&self, path: &str) -> Option<String> {
+        let mut patterns = self.0.keys();
+        patterns.find(|pattern| ResourceDef::new(pattern.as_str()).is_match(path)).cloned()
+    }
 }
 
 /// No route takes the request: the path is unknown, or it does not take that method.
 async fn fallback(request: HttpRequest) -> Result<HttpResponse, Error> {
     let pattern = request.resource_map().match_pattern(request.path());
-    let methods = request.app_data::<Methods>().zip(pattern);
-    let allowed = methods.and_then(|(methods, pattern)| methods.0.get(&pattern));
+    let routes = request.app_data::<Rc<Routes>>().zip(pattern);
+    let allowed = routes.and_then(|(routes, pattern)| routes.0.get(&pattern));
     let allowed = allowed.ok_or(Error::NotFound("page or resource"))?;
     Ok(HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed.as_str())).finish())
 }

@@ -1,11 +1,7 @@
 //! What surrounds every request: its id, its span, its one log line, its metrics, its deadline,
 //! the security headers, and the body of every error.
 
-use std::{
-    borrow::Cow,
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, pin::pin, rc::Rc, time::Instant};
 
 use actix_web::{
     Error as ActixError, HttpMessage, HttpResponse,
@@ -13,7 +9,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -22,7 +18,7 @@ use actix_web::{
 use tracing::{Instrument, field::Empty};
 
 use super::{
-    Shared,
+    Routes, Shared,
     body::BodyTime,
     page,
     problem::{self, Detail, Problem},
@@ -46,24 +42,25 @@ pub(super) async fn around(
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     let span = tracing::info_span!("request", request.id = %id.0, org.id = Empty, graphql.operation = Empty);
-    let line = Line {
-        method: request.method().as_str().to_owned(),
-        route: request.match_pattern().map_or(Cow::Borrowed("unmatched"), Cow::Owned),
-    };
+    let method = request.method().clone();
     let page = page::is_page(request.path());
     let _handled = request.conn_data::<Handling>().map(Handling::begin);
+    let (uri, routes) = (request.uri().clone(), request.app_data::<Rc<Routes>>().cloned());
     let answer = next.call(request).instrument(span.clone()).await;
     let _entered = span.enter();
     match answer {
         Ok(answer) => {
+            // Routing has found the pattern, which before would have been to route twice.
+            let route = answer.request().match_pattern();
             let (request, response) = answer.into_parts();
             let response = finish(response.map_into_boxed_body(), &id, page);
-            line.write(&response, started);
+            Line { method, route }.write(&response, started);
             Ok(ServiceResponse::new(request, response))
         }
         Err(error) => {
+            let route = routes.and_then(|routes| routes.pattern_of(uri.path()));
             let response = finish(error.error_response(), &id, page);
-            line.write(&response, started);
+            Line { method, route }.write(&response, started);
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -124,15 +121,16 @@ fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpRespons
 
 /// The one log line and the metrics of a request.
 struct Line {
-    method: String,
-    route: Cow<'static, str>,
+    method: Method,
+    route: Option<String>,
 }
 
 impl Line {
     fn write(self, response: &HttpResponse, started: Instant) {
         let elapsed = started.elapsed();
         let status = response.status();
-        let (method, route) = (self.method.as_str(), self.route.as_ref());
+        let method = self.method.as_str();
+        let route = self.route.as_deref().unwrap_or("unmatched");
         let latency_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
         let extensions = response.extensions();
         let detail = extensions.get::<Detail>().map(|detail| detail.0.as_str());
@@ -151,8 +149,8 @@ impl Line {
         }
         metrics::histogram!(
             "tenantry_http_request_seconds",
-            "method" => method_label(&self.method),
-            "route" => self.route,
+            "method" => method_label(method),
+            "route" => route.to_owned(),
             "status" => status_label(status)
         )
         .record(elapsed.as_secs_f64());

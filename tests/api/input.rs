@@ -150,9 +150,21 @@ async fn health_and_metrics_answer_anybody() {
     app.get("/health/live").await.expect(200);
     app.get("/health/ready").await.expect(200);
     app.get_org("nobody").await.expect(404);
+    app.get("/orgcharts/7/employees/8").await.expect(401);
+    app.delete("/orgcharts/7/tree").await.expect(405);
+    app.get("/orgcharts/7/nothing").await.expect(404);
     let metrics = app.get("/metrics").await.expect(200);
     let text = metrics.body.as_str().unwrap();
     for name in ["tenantry_http_request_seconds", "tenantry_mongo_command_seconds"] {
         assert!(text.contains(name), "{name} is missing");
+    }
+    for labels in [
+        r#"method="GET",route="/org/get",status="404""#,
+        r#"method="GET",route="/orgcharts/{org_id}/employees/{id}",status="401""#,
+        r#"method="DELETE",route="/orgcharts/{org_id}/tree",status="405""#,
+        r#"method="GET",route="unmatched",status="404""#,
+    ] {
+        let line = format!("tenantry_http_request_seconds_count{{{labels}}}");
+        assert!(text.contains(&line), "{line} is missing");
     }
 }
