@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use metrics::Counter;
 use moka::future::Cache;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,8 @@ pub struct Directory {
     authorities: Cache<AccountId, Authority>,
     epochs: Epochs,
     heard: Heard,
+    organization_lookups: Lookups,
+    authority_lookups: Lookups,
 }
 
 /// An organization as it was in an epoch: as long as that lasts, nothing was heard of a change.
@@ -66,6 +69,8 @@ impl Directory {
             authorities: Cache::new(CAPACITY),
             epochs: Epochs::default(),
             heard: Heard::never(),
+            organization_lookups: Lookups::of("organization"),
+            authority_lookups: Lookups::of("authority"),
         }
     }
 
@@ -76,12 +81,12 @@ impl Directory {
     pub async fn organization(&self, id: OrgId) -> Result<Option<Arc<Organization>>> {
         if self.heard.recently() {
             if let Some(found) = self.organizations.get(&id).await {
-                count("organization", "hit");
+                self.organization_lookups.hit.increment(1);
                 return Ok(Some(found));
             }
-            count("organization", "miss");
+            self.organization_lookups.miss.increment(1);
         } else {
-            count("organization", "bypass");
+            self.organization_lookups.bypass.increment(1);
         }
         self.organization_afresh(id).await
     }
@@ -112,12 +117,12 @@ impl Directory {
             if let Some(found) = self.slugs.get(slug).await
                 && self.epochs.of(&found.organization.id) == found.epoch
             {
-                count("organization", "hit");
+                self.organization_lookups.hit.increment(1);
                 return Ok(Some(found.organization));
             }
-            count("organization", "miss");
+            self.organization_lookups.miss.increment(1);
         } else {
-            count("organization", "bypass");
+            self.organization_lookups.bypass.increment(1);
         }
         // Whose epoch matters is not known before the answer, so any change at all counts.
         let changes = self.epochs.changes();
@@ -138,12 +143,12 @@ impl Directory {
     pub async fn authority(&self, id: AccountId) -> Result<Option<Authority>> {
         if self.heard.recently() {
             if let Some(found) = self.authorities.get(&id).await {
-                count("authority", "hit");
+                self.authority_lookups.hit.increment(1);
                 return Ok(Some(found));
             }
-            count("authority", "miss");
+            self.authority_lookups.miss.increment(1);
         } else {
-            count("authority", "bypass");
+            self.authority_lookups.bypass.increment(1);
         }
         let epoch = self.epochs.of(&id);
         let Some(account) = self.store.account(id).await? else { return Ok(None) };
@@ -278,7 +283,27 @@ impl Epochs {
     }
 }
 
+/// The counters of one cache, found in the registry once: every request asks these caches.
+struct Lookups {
+    hit: Counter,
+    miss: Counter,
+    bypass: Counter,
+}
+
+impl Lookups {
+    fn of(cache: &'static str) -> Self {
+        Self {
+            hit: counter(cache, "hit"),
+            miss: counter(cache, "miss"),
+            bypass: counter(cache, "bypass"),
+        }
+    }
+}
+
 pub(super) fn count(cache: &'static str, outcome: &'static str) {
+    counter(cache, outcome).increment(1);
+}
+
+fn counter(cache: &'static str, outcome: &'static str) -> Counter {
     metrics::counter!("tenantry_cache_lookups_total", "cache" => cache, "outcome" => outcome)
-        .increment(1);
 }

@@ -78,20 +78,26 @@ pub fn app(
         .wrap(from_fn(request::around))
 }
 
-/// The patterns of the paths, and the methods that each takes, as an `Allow` header lists them.
-struct Routes(HashMap<String, String>);
+/// What one worker thread knows of the routes.
+struct Routes {
+    /// Their patterns, and the methods that each takes, as an `Allow` header lists them.
+    methods: HashMap<String, String>,
+    timings: request::Timings,
+}
 
 impl Routes {
     fn of(document: &OpenApi) -> Self {
         let paths = document.paths.paths.iter();
         let documented =
             paths.map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
-        Self(documented.chain([(graphql::PATH.to_owned(), "POST".to_owned())]).collect())
+        let graphql = (graphql::PATH.to_owned(), "POST".to_owned());
+        let methods = documented.chain([graphql]).collect();
+        Self { methods, timings: request::Timings::default() }
     }
 
     /// The pattern that a path follows, for who has lost its request.
     fn pattern_of(&self, path: &str) -> Option<String> {
-        let mut patterns = self.0.keys();
+        let mut patterns = self.methods.keys();
         patterns.find(|pattern| ResourceDef::new(pattern.as_str()).is_match(path)).cloned()
     }
 }
@@ -100,7 +106,7 @@ impl Routes {
 async fn fallback(request: HttpRequest) -> Result<HttpResponse, Error> {
     let pattern = request.resource_map().match_pattern(request.path());
     let routes = request.app_data::<Rc<Routes>>().zip(pattern);
-    let allowed = routes.and_then(|(routes, pattern)| routes.0.get(&pattern));
+    let allowed = routes.and_then(|(routes, pattern)| routes.methods.get(&pattern));
     let allowed = allowed.ok_or(Error::NotFound("page or resource"))?;
     Ok(HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed.as_str())).finish())
 }

@@ -1,7 +1,7 @@
 //! What surrounds every request: its id, its span, its one log line, its metrics, its deadline,
 //! the security headers, and the body of every error.
 
-use std::{borrow::Cow, pin::pin, rc::Rc, time::Instant};
+use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Instant};
 
 use actix_web::{
     Error as ActixError, HttpMessage, HttpResponse,
@@ -9,12 +9,13 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
-        Method, StatusCode,
+        Method,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
     web,
 };
+use metrics::Histogram;
 use tracing::{Instrument, field::Empty};
 
 use super::{
@@ -51,16 +52,16 @@ pub(super) async fn around(
     match answer {
         Ok(answer) => {
             // Routing has found the pattern, which before would have been to route twice.
-            let route = answer.request().match_pattern();
+            let pattern = answer.request().match_pattern();
             let (request, response) = answer.into_parts();
             let response = finish(response.map_into_boxed_body(), &id, page);
-            Line { method, route }.write(&response, started);
+            Line { method, pattern }.write(&response, started, routes.as_deref());
             Ok(ServiceResponse::new(request, response))
         }
         Err(error) => {
-            let route = routes.and_then(|routes| routes.pattern_of(uri.path()));
+            let pattern = routes.as_ref().and_then(|routes| routes.pattern_of(uri.path()));
             let response = finish(error.error_response(), &id, page);
-            Line { method, route }.write(&response, started);
+            Line { method, pattern }.write(&response, started, routes.as_deref());
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -122,23 +123,21 @@ fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpRespons
 /// The one log line and the metrics of a request.
 struct Line {
     method: Method,
-    route: Option<String>,
+    pattern: Option<String>,
 }
 
 impl Line {
-    fn write(self, response: &HttpResponse, started: Instant) {
+    fn write(self, response: &HttpResponse, started: Instant, routes: Option<&Routes>) {
         let elapsed = started.elapsed();
-        let status = response.status();
         let method = self.method.as_str();
-        let route = self.route.as_deref().unwrap_or("unmatched");
+        let route = self.pattern.as_deref().unwrap_or("unmatched");
         let latency_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
         let extensions = response.extensions();
         let detail = extensions.get::<Detail>().map(|detail| detail.0.as_str());
-        if status.is_server_error() {
-            let status = status.as_u16();
+        let status = response.status().as_u16();
+        if response.status().is_server_error() {
             tracing::error!(method, route, status, latency_ms, detail, "request failed");
         } else {
-            let status = status.as_u16();
             match route {
                 // Probes come every few seconds and say nothing while all is well.
                 "/health/live" | "/health/ready" | "/metrics" => {
@@ -147,13 +146,31 @@ impl Line {
                 _ => tracing::info!(method, route, status, latency_ms, "request"),
             }
         }
-        metrics::histogram!(
+        if let Some(routes) = routes {
+            routes.timings.of(method_label(method), route, status).record(elapsed.as_secs_f64());
+        }
+    }
+}
+
+/// Where one thread records how long requests took, by route, method and status. To find it in the
+/// registry of the process takes a key with three labels, made for every request.
+#[derive(Default)]
+pub(super) struct Timings(RefCell<HashMap<String, HashMap<(&'static str, u16), Histogram>>>);
+
+impl Timings {
+    fn of(&self, method: &'static str, route: &str, status: u16) -> Histogram {
+        let mut routes = self.0.borrow_mut();
+        if let Some(known) = routes.get(route).and_then(|known| known.get(&(method, status))) {
+            return known.clone();
+        }
+        let histogram = metrics::histogram!(
             "tenantry_http_request_seconds",
-            "method" => method_label(method),
+            "method" => method,
             "route" => route.to_owned(),
-            "status" => status_label(status)
-        )
-        .record(elapsed.as_secs_f64());
+            "status" => status.to_string()
+        );
+        routes.entry(route.to_owned()).or_default().insert((method, status), histogram.clone());
+        histogram
     }
 }
 
@@ -163,12 +180,4 @@ fn method_label(method: &str) -> &'static str {
         .into_iter()
         .find(|known| *known == method)
         .unwrap_or("other")
-}
-
-fn status_label(status: StatusCode) -> Cow<'static, str> {
-    match status {
-        StatusCode::OK => "200".into(),
-        StatusCode::CREATED => "201".into(),
-        other => other.as_u16().to_string().into(),
-    }
 }

@@ -168,3 +168,32 @@ async fn health_and_metrics_answer_anybody() {
         assert!(text.contains(&line), "{line} is missing");
     }
 }
+
+#[tokio::test]
+async fn servers_of_one_process_share_its_metrics() {
+    let apps = [TestApp::start().await, TestApp::start().await];
+    let hits = async |app: &TestApp| -> u64 {
+        let metrics = app.get("/metrics").await.expect(200).body;
+        let names = [
+            r#"tenantry_http_request_seconds_count{method="GET",route="/org/members/{id}",status="404"} "#,
+            r#"tenantry_cache_lookups_total{cache="authority",outcome="hit"} "#,
+        ];
+        let value = |name| metrics.as_str().unwrap().lines().find_map(|l| l.strip_prefix(name));
+        names
+            .map(|name| value(name).map_or(0, |n| n.trim().parse().unwrap()))
+            .into_iter()
+            .min()
+            .unwrap()
+    };
+    let mut before = hits(&apps[0]).await;
+    for app in apps.iter().chain(&apps) {
+        let org = app.sign_up(&crate::support::unique("Acme")).await;
+        let admin = app.with(&org.token);
+        for _ in 0..3 {
+            admin.get("/org/members/000000000000000000000000").await.expect(404);
+        }
+        let after = hits(app).await;
+        assert!(after >= before + 2, "{before}, then {after}");
+        before = after;
+    }
+}
