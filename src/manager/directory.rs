@@ -14,13 +14,13 @@ use moka::future::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{AccountId, OrgId, Organization, Role, Slug},
+    domain::{AccountId, Email, OrgId, Organization, Role, Slug},
     error::Result,
     store::{Change, Store},
 };
 
 /// What an account may do, as every request asks it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Authority {
     /// The organization that the account belongs to.
     pub org_id: OrgId,
@@ -28,6 +28,8 @@ pub struct Authority {
     pub role: Role,
     /// The version that its tokens must carry.
     pub token_version: i64,
+    /// What it logs in with, for its owner to see.
+    pub email: Email,
 }
 
 /// Organizations by id and slug, and authorities by account.
@@ -39,7 +41,7 @@ pub struct Directory {
     store: Store,
     organizations: Cache<OrgId, Arc<Organization>>,
     slugs: Cache<Slug, Dated>,
-    authorities: Cache<AccountId, Authority>,
+    authorities: Cache<AccountId, Arc<Authority>>,
     epochs: Epochs,
     heard: Heard,
     organization_lookups: Lookups,
@@ -140,7 +142,7 @@ impl Directory {
     ///
     /// # Errors
     /// The store's.
-    pub async fn authority(&self, id: AccountId) -> Result<Option<Authority>> {
+    pub async fn authority(&self, id: AccountId) -> Result<Option<Arc<Authority>>> {
         if self.heard.recently() {
             if let Some(found) = self.authorities.get(&id).await {
                 self.authority_lookups.hit.increment(1);
@@ -152,12 +154,13 @@ impl Directory {
         }
         let epoch = self.epochs.of(&id);
         let Some(account) = self.store.account(id).await? else { return Ok(None) };
-        let found = Authority {
+        let found = Arc::new(Authority {
             org_id: account.org_id,
             role: account.role,
             token_version: account.token_version,
-        };
-        self.authorities.insert(id, found).await;
+            email: account.email,
+        });
+        self.authorities.insert(id, Arc::clone(&found)).await;
         if self.epochs.of(&id) != epoch {
             self.authorities.invalidate(&id).await;
         }

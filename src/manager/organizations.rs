@@ -203,8 +203,10 @@ impl TenantManager {
     }
 
     async fn admin_of(&self, scope: &AdminScope) -> Result<(AccountId, Email)> {
-        let account = self.store.account_of(scope.org_id(), scope.account_id()).await?;
-        account.map(|account| (account.id, account.email)).ok_or(Error::Unauthenticated)
+        let found = self.directory.authority(scope.account_id()).await?;
+        let own = found.filter(|authority| authority.org_id == scope.org_id());
+        let own = own.ok_or(Error::Unauthenticated)?;
+        Ok((scope.account_id(), own.email.clone()))
     }
 }
 

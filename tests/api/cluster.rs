@@ -55,6 +55,19 @@ async fn a_delete_in_one_is_seen_by_the_other() {
 }
 
 #[tokio::test]
+async fn a_changed_address_in_one_is_shown_by_the_other() {
+    let pair = Pair::start().await;
+    let org = pair.one.client.sign_up("Acme").await;
+    let (one, two) = (pair.one.client.with(&org.token), pair.two.client.with(&org.token));
+    assert_eq!(two.get_org("acme").await.body["admin"]["email"], org.email);
+    one.put("/org/update", json!({ "email": "new@example.com" })).await.expect(200);
+    eventually("the new address", || async {
+        two.get_org("acme").await.body["admin"]["email"] == "new@example.com"
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_demotion_in_one_counts_in_the_other() {
     let pair = Pair::start().await;
     let org = pair.one.client.sign_up("Acme").await;

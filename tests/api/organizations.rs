@@ -47,6 +47,24 @@ async fn only_its_own_admins_see_where_an_organization_lives() {
 }
 
 #[tokio::test]
+async fn an_admin_sees_a_changed_address_at_once() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let admin = app.with(&org.token);
+    for round in 0..5 {
+        assert!(admin.get_org("acme").await.body["admin"]["email"].is_string());
+        let email = format!("ada{round}@example.com");
+        let path = format!("/org/members/{}", org.admin_id);
+        let changed = match round % 2 {
+            0 => admin.patch(&path, json!({ "email": email })).await,
+            _ => admin.put("/org/update", json!({ "email": email })).await,
+        };
+        changed.expect(200);
+        assert_eq!(admin.get_org("acme").await.body["admin"]["email"], email);
+    }
+}
+
+#[tokio::test]
 async fn a_name_is_found_whatever_its_case_accents_and_punctuation() {
     let app = TestApp::start().await;
     let org = app.sign_up("Ärger & Söhne").await;
