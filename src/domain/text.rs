@@ -42,3 +42,9 @@ impl Label {
         &self.0
     }
 }
+
+impl From<Label> for String {
+    fn from(label: Label) -> Self {
+        label.0
+    }
+}

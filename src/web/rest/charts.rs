@@ -175,7 +175,7 @@ impl From<Chart> for ChartResponse {
     fn from(chart: Chart) -> Self {
         Self {
             id: chart.id.get(),
-            name: chart.name.as_str().to_owned(),
+            name: chart.name.into(),
             employee_count: chart.employee_count,
             ceo_id: chart.ceo.map(EmployeeId::get),
             created_at: chart.created_at,

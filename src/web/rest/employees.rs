@@ -335,8 +335,8 @@ impl From<Employee> for EmployeeResponse {
         Self {
             id: employee.id.get(),
             org_id: employee.chart.get(),
-            name: employee.name.as_str().to_owned(),
-            title: employee.title.as_str().to_owned(),
+            name: employee.name.into(),
+            title: employee.title.into(),
             manager_id: employee.manager.map(EmployeeId::get),
             created_at: employee.created_at,
             updated_at: employee.updated_at,

@@ -198,8 +198,8 @@ async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<Htt
     let (figures, widest) = state.manager.chart_figures(&scope, chart_id(&chart)?).await?;
     let widest = widest.into_iter().map(|person| WidestResponse {
         id: person.id.get(),
-        name: person.name.as_str().to_owned(),
-        title: person.title.as_str().to_owned(),
+        name: person.name.into(),
+        title: person.title.into(),
     });
     Ok(HttpResponse::Ok().json(StatsResponse {
         people: figures.people,

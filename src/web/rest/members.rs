@@ -255,7 +255,7 @@ impl From<Account> for MemberResponse {
         Self {
             id: account.id.to_string(),
             email: account.email.as_str().to_owned(),
-            name: account.name.as_ref().map(|name| name.as_str().to_owned()),
+            name: account.name.map(String::from),
             role: account.role.as_str(),
             created_at: account.created_at,
             updated_at: account.updated_at,
