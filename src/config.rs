@@ -271,22 +271,38 @@ impl Settings {
                 return wrong(&format!("{name} is not a name that MongoDB takes for a database"));
             }
         }
-        for (name, value) in [
-            ("HEADER_TIMEOUT_SECONDS", self.server.header_timeout_seconds),
-            ("BODY_TIMEOUT_SECONDS", self.server.body_timeout_seconds),
-            ("REQUEST_TIMEOUT_SECONDS", self.server.request_timeout_seconds),
-            ("WRITE_TIMEOUT_SECONDS", self.server.write_timeout_seconds),
-            ("KEEP_ALIVE_SECONDS", self.server.keep_alive_seconds),
-            ("ACCESS_TOKEN_EXPIRE_MINUTES", self.jwt.access_token_expire_minutes),
-            ("LOGIN_WINDOW_MINUTES", self.throttle.login_window_minutes),
-            ("OPERATION_LEASE_SECONDS", self.operations.lease_seconds),
-            ("RECOVERY_INTERVAL_SECONDS", self.operations.recovery_interval_seconds),
+        self.check_times()?;
+        self.check_tokens()
+    }
+
+    /// What is longer than any of these is a slip, and would overflow a clock sooner or later.
+    fn check_times(&self) -> Result<(), SettingsError> {
+        const DAY: u64 = 24 * 60 * 60;
+        const TEN_YEARS: u64 = 10 * 365 * 24 * 60;
+        let (server, mongo, operations) = (&self.server, &self.mongo, &self.operations);
+        for (name, value, range) in [
+            ("REQUEST_TIMEOUT_SECONDS", server.request_timeout_seconds, 1..=DAY),
+            ("HEADER_TIMEOUT_SECONDS", server.header_timeout_seconds, 1..=DAY),
+            ("BODY_TIMEOUT_SECONDS", server.body_timeout_seconds, 1..=DAY),
+            ("WRITE_TIMEOUT_SECONDS", server.write_timeout_seconds, 1..=DAY),
+            ("KEEP_ALIVE_SECONDS", server.keep_alive_seconds, 1..=DAY),
+            ("SHUTDOWN_TIMEOUT_SECONDS", server.shutdown_timeout_seconds, 0..=DAY),
+            ("MONGO_SELECTION_TIMEOUT_MS", mongo.selection_timeout_ms, 0..=DAY * 1000),
+            ("TRANSACTION_DEADLINE_MS", mongo.transaction_deadline_ms, 0..=DAY * 1000),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", self.jwt.access_token_expire_minutes, 1..=TEN_YEARS),
+            ("LOGIN_WINDOW_MINUTES", self.throttle.login_window_minutes, 1..=TEN_YEARS),
+            ("OPERATION_LEASE_SECONDS", operations.lease_seconds, 1..=DAY),
+            ("RECOVERY_INTERVAL_SECONDS", operations.recovery_interval_seconds, 1..=DAY),
+            ("PATIENCE_MS", operations.patience_ms, 0..=DAY * 1000),
         ] {
-            if value == 0 {
-                return wrong(&format!("{name} must be greater than 0"));
+            if value < *range.start() {
+                return Err(SettingsError(format!("{name} must be greater than 0")));
+            }
+            if value > *range.end() {
+                return Err(SettingsError(format!("{name} must be at most {}", range.end())));
             }
         }
-        self.check_tokens()
+        Ok(())
     }
 
     fn check_tokens(&self) -> Result<(), SettingsError> {

@@ -192,11 +192,27 @@ mod tests {
             ("WRITE_TIMEOUT_SECONDS", "0"),
             ("KEEP_ALIVE_SECONDS", "0"),
             ("MAX_CONNECTIONS", "-1"),
+            ("REQUEST_TIMEOUT_SECONDS", "86401"),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", "307445734561825861"),
+            ("LOGIN_WINDOW_MINUTES", "5256001"),
+            ("OPERATION_LEASE_SECONDS", "9223372036854775807"),
+            ("PATIENCE_MS", "86400001"),
             ("TENANTRY_MONGOD_CACHE_GB", "lots"),
         ] {
             let refusal = load(&[(name, value)]).unwrap_err();
             assert!(refusal.contains(name), "{name}={value}: {refusal}");
         }
+    }
+
+    #[test]
+    fn the_longest_times_are_taken() {
+        load(&[
+            ("REQUEST_TIMEOUT_SECONDS", "86400"),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", "5256000"),
+            ("LOGIN_WINDOW_MINUTES", "5256000"),
+            ("PATIENCE_MS", "86400000"),
+        ])
+        .unwrap();
     }
 
     #[test]
