@@ -53,8 +53,9 @@ pub struct LineError {
     pub message: String,
 }
 
-/// The greatest integer that every JSON reader takes exactly (RFC 8259, section 6).
-const MAX_ID: i64 = (1 << 53) - 1;
+/// Half of the integers that every JSON reader takes exactly (RFC 8259, section 6): those who come
+/// later get the next ids, which must be such integers, too.
+const MAX_ID: i64 = (1 << 52) - 1;
 /// How many ancestors all people of one list may have together: what a list takes in memory.
 const MAX_ANCESTORS: usize = 10_000_000;
 
@@ -114,7 +115,7 @@ fn draft<'l>(lines: &'l [RosterLine], errors: &mut Vec<LineError>) -> Vec<Draft<
             Some(id) => {
                 let id = id.trim().parse().ok().filter(|id: &EmployeeId| id.get() <= MAX_ID);
                 id.or_else(|| {
-                    wrong("id", "must be a positive number below 2^53");
+                    wrong("id", "must be a positive number below 2^52");
                     None
                 })
             }
@@ -272,12 +273,16 @@ mod tests {
     #[test]
     fn ids_stand_once() {
         let mut roster = lines(&[("Ada", ""), ("Bob", "7"), ("Cy", "7"), ("Dan", "7")]);
-        for (line, id) in roster.iter_mut().zip(["7", "8", "8", "9007199254740992"]) {
+        for (line, id) in roster.iter_mut().zip(["7", "8", "8", "4503599627370496"]) {
             line.id = Some(id.to_owned());
         }
         let errors = place(&roster, ManagedBy::Id).unwrap_err();
         assert_eq!(errors[0].message, "id stands in line 3 too");
-        assert_eq!(errors[1].message, "id must be a positive number below 2^53");
+        assert_eq!(errors[1].message, "id must be a positive number below 2^52");
+        roster[3].id = Some("4503599627370495".to_owned());
+        roster[3].manager = "7".to_owned();
+        roster[2].id = Some("9".to_owned());
+        assert_eq!(place(&roster, ManagedBy::Id).unwrap()[3].id.get(), (1 << 52) - 1);
         roster.truncate(2);
         assert_eq!(place(&roster, ManagedBy::Id).unwrap()[1].ancestors, [7.into()]);
     }

@@ -51,6 +51,20 @@ async fn what_is_exported_imports_again_to_the_same_chart() {
 }
 
 #[tokio::test]
+async fn a_chart_with_the_largest_id_grows_and_is_exported_and_imported_again() {
+    let (app, chart) = prepared().await;
+    let highest = (1_i64 << 52) - 1;
+    let refused = format!("id,name,title,manager_id\n{},Ada,CEO,\n", highest + 1);
+    import(&chart, "", refused).await.invalid(&["line 2"]);
+    let list = format!("id,name,title,manager_id\n1,Ada,CEO,\n{highest},Bob,x,1\n");
+    import(&chart, "", list).await.expect(200);
+    // Whoever comes next is beyond what a list may say, and still a number in JSON.
+    assert_eq!(chart.hire("Cy", Some(highest)).await, highest + 1);
+    assert_eq!(chart.managers().await, [None, Some(1), Some(highest)]);
+    app.assert_sound().await;
+}
+
+#[tokio::test]
 async fn managers_may_be_named_by_name_or_key() {
     let (app, chart) = prepared().await;
     let by_name = "title,name,manager\nCTO,Bob,Ada\nCEO,Ada,\nEngineer,Cy,bob\n";
