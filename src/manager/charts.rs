@@ -1,6 +1,6 @@
 //! Org charts of a tenant.
 
-use super::{AdminScope, OrgScope, TenantManager};
+use super::{AdminScope, OrgScope, TenantManager, turns::Turn};
 use crate::{
     domain::{Chart, ChartId, Label},
     error::{Error, Result},
@@ -12,8 +12,11 @@ impl TenantManager {
     /// Makes a chart without people.
     ///
     /// # Errors
-    /// The store's.
+    /// [`Error::Busy`] when its turn does not come in time; the store's.
     pub async fn chart_create(&self, scope: &AdminScope, name: Label) -> Result<Chart> {
+        // Every new chart takes its number from the tenant document.
+        let turn = Turn::Charts(scope.org_id());
+        let _turn = self.work.turns.take(turn, self.work.patience).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "chart.create", name, |mut tx, name| {
             Box::pin(async move {
@@ -68,13 +71,14 @@ impl TenantManager {
     /// Gives a chart another name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; the store's.
+    /// [`Error::NotFound`]; [`Error::Busy`] when its turn does not come in time; the store's.
     pub async fn chart_update(
         &self,
         scope: &AdminScope,
         id: ChartId,
         name: Label,
     ) -> Result<Chart> {
+        let _turn = self.turn(scope, id).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "chart.update", name, move |mut tx, name| {
             Box::pin(async move { tx.rename_chart(id, name, now).await?.ok_or(NO_CHART) })
@@ -85,12 +89,13 @@ impl TenantManager {
     /// Removes a chart with everybody in it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; the store's.
+    /// [`Error::NotFound`]; [`Error::Busy`] when its turn does not come in time; the store's.
     pub async fn chart_delete(
         &self,
         scope: &AdminScope,
         id: ChartId,
     ) -> Result<chrono::DateTime<chrono::Utc>> {
+        let _turn = self.turn(scope, id).await?;
         self.tenant_write(scope, "chart.delete", (), move |mut tx, ()| {
             Box::pin(async move { if tx.remove_chart(id).await? { Ok(()) } else { Err(NO_CHART) } })
         })

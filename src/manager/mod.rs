@@ -89,7 +89,7 @@ pub struct Work {
     pub runtime: tokio::runtime::Handle,
     /// Tenants whose secondary indexes this process has asked for.
     pub indexed: moka::sync::Cache<OrgId, ()>,
-    /// Who changes which chart next.
+    /// Who changes which chart, or the charts and seats of which tenant, next.
     pub turns: Turns,
     /// Registrations that wait for their transaction.
     pub combiner: Combiner,

@@ -1,4 +1,4 @@
-//! Changes of one chart, or of the seats of one tenant, take turns before they reach the database.
+//! Changes of one chart, of which charts a tenant has, or of its seats take turns before they reach the database.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,8 +21,10 @@ pub struct Turns(Cache<Turn, Arc<Mutex<()>>>);
 /// What takes one change at a time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Turn {
-    /// The people of a chart.
+    /// A chart and its people.
     Chart(OrgId, ChartId),
+    /// Which charts a tenant has.
+    Charts(OrgId),
     /// The events and seats of a tenant.
     Seats(OrgId),
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chart_limits::{Managers, Stored, prepared, read_tree},
-    support::{Chart, Client, Reply, TestApp},
+    support::{Chart, Client, Database, Reply, ServerProcess, TestApp},
 };
 
 /// A change of a chart's structure.
@@ -297,4 +297,37 @@ async fn a_long_random_sequence_of_changes_agrees_with_a_naive_chart() {
     }
     assert_eq!(read_tree(&chart).await, people, "seed {SEED}");
     app.assert_sound().await;
+}
+
+/// Changes that take turns do not meet in the database, so none is run again.
+#[tokio::test]
+async fn changes_of_charts_in_one_process_take_turns() {
+    let database = Database::new().await;
+    let patient = [("PATIENCE_MS", "30000"), ("REQUEST_TIMEOUT_SECONDS", "40")];
+    let server = ServerProcess::start_with(&database, &patient);
+    let org = server.client.sign_up("Acme").await;
+    let admin = server.client.with(&org.token);
+    join_all((0..32).map(|_| Chart::create(&admin, "Chart"))).await;
+    let chart = Chart { id: 1, client: admin.clone() };
+    chart.hire("Ada", None).await;
+    let (one, rename) = (chart.path(""), json!({ "name": "Renamed" }));
+    let hiring = join_all((0..24).map(|_| chart.hire("Bob", Some(1))));
+    let renaming = join_all((0..8).map(|_| admin.put(&one, rename.clone())));
+    let (_, renamed) = join(hiring, renaming).await;
+    assert!(renamed.iter().all(|reply| reply.status == 200), "{renamed:?}");
+    // The deletion comes in the middle; whoever is hired after it finds no chart.
+    let person = json!({ "name": "Cy", "title": "Engineer", "manager_id": 1 });
+    let (people, path) = (|| person.clone(), chart.path("/employees"));
+    let hiring = join_all((0..16).map(|_| admin.post(&path, people())));
+    let (hired, deleted) = join(hiring, admin.delete(&one)).await;
+    deleted.expect(200);
+    assert!(hired.iter().all(|reply| [201, 404].contains(&reply.status)), "{hired:?}");
+    let metrics = admin.get("/metrics").await.expect(200).body;
+    for transaction in ["chart.create", "chart.update", "chart.delete", "employee.create"] {
+        let line = format!(r#"tenantry_transaction_retries_total{{transaction="{transaction}"}}"#);
+        assert!(!metrics.as_str().unwrap().contains(&line), "{metrics}");
+    }
+    admin.get(&one).await.refused(404, "not_found");
+    drop(server);
+    database.drop_all();
 }
