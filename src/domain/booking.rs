@@ -6,7 +6,10 @@
 mod entry;
 mod request;
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -20,7 +23,7 @@ use super::{
 };
 
 /// The part of a tenant that a batch of requests is about.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Book {
     /// The moment of the batch.
     pub now: DateTime<Utc>,
@@ -32,6 +35,8 @@ pub struct Book {
     pub registrations: HashMap<RegistrationId, Entry<Registration>>,
     /// The members' calendars.
     pub calendars: HashMap<AccountId, Entry<Calendar>>,
+    /// Where a free seat may belong to somebody who waits and was not read.
+    cut_short: HashSet<OccurrenceId>,
 }
 
 /// The most that may wait for one occurrence.
@@ -47,40 +52,23 @@ impl Book {
             waiting: HashMap::new(),
             registrations: HashMap::new(),
             calendars: HashMap::new(),
+            cut_short: HashSet::new(),
         }
     }
 
-    /// Whose registrations and calendars are needed besides those of the requests: of who waits
-    /// where seats are free, or may become free.
+    /// Who has to be read before it is known how this is settled: wherever a free seat may belong to
+    /// somebody who waits and is not in the book, the next ones of the list, at most `many`. While
+    /// there are any, what was settled does not count.
     #[must_use]
-    pub fn waiters_at(&self, requests: &[Request]) -> Vec<RegistrationId> {
-        let mut concerned: Vec<OccurrenceId> = requests
-            .iter()
-            .filter(|request| {
-                let occurrence = self.occurrence(request.id.occurrence);
-                request.ask == Ask::Cancel || occurrence.is_some_and(|found| found.left() > 0)
-            })
-            .map(|request| request.id.occurrence)
-            .collect();
-        concerned.sort_unstable();
-        concerned.dedup();
-        self.waiters_of(concerned)
-    }
-
-    /// Who waits for any of `occurrences`.
-    #[must_use]
-    pub fn waiters_of(
-        &self,
-        occurrences: impl IntoIterator<Item = OccurrenceId>,
-    ) -> Vec<RegistrationId> {
-        let waiters = |occurrence| {
-            let waiting = self.waiting.get(&occurrence).and_then(Entry::get);
-            waiting
-                .into_iter()
-                .flatten()
-                .map(move |w| RegistrationId { member: w.member, occurrence })
+    pub fn unread(&self, many: usize) -> Vec<RegistrationId> {
+        let waiters = |occurrence: &OccurrenceId| {
+            let waiting = self.waiting.get(occurrence).and_then(Entry::get);
+            let occurrence = *occurrence;
+            let ids = waiting.into_iter().flatten();
+            let ids = ids.map(move |waiter| RegistrationId { member: waiter.member, occurrence });
+            ids.filter(|id| !self.knows(*id)).take(many)
         };
-        occurrences.into_iter().flat_map(waiters).collect()
+        self.cut_short.iter().flat_map(waiters).collect()
     }
 
     /// Answers one request and does what it asks for.
@@ -102,7 +90,7 @@ impl Book {
     }
 
     /// Gives free seats to those who wait, first come, first served: a seat goes to the first for
-    /// whom it overlaps with nothing. Who got one.
+    /// whom it overlaps with nothing. It ends at who was not read. Who got one.
     pub fn fill(&mut self, id: OccurrenceId) -> Vec<RegistrationId> {
         let mut seated = Vec::new();
         let Some(occurrence) = self.occurrence(id).cloned() else { return seated };
@@ -111,16 +99,25 @@ impl Book {
             return seated;
         }
         let mut still = Vec::with_capacity(waiting.len());
-        for waiter in waiting {
+        let mut waiting = waiting.into_iter();
+        for waiter in waiting.by_ref() {
             let registration = RegistrationId { member: waiter.member, occurrence: id };
             let free = self.occurrence(id).is_some_and(|occurrence| occurrence.left() > 0);
-            let seats = free && self.knows(registration) && !self.gone(waiter.member);
-            if seats && self.seat(registration, &occurrence).is_ok() {
+            let known = self.knows(registration);
+            if free && !known {
+                self.cut_short.insert(id);
+            }
+            if !free || !known {
+                still.push(waiter);
+                break;
+            }
+            if !self.gone(waiter.member) && self.seat(registration, &occurrence).is_ok() {
                 seated.push(registration);
             } else {
                 still.push(waiter);
             }
         }
+        still.extend(waiting);
         if !seated.is_empty() {
             put(&mut self.waiting, id, still);
         }

@@ -89,6 +89,34 @@ impl Stored {
         book
     }
 
+    /// Settles with only those in the book who ask, and then with those who come to it, some of
+    /// each list at a time.
+    fn settle(
+        &self,
+        now: DateTime<Utc>,
+        requests: &[Request],
+        many: usize,
+    ) -> (Book, Vec<Outcome>) {
+        let (whole, mut known) = (self.book(now), self.book(now));
+        let asking = |id: &RegistrationId| requests.iter().any(|request| request.id == *id);
+        let asks = |who: &AccountId| requests.iter().any(|request| request.id.member == *who);
+        known.registrations.retain(|id, _| asking(id));
+        known.calendars.retain(|member, _| asks(member));
+        loop {
+            let mut book = known.clone();
+            let outcomes = requests.iter().map(|request| book.settle(*request)).collect();
+            let unread = book.unread(many);
+            if unread.is_empty() {
+                return (book, outcomes);
+            }
+            for id in unread {
+                known.registrations.insert(id, whole.registrations[&id].clone());
+                let calendar = whole.calendars[&id.member].clone();
+                known.calendars.entry(id.member).or_insert(calendar);
+            }
+        }
+    }
+
     /// Writes what has changed, and nothing else.
     fn write(&mut self, book: &Book) {
         write(&mut self.occurrences, &book.occurrences);
@@ -282,7 +310,7 @@ fn compare(outcome: &Outcome, refusal: Option<RefusalCode>, who: u8, what: u8, m
 
 proptest! {
     #[test]
-    fn booking_does_what_a_naive_model_does(steps in steps()) {
+    fn booking_does_what_a_naive_model_does(steps in steps(), many in 1_usize..4) {
         let (mut stored, mut model, mut now) = (Stored::default(), Model::default(), time(0));
         for step in steps {
             let requests = match step {
@@ -292,10 +320,12 @@ proptest! {
                 }
                 Step::Batch(requests) => requests,
             };
-            let mut book = stored.book(now);
-            for (who, what, ask) in requests {
-                let id = registration(who, what);
-                let outcome = book.settle(Request { id, ask });
+            let asked = |(who, what, ask): &(u8, u8, Ask)| {
+                Request { id: registration(*who, *what), ask: *ask }
+            };
+            let (book, outcomes) =
+                stored.settle(now, &requests.iter().map(asked).collect::<Vec<_>>(), many);
+            for ((who, what, ask), outcome) in requests.into_iter().zip(outcomes) {
                 if what + 1 == OCCURRENCES {
                     prop_assert_eq!(outcome, Outcome::Unknown);
                     continue;

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
-use super::{AdminScope, EventInput, EventPatch, OrgScope, TenantManager, Ticket, drains};
+use super::{
+    AdminScope, EventInput, EventPatch, OrgScope, TenantManager, Ticket, drains,
+    registrations::with_waiters,
+};
 use crate::{
     domain::{
-        BookingRefusal, Event, EventId, Occurrence, OccurrenceId, OccurrenceStatus, OperationId,
-        RefusalCode, Schedule,
+        Book, BookingRefusal, Event, EventId, Occurrence, OccurrenceId, OccurrenceStatus,
+        OperationId, RefusalCode, Schedule,
     },
     error::{Error, Result},
     failpoint,
@@ -18,6 +21,8 @@ use crate::{
 pub(super) const NO_EVENT: Error = Error::NotFound("event");
 /// The most events of a tenant: finding out what happens in a month looks at each.
 const MAX_EVENTS: i64 = 10_000;
+/// How many waiting lists, of 45 KB at most, are looked at together.
+const LISTS_AT_ONCE: usize = 50;
 
 impl TenantManager {
     /// Makes an event.
@@ -255,28 +260,23 @@ async fn update_in(
     failpoint!("event_update.before_fill");
     if event.capacity > old.capacity {
         let open = kept.iter().map(|occurrence| occurrence.id).filter(|id| id.start > now);
-        fill(tx, open.collect(), now).await?;
+        fill(tx, &open.collect::<Vec<_>>(), now).await?;
     }
     failpoint!("event_update.before_commit");
     Ok(Ok(event))
 }
 
 /// Gives seats that have come free to those who wait.
-async fn fill(tx: &mut TenantTx<'_>, ids: Vec<OccurrenceId>, now: DateTime<Utc>) -> Result<()> {
-    let waiting = tx.reader().waiting_among(&ids).await?.unwrap_or_default();
-    let waiters = waiting.iter().flat_map(|(id, waiters)| {
-        waiters
-            .iter()
-            .map(|waiter| crate::domain::RegistrationId { member: waiter.member, occurrence: *id })
-    });
-    let waiters: Vec<_> = waiters.collect();
-    let (mut book, _) = tx.reader().book(&waiters, now).await?;
-    let mut ids: Vec<OccurrenceId> = waiting.into_keys().collect();
-    ids.sort_unstable();
-    for id in ids {
-        book.fill(id);
+async fn fill(tx: &mut TenantTx<'_>, ids: &[OccurrenceId], now: DateTime<Utc>) -> Result<()> {
+    let starts_at = |event: &Event, start| event.schedule.starts_at(start);
+    for some in ids.chunks(LISTS_AT_ONCE) {
+        let some_of = some.iter().copied().collect();
+        let book = tx.reader().book_of(some_of, &[], now, &starts_at).await?;
+        let fill_all = |book: &mut Book| some.iter().for_each(|id| drop(book.fill(*id)));
+        let (book, ()) = with_waiters(tx, book, fill_all).await?;
+        tx.write_book(&book).await?;
     }
-    tx.write_book(&book).await
+    Ok(())
 }
 
 /// Gives back what one transaction can; the rest is recorded, and returned.

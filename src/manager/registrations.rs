@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use super::{AdminScope, Agenda, OrgScope, TenantManager, combiner::BATCH};
 use crate::{
     domain::{
-        Account, AccountId, Ask, BookingRefusal, Event, OccurrenceId, Outcome, Registration,
+        Account, AccountId, Ask, Book, BookingRefusal, Event, OccurrenceId, Outcome, Registration,
         RegistrationId, Request, Waiter,
     },
     error::{Error, Result},
@@ -19,6 +19,8 @@ use crate::{
 /// What somebody has got: a seat, a place on the list, or a reason why not.
 pub type Ticket<T> = Result<T, BookingRefusal>;
 
+/// How many of those who wait are read first.
+const WAITERS_AT_ONCE: usize = 32;
 const NO_OCCURRENCE: Error = Error::NotFound("occurrence");
 const NO_REGISTRATION: Error = Error::NotFound("registration");
 
@@ -311,12 +313,32 @@ async fn settle_in(
     let ids: Vec<RegistrationId> = requests.iter().map(|request| request.id).collect();
     tx.claim_if_again(ids.iter().map(|id| id.occurrence)).await?;
     let starts_at = |event: &Event, start| agenda.starts_at(event, start);
-    let mut book = tx.reader().book_of(&ids, now, &starts_at).await?;
-    let waiters = book.waiters_at(requests);
-    tx.reader().extend_book(&mut book, &waiters).await?;
-    let outcomes = requests.iter().map(|request| book.settle(*request)).collect();
+    let occurrences = ids.iter().map(|id| id.occurrence).collect();
+    let book = tx.reader().book_of(occurrences, &ids, now, &starts_at).await?;
+    let settle = |book: &mut Book| requests.iter().map(|request| book.settle(*request)).collect();
+    let (book, outcomes) = with_waiters(tx, book, settle).await?;
     failpoint!("registration.before_write");
     tx.write_book(&book).await?;
     failpoint!("registration.before_commit");
     Ok(outcomes)
+}
+
+/// Settles on a copy of the book until everybody is in it to whom a free seat may belong. Of those
+/// who wait a few are read at a time, since a thousand may wait for one seat.
+pub(super) async fn with_waiters<T>(
+    tx: &mut TenantTx<'_>,
+    mut book: Book,
+    settle: impl Fn(&mut Book) -> T,
+) -> Result<(Book, T)> {
+    let mut many = WAITERS_AT_ONCE;
+    loop {
+        let mut settled = book.clone();
+        let outcome = settle(&mut settled);
+        let unread = settled.unread(many);
+        if unread.is_empty() {
+            return Ok((settled, outcome));
+        }
+        tx.reader().extend_book(&mut book, &unread).await?;
+        many *= 2;
+    }
 }

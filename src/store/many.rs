@@ -21,16 +21,30 @@ struct UpdateError {
     code: i32,
 }
 
+/// How many keys one command asks for: of at most 200 bytes each, they stay far below the 16 MiB that
+/// a command may have.
+const KEYS_AT_ONCE: usize = 10_000;
+/// How many updates one command makes: of calendars of 57 KB each, these are 14 MB.
+const UPDATES_AT_ONCE: usize = 250;
+
 impl TenantReader<'_> {
-    /// The documents with those keys, in whatever order, by one command. A look-up finds each by its
-    /// key, while MongoDB 6.0 answers `$in` over whole clustered keys with a scan.
+    /// The documents with those keys, in whatever order, by as few commands as can be. A look-up
+    /// finds each by its key, while MongoDB 6.0 answers `$in` over whole clustered keys with a scan.
     pub(super) async fn get_many<D>(&mut self, keys: Vec<Key>) -> Result<Vec<D>>
     where
         D: DeserializeOwned + Send + Sync + Unpin,
     {
-        if keys.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            found.append(&mut self.get_some(some).await?);
         }
+        Ok(found)
+    }
+
+    async fn get_some<D>(&mut self, keys: &[Key]) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
         let wanted = keys.iter().map(|key| doc! { "k": { "$literal": key.to_bson() } });
         let wanted = doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() };
         let store = self.store;
@@ -110,7 +124,7 @@ impl TenantTx<'_> {
         self.tx.again
     }
 
-    /// Updates many documents, each found by its key, with one command.
+    /// Updates many documents, each found by its key, with as few commands as can be.
     ///
     /// # Errors
     /// The driver's; [`StoreError::Refused`] when one of them is not there.
@@ -131,16 +145,19 @@ impl TenantTx<'_> {
         &mut self,
         updates: Vec<(Key, Document)>,
     ) -> Result<i64> {
-        if updates.is_empty() {
-            return Ok(0);
-        }
-        let updates = updates
+        let mut statements = updates
             .into_iter()
-            .map(|(key, update)| Bson::from(doc! { "q": key.into_filter(), "u": update }));
-        let command = doc! {
-            "update": self.store.collection.name(),
-            "updates": updates.collect::<Vec<_>>(),
-        };
+            .map(|(key, update)| Bson::from(doc! { "q": key.into_filter(), "u": update }))
+            .peekable();
+        let mut found = 0;
+        while statements.peek().is_some() {
+            found += self.update_some(statements.by_ref().take(UPDATES_AT_ONCE).collect()).await?;
+        }
+        Ok(found)
+    }
+
+    async fn update_some(&mut self, statements: Vec<Bson>) -> Result<i64> {
+        let command = doc! { "update": self.store.collection.name(), "updates": statements };
         let answer = self.store.database.run_command(command).session(&mut self.tx.session).await;
         let answer: Updated = bson::deserialize_from_document(answer.map_err(StoreError::from)?)
             .map_err(|e| StoreError::Decode { kind: "update", reason: e.to_string() })?;

@@ -38,3 +38,4 @@ mod slow_clients;
 mod support;
 mod tokens;
 mod verify;
+mod waiting_lists;

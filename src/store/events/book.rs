@@ -28,23 +28,24 @@ impl TenantReader<'_> {
     /// # Errors
     /// The driver's.
     pub async fn book(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<(Book, ())> {
-        let book = self.book_of(ids, now, &|event, start| event.schedule.starts_at(start));
-        Ok((book.await?, ()))
+        let occurrences = ids.iter().map(|id| id.occurrence).collect();
+        let starts_at = |event: &Event, start| event.schedule.starts_at(start);
+        Ok((self.book_of(occurrences, ids, now, &starts_at).await?, ()))
     }
 
-    /// The book about `ids` as this transaction sees it; `starts_at` is asked of occurrences that
-    /// are not stored.
+    /// The book about `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of
+    /// occurrences that are not stored.
     ///
     /// # Errors
     /// The driver's.
     pub async fn book_of(
         &mut self,
+        occurrences: HashSet<OccurrenceId>,
         ids: &[RegistrationId],
         now: DateTime<Utc>,
         starts_at: StartsAt<'_>,
     ) -> Result<Book> {
         let org = self.store.org;
-        let occurrences: HashSet<OccurrenceId> = ids.iter().map(|id| id.occurrence).collect();
         let events: HashSet<EventId> = occurrences.iter().map(|id| id.event).collect();
         let mut keys: Vec<Key> = events.iter().map(|id| Key::event(org, *id)).collect();
         for id in &occurrences {
