@@ -1,11 +1,11 @@
 //! Many documents of a tenant by their keys, read or written with one command.
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 use mongodb::action::Aggregate;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Key, StoreError, TenantReader, TenantStore, TenantTx};
+use super::{Key, Kind, StoreError, TenantReader, TenantStore, TenantTx};
 use crate::error::Result;
 
 /// The database's answer to many updates in one command.
@@ -75,20 +75,15 @@ impl TenantReader<'_> {
         &mut self,
         mut keys: Vec<Key>,
     ) -> Result<Option<Vec<D>>> {
-        let fence = Key::tenant(self.store.org);
-        keys.push(fence.clone());
-        let found: Vec<Document> = self.get_many(keys).await?;
+        keys.push(Key::tenant(self.store.org));
+        let found: Vec<RawDocumentBuf> = self.get_many(keys).await?;
         let (mut there, mut documents) = (false, Vec::with_capacity(found.len()));
         for document in found {
-            if document.get("_id") == Some(&fence.to_bson()) {
+            if kind_of(&document) == Kind::Tenant.as_str() {
                 there = true;
-                continue;
+            } else {
+                documents.push(decode("document", &document)?);
             }
-            let decoded = bson::deserialize_from_document(document);
-            documents.push(
-                decoded
-                    .map_err(|e| StoreError::Decode { kind: "document", reason: e.to_string() })?,
-            );
         }
         Ok(there.then_some(documents))
     }
@@ -109,6 +104,20 @@ impl TenantStore {
             doc! { "$replaceRoot": { "newRoot": "$found" } },
         ]
     }
+}
+
+/// The kind that a document's key names.
+pub(super) fn kind_of(document: &RawDocument) -> &str {
+    document.get_document("_id").and_then(|key| key.get_str("kind")).unwrap_or_default()
+}
+
+/// What a document holds; `kind` is what it is called where it holds something else.
+pub(super) fn decode<D: DeserializeOwned>(
+    kind: &'static str,
+    document: &RawDocument,
+) -> Result<D, StoreError> {
+    bson::deserialize_from_slice(document.as_bytes())
+        .map_err(|e| StoreError::Decode { kind, reason: e.to_string() })
 }
 
 impl TenantTx<'_> {

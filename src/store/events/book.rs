@@ -1,14 +1,13 @@
 //! Reading and writing the part of a tenant that a batch of registrations is about.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry as Slot};
 
-use bson::Document;
+use bson::{Document, RawDocument, RawDocumentBuf};
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 
 use super::documents::{
-    CalendarDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, calendar_fields, occurrence_fields,
-    registration_fields, waiting_fields,
+    CalendarDoc, EventDoc, OccurrenceDoc, RegistrationDoc, StoredEvent, WaitingDoc,
+    calendar_fields, occurrence_fields, registration_fields, waiting_fields,
 };
 use crate::{
     domain::{
@@ -16,7 +15,10 @@ use crate::{
         RegistrationId,
     },
     error::Result,
-    store::{Key, Kind, StoreError, TenantReader, TenantTx, events::documents::EventDoc, keys},
+    store::{
+        Key, Kind, StoreError, TenantReader, TenantTx, keys,
+        many::{decode, kind_of},
+    },
 };
 
 /// Says whether an occurrence of an event starts at a moment.
@@ -51,25 +53,29 @@ impl TenantReader<'_> {
         for id in &occurrences {
             keys.extend([Key::occurrence(org, *id), Key::waiting(org, *id)]);
         }
-        let mut found = HashMap::new();
-        let mut book = Book::new(now);
-        for document in self.get_many::<Document>(keys_of_members(org, ids, keys)).await? {
-            if kind_of(&document) == "event" {
-                let event = Event::try_from(decode::<EventDoc>("event", document)?)?;
-                found.insert(event.id, event);
+        let (mut stored, mut book) = (HashMap::new(), Book::new(now));
+        for document in self.get_many::<RawDocumentBuf>(keys_of_members(org, ids, keys)).await? {
+            if kind_of(&document) == Kind::Event.as_str() {
+                let event = StoredEvent(document);
+                stored.insert(event.identity()?.0, event);
             } else {
-                read_into(&mut book, document)?;
+                read_into(&mut book, &document)?;
             }
         }
+        // What is stored of an occurrence says all of it; of the others the event has to.
+        let mut events: HashMap<EventId, Event> = HashMap::new();
         for id in occurrences {
-            let event = found.get(&id.event);
-            let entry = book.occurrences.remove(&id);
-            let entry = match (event, entry) {
-                (_, Some(stored)) => stored,
-                (Some(event), None) if starts_at(event, id.start) => {
-                    Entry::implied(Occurrence::untouched(event, id.start))
-                }
-                _ => Entry::missing(),
+            if book.occurrences.contains_key(&id) {
+                continue;
+            }
+            let event = match (events.entry(id.event), stored.get(&id.event)) {
+                (Slot::Occupied(known), _) => Some(&*known.into_mut()),
+                (Slot::Vacant(new), Some(event)) => Some(&*new.insert(event.decode()?)),
+                (Slot::Vacant(_), None) => None,
+            };
+            let entry = match event.filter(|event| starts_at(event, id.start)) {
+                Some(event) => Entry::implied(Occurrence::untouched(event, id.start)),
+                None => Entry::missing(),
             };
             book.occurrences.insert(id, entry);
         }
@@ -119,8 +125,8 @@ impl TenantReader<'_> {
         };
         let more: Vec<RegistrationId> = ids.iter().filter(|id| !known(id)).copied().collect();
         let keys = keys_of_members(self.store.org, &more, Vec::new());
-        for document in self.get_many::<Document>(keys).await? {
-            read_into(book, document)?;
+        for document in self.get_many::<RawDocumentBuf>(keys).await? {
+            read_into(book, &document)?;
         }
         know(book, &more);
         Ok(())
@@ -255,12 +261,8 @@ fn know(book: &mut Book, ids: &[RegistrationId]) {
     }
 }
 
-fn kind_of(document: &Document) -> &str {
-    document.get_document("_id").and_then(|key| key.get_str("kind")).unwrap_or_default()
-}
-
-fn read_into(book: &mut Book, document: Document) -> Result<()> {
-    match kind_of(&document) {
+fn read_into(book: &mut Book, document: &RawDocument) -> Result<()> {
+    match kind_of(document) {
         "occurrence" => {
             let occurrence = Occurrence::from(decode::<OccurrenceDoc>("occurrence", document)?);
             book.occurrences.insert(occurrence.id, Entry::stored(occurrence));
@@ -281,9 +283,4 @@ fn read_into(book: &mut Book, document: Document) -> Result<()> {
         _ => {}
     }
     Ok(())
-}
-
-fn decode<D: DeserializeOwned>(kind: &'static str, document: Document) -> Result<D, StoreError> {
-    bson::deserialize_from_document(document)
-        .map_err(|e| StoreError::Decode { kind, reason: e.to_string() })
 }

@@ -10,7 +10,7 @@ use crate::{
         Recurrence, Registration, RegistrationId, RegistrationStatus, Rule, Schedule, TimeZone,
         Waiter,
     },
-    store::{Kind, StoreError},
+    store::{Kind, StoreError, many::decode},
 };
 
 /// An event as it was read: what it is has not been looked at yet.
@@ -127,9 +127,7 @@ impl StoredEvent {
     /// # Errors
     /// [`StoreError::Decode`].
     pub fn decode(&self) -> Result<Event, StoreError> {
-        bson::deserialize_from_slice::<EventDoc>(self.0.as_bytes())
-            .map_err(|e| StoreError::Decode { kind: "event", reason: e.to_string() })?
-            .try_into()
+        decode::<EventDoc>("event", &self.0)?.try_into()
     }
 
     /// What would be stored of it.
