@@ -90,14 +90,14 @@ impl Book {
     }
 
     /// Gives free seats to those who wait, first come, first served: a seat goes to the first for
-    /// whom it overlaps with nothing. It ends at who was not read. Who got one.
-    pub fn fill(&mut self, id: OccurrenceId) -> Vec<RegistrationId> {
-        let mut seated = Vec::new();
-        let Some(occurrence) = self.occurrence(id).cloned() else { return seated };
+    /// whom it overlaps with nothing. It ends at who was not read.
+    pub fn fill(&mut self, id: OccurrenceId) {
+        let Some(occurrence) = self.occurrence(id).cloned() else { return };
         let waiting = self.waiting.get(&id).and_then(Entry::get).cloned().unwrap_or_default();
         if waiting.is_empty() || occurrence.left() < 1 || self.closed(&occurrence).is_some() {
-            return seated;
+            return;
         }
+        let many = waiting.len();
         let mut still = Vec::with_capacity(waiting.len());
         let mut waiting = waiting.into_iter();
         for waiter in waiting.by_ref() {
@@ -111,17 +111,14 @@ impl Book {
                 still.push(waiter);
                 break;
             }
-            if !self.gone(waiter.member) && self.seat(registration, &occurrence).is_ok() {
-                seated.push(registration);
-            } else {
+            if self.gone(waiter.member) || self.seat(registration, &occurrence).is_err() {
                 still.push(waiter);
             }
         }
         still.extend(waiting);
-        if !seated.is_empty() {
+        if still.len() < many {
             put(&mut self.waiting, id, still);
         }
-        seated
     }
 
     fn register(
@@ -144,9 +141,8 @@ impl Book {
         if let Some(registration) = self.confirmed(id) {
             return Ok(Outcome::Registered(registration.clone()));
         }
-        let registration = self.seat(id, occurrence)?;
-        self.drop_waiter(id);
-        Ok(Outcome::Registered(registration))
+        // Somebody on the list for whom that found no seat finds none here either.
+        Ok(Outcome::Registered(self.seat(id, occurrence)?))
     }
 
     fn cancel(

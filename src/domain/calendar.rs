@@ -43,8 +43,7 @@ impl Calendar {
     }
 
     /// What overlaps with `wanted`. Times that only touch do not overlap.
-    #[must_use]
-    pub fn conflict(&self, wanted: &Busy) -> Option<OccurrenceId> {
+    fn conflict(&self, wanted: &Busy) -> Option<OccurrenceId> {
         let before = self.busy.partition_point(|busy| busy.occurrence.start < wanted.end);
         let last = self.busy[..before].last()?;
         (last.end > wanted.occurrence.start).then_some(last.occurrence)

@@ -272,7 +272,7 @@ async fn fill(tx: &mut TenantTx<'_>, ids: &[OccurrenceId], now: DateTime<Utc>) -
     for some in ids.chunks(LISTS_AT_ONCE) {
         let some_of = some.iter().copied().collect();
         let book = tx.reader().book_of(some_of, &[], now, &starts_at).await?;
-        let fill_all = |book: &mut Book| some.iter().for_each(|id| drop(book.fill(*id)));
+        let fill_all = |book: &mut Book| some.iter().for_each(|id| book.fill(*id));
         let (book, ()) = with_waiters(tx, book, fill_all).await?;
         tx.write_book(&book).await?;
     }
