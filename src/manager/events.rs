@@ -154,7 +154,7 @@ impl TenantManager {
         }
     }
 
-    /// Calls one occurrence off, and its registrations with it.
+    /// Calls one occurrence off, and its registrations with it: as it is then, with its event.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::OccurrencePast`]; the store's.
@@ -162,11 +162,11 @@ impl TenantManager {
         self: &Arc<Self>,
         scope: &AdminScope,
         id: OccurrenceId,
-    ) -> Result<Occurrence> {
+    ) -> Result<(Occurrence, Arc<Event>)> {
         let org_id = scope.org_id();
         let context = (&self.store, &self.clock);
         let turn = self.turn_of_seats(scope).await?;
-        let (occurrence, left) = self
+        let (occurrence, event, left) = self
             .tenant_write(scope, "occurrence.cancel", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
                     let now = clock.now();
@@ -194,14 +194,14 @@ impl TenantManager {
                         Drain { id: OperationId::generate(), org_id, of: DrainOf::Occurrence(id) };
                     let left = start_drain(&mut tx, store, drain, held, now).await?;
                     failpoint!("occurrence_cancel.before_commit");
-                    Ok((Occurrence { taken: 0, ..cancelled }, left))
+                    Ok((Occurrence { taken: 0, ..cancelled }, Arc::new(event), left))
                 })
             })
             .await?;
         drop(turn);
         failpoint!("occurrence_cancel.after_commit");
         self.finish_drain(left).await?;
-        Ok(occurrence)
+        Ok((occurrence, event))
     }
 
     async fn finish_drain(self: &Arc<Self>, left: Option<Drain>) -> Result<()> {

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     domain::{self, BookingRefusal, RegistrationId},
-    error::Error,
     manager::Ticket,
 };
 
@@ -176,9 +175,8 @@ impl Mutation {
         let source = source(ctx)?;
         let admin = source.scope.admin().map_err(fail)?;
         let id = id_or(&id, "occurrence")?;
-        source.manager.occurrence_cancel(&admin, id).await.map_err(fail)?;
-        let found = source.manager.occurrence_get(&source.scope, id).await.map_err(fail)?;
-        let (occurrence, event) = found.ok_or_else(|| fail(Error::NotFound("occurrence")))?;
+        let cancelled = source.manager.occurrence_cancel(&admin, id).await;
+        let (occurrence, event) = cancelled.map_err(fail)?;
         Ok(OccurrenceNode { occurrence, event })
     }
 
