@@ -1,6 +1,10 @@
 //! Children of many parents, loaded together.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_graphql::dataloader::{DataLoader, Loader};
 
@@ -10,36 +14,60 @@ use crate::{
     manager::{OrgScope, TenantManager},
 };
 
-/// The right to read, and where.
-#[derive(Clone)]
+/// The right to read, and where; with the loaders of one request, as far as it needs them.
 pub(super) struct Source {
     pub(super) manager: Arc<TenantManager>,
     pub(super) scope: OrgScope,
+    occurrences: OnceLock<DataLoader<Occurrences>>,
+    members: OnceLock<DataLoader<Members>>,
+    waiting: OnceLock<DataLoader<Waiting>>,
+}
+
+/// What a loader reads by.
+struct Reads {
+    manager: Arc<TenantManager>,
+    scope: OrgScope,
 }
 
 /// Occurrences with their events.
-pub(super) struct Occurrences(Source);
+pub(super) struct Occurrences(Reads);
 /// Accounts of the organization.
-pub(super) struct Members(Source);
+pub(super) struct Members(Reads);
 /// Waiting lists.
-pub(super) struct Waiting(Source);
+pub(super) struct Waiting(Reads);
 
-/// The loaders of one request.
-pub(super) struct Loaders {
-    pub(super) occurrences: DataLoader<Occurrences>,
-    pub(super) members: DataLoader<Members>,
-    pub(super) waiting: DataLoader<Waiting>,
-}
-
-impl Loaders {
-    pub(super) fn of(source: &Source) -> Self {
-        let spawn = tokio::spawn;
+impl Source {
+    pub(super) const fn new(manager: Arc<TenantManager>, scope: OrgScope) -> Self {
         Self {
-            occurrences: DataLoader::new(Occurrences(source.clone()), spawn),
-            members: DataLoader::new(Members(source.clone()), spawn),
-            waiting: DataLoader::new(Waiting(source.clone()), spawn),
+            manager,
+            scope,
+            occurrences: OnceLock::new(),
+            members: OnceLock::new(),
+            waiting: OnceLock::new(),
         }
     }
+
+    pub(super) fn occurrences(&self) -> &DataLoader<Occurrences> {
+        self.occurrences.get_or_init(|| loader(Occurrences(self.reads())))
+    }
+
+    pub(super) fn members(&self) -> &DataLoader<Members> {
+        self.members.get_or_init(|| loader(Members(self.reads())))
+    }
+
+    pub(super) fn waiting(&self) -> &DataLoader<Waiting> {
+        self.waiting.get_or_init(|| loader(Waiting(self.reads())))
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { manager: Arc::clone(&self.manager), scope: self.scope }
+    }
+}
+
+/// A loader that asks as soon as the items at hand have said what they need, which they all do
+/// before its task has its turn.
+fn loader<T>(of: T) -> DataLoader<T> {
+    DataLoader::new(of, tokio::spawn).delay(Duration::ZERO)
 }
 
 impl Loader<OccurrenceId> for Occurrences {

@@ -1,5 +1,6 @@
 //! Scheduling in GraphQL: the schema, and the endpoint that answers it.
 
+mod body;
 mod failure;
 mod inputs;
 mod limits;
@@ -10,11 +11,14 @@ mod query;
 mod scalars;
 mod types;
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
     web,
 };
 use async_graphql::{
@@ -24,7 +28,7 @@ use async_graphql::{
 
 use self::{
     failure::{Answer, codes_of, fail, with_codes},
-    loaders::{Loaders, Source},
+    loaders::Source,
     mutation::Mutation,
     query::Query,
 };
@@ -38,8 +42,21 @@ pub struct GraphQl(Schema<Query, Mutation, EmptySubscription>);
 /// Where it is answered.
 pub(super) const PATH: &str = "/graphql";
 
-/// Where clients reach this server.
-struct BaseUrl(String);
+/// Where clients reach this server, as far as it is told.
+struct BaseUrl {
+    shared: web::Data<Shared>,
+    host: Option<HeaderValue>,
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(url) = &self.shared.server.public_url {
+            return f.write_str(url.trim_end_matches('/'));
+        }
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        write!(f, "http://{}", host.unwrap_or("localhost"))
+    }
+}
 
 impl GraphQl {
     /// Makes the schema, with its limits; `introspection` lets clients ask what is in it.
@@ -74,7 +91,7 @@ async fn answer(
     api: web::Data<GraphQl>,
     body: JsonBytes,
 ) -> HttpResponse {
-    let response = match parse(&body.0) {
+    let response = match body::parse(&body.0) {
         Ok(BatchRequest::Single(one)) => {
             BatchResponse::Single(execute(&request, &shared, &api, one).await)
         }
@@ -88,25 +105,6 @@ async fn answer(
         Err(error) => refused(error),
     };
     respond(&response)
-}
-
-/// The library would take a list for the fields of a request in their order, and nothing for an
-/// empty query.
-fn parse(body: &[u8]) -> Result<BatchRequest, Error> {
-    let wrong = || {
-        let text =
-            "must be a JSON object with `query`, and `variables` and `operationName` if needed";
-        Error::field("", text)
-    };
-    let body: serde_json::Value = serde_json::from_slice(body).map_err(|_| wrong())?;
-    let requests = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
-    if !(1..=limits::BATCH).contains(&requests.len()) {
-        return Err(Error::field("", "must be one request, or a list of 1 to 10"));
-    }
-    if !requests.iter().all(|one| one.get("query").is_some_and(serde_json::Value::is_string)) {
-        return Err(wrong());
-    }
-    serde_json::from_value(body).map_err(|_| wrong())
 }
 
 async fn execute(
@@ -124,10 +122,12 @@ async fn execute(
         Err(error) => return with_codes(Response::from_errors(vec![error])),
     };
     tracing::Span::current().record("graphql.operation", name);
-    asked = asked.data(BaseUrl(base_url(request, shared)));
+    asked = asked.data(BaseUrl {
+        shared: shared.clone(),
+        host: request.headers().get(header::HOST).cloned(),
+    });
     if let Some(scope) = request.extensions().get::<OrgScope>().copied() {
-        let source = Source { manager: shared.manager.clone(), scope };
-        asked = asked.data(Loaders::of(&source)).data(source);
+        asked = asked.data(Source::new(shared.manager.clone(), scope));
     }
     with_codes(api.0.execute(asked).await)
 }
@@ -141,14 +141,6 @@ fn operation_name(given: Option<String>, document: &ExecutableDocument) -> Strin
     name.retain(|c| c.is_ascii_alphanumeric() || c == '_');
     name.truncate(64);
     name
-}
-
-fn base_url(request: &HttpRequest, shared: &Shared) -> String {
-    if let Some(url) = &shared.server.public_url {
-        return url.trim_end_matches('/').to_owned();
-    }
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    format!("http://{}", host.unwrap_or("localhost"))
 }
 
 /// An error in the form of GraphQL, for what never becomes an operation.

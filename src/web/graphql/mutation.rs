@@ -242,7 +242,7 @@ impl Mutation {
         let source = source(ctx)?;
         let token = source.manager.feed_create(&source.scope).await.map_err(fail)?;
         let base = ctx.data::<BaseUrl>()?;
-        Ok(CalendarFeed { url: format!("{}/calendar/{token}.ics", base.0) })
+        Ok(CalendarFeed { url: format!("{base}/calendar/{token}.ics") })
     }
 
     /// Takes the caller's calendar feed away.

@@ -6,7 +6,7 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 
 use super::{
     failure::{Answer, fail, fail_shared},
-    loaders::{Loaders, Source},
+    loaders::Source,
     scalars::{Local, Moment},
 };
 use crate::{
@@ -207,8 +207,8 @@ impl OccurrenceNode {
 
 impl OccurrenceNode {
     async fn waiting(&self, ctx: &Context<'_>) -> Answer<Option<Arc<Vec<domain::Waiter>>>> {
-        let loaders = ctx.data::<Loaders>()?;
-        loaders.waiting.load_one(self.occurrence.id).await.map_err(|e| fail_shared(&e))
+        let source = ctx.data::<Source>()?;
+        source.waiting().load_one(self.occurrence.id).await.map_err(|e| fail_shared(&e))
     }
 }
 
@@ -290,14 +290,14 @@ pub(super) struct CalendarFeed {
 }
 
 async fn occurrence(ctx: &Context<'_>, id: domain::OccurrenceId) -> Answer<OccurrenceNode> {
-    let loaders = ctx.data::<Loaders>()?;
-    let found = loaders.occurrences.load_one(id).await.map_err(|e| fail_shared(&e))?;
+    let source = ctx.data::<Source>()?;
+    let found = source.occurrences().load_one(id).await.map_err(|e| fail_shared(&e))?;
     let (occurrence, event) = found.ok_or_else(|| fail(Error::NotFound("occurrence")))?;
     Ok(OccurrenceNode { occurrence, event })
 }
 
 async fn member(ctx: &Context<'_>, id: AccountId) -> Answer<MemberNode> {
-    let loaders = ctx.data::<Loaders>()?;
-    let account = loaders.members.load_one(id).await.map_err(|e| fail_shared(&e))?;
+    let source = ctx.data::<Source>()?;
+    let account = source.members().load_one(id).await.map_err(|e| fail_shared(&e))?;
     Ok(MemberNode { id, account })
 }

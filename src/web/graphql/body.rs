@@ -1,0 +1,113 @@
+//! The body of a request, parsed once. The library would take a list for the fields of a request in
+//! their order, and nothing for an empty query.
+
+use std::fmt;
+
+use async_graphql::{BatchRequest, Request};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
+
+use super::limits;
+use crate::error::{Error, Result};
+
+/// One request, or a list of them.
+pub(super) fn parse(body: &[u8]) -> Result<BatchRequest> {
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        let Asked(one) = serde_json::from_slice(body).map_err(|_| wrong())?;
+        return Ok(BatchRequest::Single(one));
+    }
+    let many: Vec<Asked> = serde_json::from_slice(body).map_err(|_| wrong())?;
+    if !(1..=limits::BATCH).contains(&many.len()) {
+        return Err(Error::field("", "must be one request, or a list of 1 to 10"));
+    }
+    Ok(BatchRequest::Batch(many.into_iter().map(|Asked(one)| one).collect()))
+}
+
+fn wrong() -> Error {
+    let text = "must be a JSON object with `query`, and `variables` and `operationName` if needed";
+    Error::field("", text)
+}
+
+struct Asked(Request);
+
+struct Fields;
+
+impl<'de> Deserialize<'de> for Asked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Asked;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Asked, M::Error> {
+        let (mut request, mut asks) = (Request::new(String::new()), false);
+        while let Some(name) = fields.next_key::<String>()? {
+            match name.as_str() {
+                "query" => (request.query, asks) = (fields.next_value()?, true),
+                "operationName" => request.operation_name = fields.next_value()?,
+                "variables" => request.variables = fields.next_value()?,
+                "extensions" => request.extensions = fields.next_value()?,
+                _ => {
+                    fields.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if asks { Ok(Asked(request)) } else { Err(M::Error::missing_field("query")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn single(body: &str) -> Option<Request> {
+        match parse(body.as_bytes()) {
+            Ok(BatchRequest::Single(one)) => Some(one),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_request_is_an_object_with_a_query() {
+        let body = r#" {"query":"{ a }","variables":{"n":1,"t":["x",null,1.5]},
+            "operationName":"O","extensions":{"e":true},"more":[1,{}]} "#;
+        let one = single(body).unwrap();
+        assert_eq!((one.query.as_str(), one.operation_name.as_deref()), ("{ a }", Some("O")));
+        assert_eq!(one.variables.into_value().to_string(), r#"{n: 1, t: ["x", null, 1.5]}"#);
+        assert!(one.extensions.contains_key("e"));
+        let bare = r#"{"variables":null,"operationName":null,"extensions":null,"query":""}"#;
+        assert!(single(bare).unwrap().variables.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for body in [
+            "",
+            "1",
+            "null",
+            "\"{ a }\"",
+            "{}",
+            r#"{"query":null}"#,
+            r#"{"query":1}"#,
+            r#"{"query":"{ a }","variables":[]}"#,
+            r#"{"query":"{ a }","operationName":1}"#,
+            r#"{"query":"{ a }"} {}"#,
+            r#"["{ a }"]"#,
+            r#"[["{ a }", null, {}, {}]]"#,
+            r#"[{"query":"{ a }"},{}]"#,
+            "[]",
+        ] {
+            assert!(parse(body.as_bytes()).is_err(), "{body}");
+        }
+        let many = |count| format!("[{}]", vec![r#"{"query":"{ a }"}"#; count].join(","));
+        assert!(parse(many(10).as_bytes()).is_ok() && parse(many(11).as_bytes()).is_err());
+    }
+}
