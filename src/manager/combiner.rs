@@ -83,21 +83,35 @@ impl TenantManager {
                 }
                 Err(error) if batch.len() > 1 && !is_everybodys(&error) => {
                     // One of them spoils it for all, and only on its own does it show which.
-                    for waiting in batch {
-                        let alone = self.settle_batch(scope, &[waiting.request]).await;
-                        let outcome = alone.and_then(|mut outcomes| {
-                            outcomes.pop().ok_or_else(|| Error::Internal("no outcome".into()))
-                        });
-                        let _ = waiting.answer.send(outcome);
-                    }
+                    one_by_one(batch, async |request| {
+                        let mut outcomes = self.settle_batch(scope, &[request]).await?;
+                        outcomes.pop().ok_or_else(|| Error::Internal("no outcome".into()))
+                    })
+                    .await;
                 }
-                Err(error) => {
-                    for waiting in batch {
-                        let _ = waiting.answer.send(Err(echo(&error)));
-                    }
-                }
+                Err(error) => refuse(batch, &error),
             }
         }
+    }
+}
+
+/// Settles each alone, but for those who have gone meanwhile, until an error is everybody's.
+async fn one_by_one(batch: Vec<Waiting>, settle: impl AsyncFn(Request) -> Result<Outcome>) {
+    let mut batch = batch.into_iter();
+    while let Some(waiting) = batch.by_ref().find(|waiting| !waiting.answer.is_closed()) {
+        let outcome = settle(waiting.request).await;
+        let error = outcome.as_ref().err().filter(|error| is_everybodys(error)).map(echo);
+        let _ = waiting.answer.send(outcome);
+        if let Some(error) = error {
+            return refuse(batch, &error);
+        }
+    }
+}
+
+/// Answers all of them with the same error.
+fn refuse(batch: impl IntoIterator<Item = Waiting>, error: &Error) {
+    for waiting in batch {
+        let _ = waiting.answer.send(Err(echo(error)));
     }
 }
 
@@ -165,5 +179,56 @@ fn echo(error: &Error) -> Error {
             StoreError::TimedOut { call: "a registration" }.into()
         }
         other => Error::Internal(other.detail().unwrap_or_else(|| other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::domain::{AccountId, Ask, EventId, OccurrenceId, RegistrationId};
+
+    type Answered = oneshot::Receiver<Result<Outcome>>;
+
+    fn batch(count: usize) -> (Vec<Waiting>, Vec<Answered>) {
+        let waiting = |_| {
+            let occurrence =
+                OccurrenceId { start: DateTime::UNIX_EPOCH, event: EventId::generate() };
+            let id = RegistrationId { member: AccountId::generate(), occurrence };
+            let (answer, answered) = oneshot::channel();
+            let request = Request { id, ask: Ask::Leave };
+            (Waiting { request, since: Instant::now(), answer }, answered)
+        };
+        (0..count).map(waiting).unzip()
+    }
+
+    #[tokio::test]
+    async fn an_error_of_ones_own_is_told_to_nobody_else() {
+        let (batch, answers) = batch(3);
+        let wrong = batch[1].request.id;
+        one_by_one(batch, async |request| {
+            if request.id == wrong { Err(Error::Internal("odd".into())) } else { Ok(Outcome::Left) }
+        })
+        .await;
+        let settled = answers.into_iter().map(|mut answer| answer.try_recv().unwrap().is_ok());
+        assert_eq!(settled.collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_tried_alone_who_has_gone_or_would_meet_the_same_error() {
+        let (batch, mut answers) = batch(5);
+        drop(answers.remove(0));
+        let tried = AtomicUsize::new(0);
+        one_by_one(batch, async |_| match tried.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(Outcome::Left),
+            _ => Err(Error::Busy { what: "a test" }),
+        })
+        .await;
+        assert_eq!(tried.into_inner(), 2);
+        let busy = |answer: &mut Answered| matches!(answer.try_recv(), Ok(Err(Error::Busy { .. })));
+        assert_eq!(answers.iter_mut().map(busy).collect::<Vec<_>>(), [false, true, true, true]);
     }
 }
