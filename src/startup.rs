@@ -15,7 +15,7 @@ use crate::{
     config::{JwtAlgorithm, MongoSettings, Settings},
     domain::Clock,
     error::{Error, Result},
-    manager::{Agenda, Ceiling, Combiner, TenantManager, Throttles, Turns, Work},
+    manager::{Agenda, Ceiling, Combiner, Drains, TenantManager, Throttles, Turns, Work},
     store::{ConnectError, Store, StoreSettings},
     telemetry,
     web::{GraphQl, Shared},
@@ -102,6 +102,7 @@ pub fn build_manager(
         indexed: moka::sync::Cache::new(100_000),
         turns: Turns::default(),
         combiner: Combiner::default(),
+        drains: Drains::default(),
         agenda: Agenda::default(),
         patience: Duration::from_millis(settings.operations.patience_ms),
     };

@@ -1,14 +1,18 @@
 //! Giving seats back when what they are for does not take place: in bounded batches, each one
 //! atomic, recorded so that a restart finishes them.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::{OrgScope, TenantManager, turns::Turn};
 use crate::{
-    domain::{AccountId, Actor, Registration, Role},
+    domain::{AccountId, Actor, OperationId, Registration, Role},
     error::{Error, Result},
     failpoint,
     store::{Drain, DrainOf, Held, TenantTx},
@@ -19,27 +23,113 @@ pub(super) const BATCH: u32 = 500;
 /// How many where that has met somebody: the fewer members, the fewer of them are at work.
 const SMALL_BATCH: u32 = 64;
 
+/// How many drains of others one process works on at a time.
+const TAKEN_OVER: usize = 8;
+
+/// The drains that this process works on, which it does not take over from itself.
+pub struct Drains {
+    driven: Arc<Mutex<HashSet<OperationId>>>,
+    places: Arc<Semaphore>,
+}
+
+/// Names a drain as this process's own until it is dropped.
+struct Driving {
+    id: OperationId,
+    driven: Arc<Mutex<HashSet<OperationId>>>,
+}
+
+impl Default for Drains {
+    fn default() -> Self {
+        Self { driven: Arc::default(), places: Arc::new(Semaphore::new(TAKEN_OVER)) }
+    }
+}
+
+impl Drains {
+    fn start(&self, id: OperationId) -> Driving {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Driving { id, driven: Arc::clone(&self.driven) }
+    }
+
+    fn driven(&self) -> Vec<OperationId> {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 impl TenantManager {
     /// Drains behind the request that has recorded it, and waits for the end.
     pub(super) async fn drain_in_background(self: &Arc<Self>, drain: Drain) -> Result<()> {
+        let driving = self.work.drains.start(drain.id);
         let manager = Arc::clone(self);
-        let work = async move { manager.drain(&drain).await };
+        let work = async move {
+            let _driving = driving;
+            manager.drive_drain(&drain).await
+        };
         let task = self.work.tasks.spawn_on(work, &self.work.runtime);
         task.await.map_err(|_| Error::Internal("a drain's task has died".into()))?
     }
 
-    /// Takes over every drain that a process has left; how many.
-    ///
-    /// # Errors
-    /// The store's.
-    pub(super) async fn recover_drains(self: &Arc<Self>) -> Result<u32> {
-        let mut recovered = 0;
-        while let Some(drain) = self.store.claim_drain().await? {
+    /// Takes over drains that a process has left, each in a task of its own, so that one that
+    /// cannot be finished holds up nothing; how many. Those that find no place wait for the next
+    /// call.
+    pub(super) async fn recover_drains(self: &Arc<Self>) -> u32 {
+        let mut taken = 0;
+        while let Ok(place) = Arc::clone(&self.work.drains.places).try_acquire_owned() {
+            let drain = match self.store.claim_drain(&self.work.drains.driven()).await {
+                Ok(Some(drain)) => drain,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(error = error.detail(), "cancellations could not be recovered");
+                    break;
+                }
+            };
             tracing::info!(org.id = %drain.org_id, "taking over a cancellation");
-            self.drain(&drain).await?;
-            recovered += 1;
+            taken += 1;
+            let driving = self.work.drains.start(drain.id);
+            let manager = Arc::clone(self);
+            let work = async move {
+                let _held = (place, driving);
+                if let Err(error) = manager.drive_drain(&drain).await {
+                    tracing::warn!(
+                        org.id = %drain.org_id,
+                        error = error.detail().unwrap_or_else(|| error.to_string()),
+                        "a cancellation was not finished"
+                    );
+                }
+            };
+            self.work.tasks.spawn_on(work, &self.work.runtime);
         }
-        Ok(recovered)
+        taken
+    }
+
+    /// Works on a drain to its end, and renews its lease for as long as that takes.
+    async fn drive_drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {
+        let ended = CancellationToken::new();
+        let work = async {
+            let drained = self.drain(drain).await;
+            ended.cancel();
+            drained
+        };
+        let (drained, ()) = tokio::join!(work, self.keep_leased(drain.id, &ended));
+        drained
+    }
+
+    async fn keep_leased(&self, id: OperationId, ended: &CancellationToken) {
+        loop {
+            let due = tokio::time::sleep_until(self.store.lease_from_now().into());
+            if ended.run_until_cancelled(due).await.is_none() {
+                return;
+            }
+            // Without it another process joins in, which only wastes its time.
+            if let Err(error) = self.store.renew_drain(id).await {
+                tracing::warn!(error = error.detail(), "a lease was not renewed");
+            }
+        }
     }
 
     async fn drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {

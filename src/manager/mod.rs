@@ -37,6 +37,7 @@ pub use ceiling::Ceiling;
 pub use combiner::Combiner;
 pub use demo::DemoOrg;
 pub use directory::Directory;
+pub use drains::Drains;
 pub use employees::{Departure, EmployeeInput, EmployeePatch};
 pub use feeds::FeedItem;
 pub use fence::Found;
@@ -93,6 +94,8 @@ pub struct Work {
     pub turns: Turns,
     /// Registrations that wait for their transaction.
     pub combiner: Combiner,
+    /// Cancellations that are under way in this process.
+    pub drains: Drains,
     /// Events and their occurrences, as far as they were asked for.
     pub agenda: Agenda,
     /// How long a request waits for a tenant that is being moved or changed.

@@ -8,24 +8,27 @@ use super::TenantManager;
 use crate::error::Result;
 
 impl TenantManager {
-    /// Takes over every operation whose lease has run out and carries it to its end; how many.
+    /// Takes over what a process has left and whose lease has run out; how many. Operations are
+    /// carried to their end one after the other, drains go on in tasks of their own.
     ///
     /// # Errors
-    /// The store's. An operation that fails stays recorded and is tried again later.
+    /// The store's. What fails stays recorded and is tried again later.
     pub async fn recover(self: &Arc<Self>) -> Result<u32> {
-        let mut recovered = 0;
-        while let Some(operation) = self.store.claim_operation().await? {
+        let mut taken = 0;
+        loop {
+            // Asked before each operation, since one that fails may take its whole lease for it.
+            taken += self.recover_drains().await;
+            let Some(operation) = self.store.claim_operation().await? else { return Ok(taken) };
             tracing::info!(org.id = %operation.org_id, "taking over an operation");
-            match self.drive(&operation).await {
-                Ok(()) => recovered += 1,
-                Err(error) => tracing::warn!(
+            taken += 1;
+            if let Err(error) = self.drive(&operation).await {
+                tracing::warn!(
                     org.id = %operation.org_id,
                     error = error.detail().unwrap_or_else(|| error.to_string()),
                     "an operation was not finished"
-                ),
+                );
             }
         }
-        Ok(recovered + self.recover_drains().await?)
     }
 
     /// Recovers now and then until `stop`.

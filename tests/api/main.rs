@@ -27,6 +27,7 @@ mod mixed_day;
 mod organizations;
 mod outage;
 mod races;
+mod recovery;
 mod registration_failover;
 mod registration_faults;
 mod registration_races;

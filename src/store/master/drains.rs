@@ -85,22 +85,39 @@ impl Store {
         Ok(())
     }
 
-    /// Takes over one whose lease has run out. Two processes that work on the same one only waste
-    /// their time: each of its transactions takes what is left.
+    /// Takes over one whose lease has run out, the longest ago first, and none of `driven`, which
+    /// the caller works on already. Two processes that work on the same one only waste their time:
+    /// each of its transactions takes what is left.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn claim_drain(&self) -> Result<Option<Drain>> {
+    pub async fn claim_drain(&self, driven: &[OperationId]) -> Result<Option<Drain>> {
+        let driven: Vec<ObjectId> = driven.iter().map(|id| id.object_id()).collect();
         let claimed = self
             .drains()
             .find_one_and_update(
-                doc! { "$expr": { "$lt": ["$lease_until", "$$NOW"] } },
+                doc! {
+                    "_id": { "$nin": driven },
+                    "$expr": { "$lt": ["$lease_until", "$$NOW"] },
+                },
                 vec![doc! { "$set": { "lease_until": self.lease_expression() } }],
             )
+            .sort(doc! { "lease_until": 1 })
             .return_document(ReturnDocument::After)
             .await
             .map_err(StoreError::from)?;
         Ok(claimed.map(Drain::from))
+    }
+
+    /// Begins the lease anew, while the work goes on.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn renew_drain(&self, id: OperationId) -> Result<()> {
+        let renewed = doc! { "$set": { "lease_until": self.lease_expression() } };
+        let filter = doc! { "_id": id.object_id() };
+        self.drains().update_one(filter, vec![renewed]).await.map_err(StoreError::from)?;
+        Ok(())
     }
 
     /// Whether anything of `org` is being drained.

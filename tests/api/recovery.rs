@@ -1,0 +1,106 @@
+//! What a process has left undone, taken over by another: nothing holds up anything else, and nobody
+//! takes over what is being worked on.
+
+use bson::{DateTime, Document, doc, oid::ObjectId};
+use tenantry::domain::OccurrenceId;
+
+use crate::support::{Client, Database, Event, Org, ServerProcess, TestApp, ahead, eventually};
+
+/// What never ends within a test.
+const WITHOUT_END: u64 = 600_000;
+
+fn seconds_from_now(seconds: i64) -> DateTime {
+    DateTime::from_millis(DateTime::now().timestamp_millis() + seconds * 1_000)
+}
+
+/// Records that seats are to be given back, as a process leaves it that has died.
+async fn leave_drain(database: &Database, id: ObjectId, org: &Org, occurrence: &OccurrenceId) {
+    let drain = doc! {
+        "_id": id,
+        "org_id": ObjectId::parse_str(&org.id).unwrap(),
+        "of": "occurrence",
+        "event": occurrence.event.object_id(),
+        "start": DateTime::from_chrono(occurrence.start),
+        "lease_until": seconds_from_now(-3_600),
+    };
+    database.master("drains").await.insert_one(drain).await.unwrap();
+}
+
+/// One that fails whenever it is tried, once patience ends: its tenant is nowhere.
+async fn leave_hopeless_drain(database: &Database, client: &Client) -> ObjectId {
+    let lost = client.sign_up("Lost").await;
+    database.tenant("org_lost").await.drop().await.unwrap();
+    let (id, event) = (ObjectId::new(), ObjectId::new().into());
+    leave_drain(database, id, &lost, &OccurrenceId { event, start: ahead(24) }).await;
+    id
+}
+
+async fn lease_of(database: &Database, id: ObjectId) -> DateTime {
+    let found = database.master("drains").await.find_one(doc! { "_id": id }).await.unwrap();
+    *found.unwrap().get_datetime("lease_until").unwrap()
+}
+
+async fn set_lease(database: &Database, collection: &str, filter: Document, lease: DateTime) {
+    let set = doc! { "$set": { "lease_until": lease } };
+    database.master(collection).await.update_one(filter, set).await.unwrap();
+}
+
+/// Waits until somebody has taken the drain over and renews its lease.
+async fn held(database: &Database, id: ObjectId) {
+    eventually("a take-over", || async { lease_of(database, id).await > DateTime::now() }).await;
+    let taken = lease_of(database, id).await;
+    eventually("a renewal", || async { lease_of(database, id).await > taken }).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_finished_holds_up_nothing_else() {
+    let database = Database::new().await;
+    let armed = [("FAILPOINTS", "rename.after_record=return")];
+    let mut dying = ServerProcess::start_with(&database, &armed);
+    let client = dying.client.clone();
+    let hopeless = leave_hopeless_drain(&database, &client).await;
+    let gym = client.sign_up("Gym").await;
+    let start = ahead(24);
+    let admin = client.with(&gym.token);
+    let occurrence = Event::once(&admin, start, 1).await.at(start);
+    admin.register(&occurrence).await.registration();
+    let body = serde_json::json!({ "organization_name": "Climbing" });
+    let rename = admin.request(reqwest::Method::PUT, "/org/update").json(&body);
+    assert!(Client::try_send(rename).await.is_none());
+    dying.kill();
+    leave_drain(&database, ObjectId::new(), &gym, &occurrence.parse().unwrap()).await;
+    // So that the drain that never ends is met first.
+    set_lease(&database, "drains", doc! { "_id": hopeless }, DateTime::MIN).await;
+    set_lease(&database, "operations", doc! {}, seconds_from_now(3)).await;
+
+    let patience = WITHOUT_END.to_string();
+    let server = ServerProcess::start_with(&database, &[("PATIENCE_MS", &patience)]);
+    eventually("the rename", || async { database.counts().await.2 == 0 }).await;
+    eventually("the other drain", || async { database.drains().await == 1 }).await;
+    assert_eq!(database.seats(&gym).await.at(&occurrence), (0, 0));
+    server.client.get_org("Climbing").await.expect(200);
+    held(&database, hopeless).await;
+    drop(server);
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn a_process_takes_over_from_others_alone() {
+    let app = TestApp::start_with(|settings| {
+        settings.operations.patience_ms = WITHOUT_END;
+        settings.operations.recovery_interval_seconds = 1;
+    })
+    .await;
+    let id = leave_hopeless_drain(&app.database, &app).await;
+    held(&app.database, id).await;
+    // As if the renewals had not got through.
+    set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
+    assert_eq!(app.manager.recover().await.unwrap(), 0);
+    // Another process would take it.
+    let other = app.database.store().await;
+    eventually("another's take-over", || async {
+        set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
+        other.claim_drain(&[]).await.unwrap().is_some()
+    })
+    .await;
+}
