@@ -167,6 +167,7 @@ impl TenantManager {
             if drained < limit {
                 return Ok(());
             }
+            self.store.record_progress(drain.id).await?;
         }
     }
 

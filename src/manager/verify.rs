@@ -33,7 +33,7 @@ pub enum Finding {
     UncountedEmployees(OrgId),
     /// Events, seats or calendars that contradict each other.
     WrongSeats(OrgId, String),
-    /// Operations that were recorded long ago and are not finished.
+    /// Operations and drains that were recorded long ago and that nobody gets any further with.
     StuckOperations(u64),
 }
 
@@ -49,7 +49,8 @@ pub struct Report {
 }
 
 const CONCURRENCY: usize = 16;
-/// An operation that is this old has no server left that would finish it, or fails for good.
+/// An operation whose first lease has been over for this long, or a drain that has made no progress
+/// for as long, has no server left that would finish it, or fails for good.
 const STUCK: Duration = Duration::from_mins(1);
 
 impl TenantManager {

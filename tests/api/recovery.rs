@@ -1,17 +1,18 @@
 //! What a process has left undone, taken over by another: nothing holds up anything else, and nobody
 //! takes over what is being worked on.
 
+use std::process::Stdio;
+
 use bson::{DateTime, Document, doc, oid::ObjectId};
 use tenantry::domain::OccurrenceId;
 
-use crate::support::{Client, Database, Event, Org, ServerProcess, TestApp, ahead, eventually};
+use crate::support::{
+    Client, Database, Event, Org, ServerProcess, TestApp, ahead, command, eventually, made_ago,
+    seconds_from_now,
+};
 
 /// What never ends within a test.
 const WITHOUT_END: u64 = 600_000;
-
-fn seconds_from_now(seconds: i64) -> DateTime {
-    DateTime::from_millis(DateTime::now().timestamp_millis() + seconds * 1_000)
-}
 
 /// Records that seats are to be given back, as a process leaves it that has died.
 async fn leave_drain(database: &Database, id: ObjectId, org: &Org, occurrence: &OccurrenceId) {
@@ -81,6 +82,39 @@ async fn what_cannot_be_finished_holds_up_nothing_else() {
     server.client.get_org("Climbing").await.expect(200);
     held(&database, hopeless).await;
     drop(server);
+    database.drop_all();
+}
+
+/// The record is an hour old, but the work on it is not: the first of two batches was just done.
+#[tokio::test]
+async fn what_is_being_worked_on_is_not_stuck() {
+    let database = Database::new().await;
+    let before = ServerProcess::start(&database);
+    let gym = before.client.sign_up("Gym").await;
+    // More seats than one transaction gives back.
+    let members = database.add_members(&gym, 600).await;
+    let start = ahead(24);
+    let admin = before.client.with(&gym.token);
+    let occurrence = Event::once(&admin, start, 1_000).await.at(start);
+    members[0].at(&before.client).register(&occurrence).await.registration();
+    database.seat_all(&gym, &occurrence, &members).await;
+    drop(before);
+    leave_drain(&database, made_ago(3_600), &gym, &occurrence.parse().unwrap()).await;
+
+    let mut dying = command(&database)
+        .env("FAILPOINTS", "drain.before_close=return")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the server's death", || {
+        let dead = dying.try_wait().unwrap().is_some();
+        async move { dead }
+    })
+    .await;
+    assert_eq!(database.seats(&gym).await.at(&occurrence), (0, 0));
+    assert_eq!(database.drains().await, 1);
+    let output = command(&database).arg("verify").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     database.drop_all();
 }
 

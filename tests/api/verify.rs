@@ -3,7 +3,7 @@
 use bson::{doc, oid::ObjectId};
 use tenantry::manager::Finding;
 
-use crate::support::{Chart, Org, TestApp, command};
+use crate::support::{Chart, Org, TestApp, command, made_ago, seconds_from_now};
 
 async fn findings(app: &TestApp) -> Vec<Finding> {
     app.manager.verify(|_| {}).await.unwrap().findings
@@ -78,7 +78,7 @@ async fn a_chart_that_breaks_a_rule_is_found() {
 }
 
 #[tokio::test]
-async fn slugs_that_do_not_fit_and_stuck_operations_are_found() {
+async fn slugs_that_do_not_fit_are_found() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let organizations = app.database.master("organizations").await;
@@ -92,6 +92,37 @@ async fn slugs_that_do_not_fit_and_stuck_operations_are_found() {
     organizations.update_one(doc! { "_id": id(&org) }, mend).await.unwrap();
     let (ok, text) = verify(&app);
     assert!(ok && text.contains("every invariant holds"), "{text}");
+}
+
+#[tokio::test]
+async fn what_nobody_gets_any_further_with_is_found_and_what_takes_long_is_not() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let drains = app.database.master("drains").await;
+    // Somebody else's lease, so that this server leaves it alone.
+    let drain = doc! {
+        "_id": made_ago(90), "org_id": id(&org), "of": "member", "member": ObjectId::new(),
+        "lease_until": seconds_from_now(3_600),
+    };
+    drains.insert_one(drain).await.unwrap();
+    assert_eq!(findings(&app).await, [Finding::StuckOperations(1)]);
+    for (ago, stuck) in [(1, false), (90, true)] {
+        let progress = doc! { "$set": { "progress_at": seconds_from_now(-ago) } };
+        drains.update_one(doc! {}, progress).await.unwrap();
+        assert_eq!(findings(&app).await.is_empty(), !stuck, "{ago}");
+    }
+    drains.delete_one(doc! {}).await.unwrap();
+
+    let operations = app.database.master("operations").await;
+    for (ago, stuck) in [(30, false), (90, true)] {
+        let operation = doc! {
+            "_id": made_ago(ago), "org_id": id(&org), "kind": "delete",
+            "lease_until": seconds_from_now(3_600),
+        };
+        operations.insert_one(operation).await.unwrap();
+        assert_eq!(findings(&app).await.is_empty(), !stuck, "{ago}");
+        operations.delete_one(doc! {}).await.unwrap();
+    }
 }
 
 fn verify(app: &TestApp) -> (bool, String) {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use mongodb::{Collection, options::ReturnDocument};
 use serde::Deserialize;
 
-use super::operations::recorded_before;
+use super::operations::{is_before, recorded_at};
 use crate::{
     domain::{AccountId, EventId, OccurrenceId, OperationId, OrgId},
     error::Result,
@@ -114,9 +114,21 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn renew_drain(&self, id: OperationId) -> Result<()> {
-        let renewed = doc! { "$set": { "lease_until": self.lease_expression() } };
+        self.set_in_drain(id, doc! { "lease_until": self.lease_expression() }).await
+    }
+
+    /// Notes that a part of the work was done just now.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn record_progress(&self, id: OperationId) -> Result<()> {
+        self.set_in_drain(id, doc! { "progress_at": "$$NOW" }).await
+    }
+
+    async fn set_in_drain(&self, id: OperationId, set: Document) -> Result<()> {
         let filter = doc! { "_id": id.object_id() };
-        self.drains().update_one(filter, vec![renewed]).await.map_err(StoreError::from)?;
+        let updated = self.drains().update_one(filter, vec![doc! { "$set": set }]).await;
+        updated.map_err(StoreError::from)?;
         Ok(())
     }
 
@@ -129,12 +141,13 @@ impl Store {
         Ok(found.map_err(StoreError::from)?.is_some())
     }
 
-    /// How many records that were made more than `ago` ago are still there.
+    /// How many were recorded more than `ago` ago and have made no progress since then.
     ///
     /// # Errors
     /// The driver's.
     pub async fn stuck_drains(&self, ago: Duration) -> Result<u64> {
-        let count = self.drains().count_documents(recorded_before(ago)).await;
+        let last = doc! { "$ifNull": ["$progress_at", recorded_at()] };
+        let count = self.drains().count_documents(is_before(last, ago)).await;
         Ok(count.map_err(StoreError::from)?)
     }
 

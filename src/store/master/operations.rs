@@ -141,16 +141,14 @@ impl Store {
         Ok(closed.deleted_count == 1)
     }
 
-    /// How many operations that were recorded more than `ago` ago are still open.
+    /// How many operations are still open although the lease of whoever recorded them ran out more
+    /// than `ago` ago.
     ///
     /// # Errors
     /// The driver's.
     pub async fn stuck_operations(&self, ago: Duration) -> Result<u64> {
-        Ok(self
-            .operations()
-            .count_documents(recorded_before(ago))
-            .await
-            .map_err(StoreError::from)?)
+        let stuck = is_before(recorded_at(), self.limits.lease + ago);
+        Ok(self.operations().count_documents(stuck).await.map_err(StoreError::from)?)
     }
 
     /// The lease is counted by the database's clock: the clocks of two servers need not agree.
@@ -161,10 +159,15 @@ impl Store {
 
 const BUSY: Error = Error::Busy { what: "another change of the organization is under way" };
 
-/// What was recorded more than `ago` ago, by the database's clock.
-pub(super) fn recorded_before(ago: Duration) -> Document {
+/// When a record was made: its id says so.
+pub(super) fn recorded_at() -> Document {
+    doc! { "$toDate": "$_id" }
+}
+
+/// What has the moment `at` more than `ago` ago, by the database's clock.
+pub(super) fn is_before(at: Document, ago: Duration) -> Document {
     let then = doc! { "$subtract": ["$$NOW", millis(ago)] };
-    doc! { "$expr": { "$lt": [{ "$toDate": "$_id" }, then] } }
+    doc! { "$expr": { "$lt": [at, then] } }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -13,6 +13,8 @@ mod raw;
 mod replica;
 mod seats;
 
+use bson::{DateTime, oid::ObjectId};
+
 pub use app::TestApp;
 pub use chart::Chart;
 pub use client::{Client, Org, Reply, unique};
@@ -28,6 +30,17 @@ pub use seats::Seats;
 /// A secret for servers that share tokens.
 pub const SECRET: &str = "a secret of the tests, of forty-two bytes!";
 pub const PASSWORD: &str = "correct horse battery";
+
+/// That many seconds from this moment, or before it.
+pub fn seconds_from_now(seconds: i64) -> DateTime {
+    DateTime::from_millis(DateTime::now().timestamp_millis() + seconds * 1_000)
+}
+
+/// An id as of a document that is that old.
+pub fn made_ago(seconds: u32) -> ObjectId {
+    let now = u32::try_from(DateTime::now().timestamp_millis() / 1_000).unwrap();
+    ObjectId::from_parts(now - seconds, [0; 5], [0; 3])
+}
 
 /// Waits until `condition` holds; panics with `what` if it does not within half a minute.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
