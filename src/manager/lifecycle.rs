@@ -86,26 +86,25 @@ impl TenantManager {
             match org {
                 Some(org) if org.status == OrgStatus::Active => return Ok(org),
                 Some(org) if org.status == OrgStatus::Renaming => {
-                    if Instant::now() >= deadline {
-                        return Err(Error::Busy { what: "the organization is being renamed" });
-                    }
-                    tokio::time::sleep(STEP_PAUSE).await;
+                    pause_until(deadline, "the organization is being renamed").await?;
                 }
                 _ => return Err(Error::Unauthenticated),
             }
         }
     }
 
+    /// What `name` asks for; `None` when the collection is not where `org` says, since another
+    /// process has moved it meanwhile.
     pub(super) async fn plan_update(
         &self,
         org: &Organization,
         name: Option<&OrgName>,
-    ) -> Result<Plan> {
+    ) -> Result<Option<Plan>> {
         let Some(name) = name.filter(|name| name.as_str() != org.name) else {
-            return Ok(Plan::Keep);
+            return Ok(Some(Plan::Keep));
         };
         if org.answers_to(name.slug()) {
-            return Ok(Plan::Respell(name.clone()));
+            return Ok(Some(Plan::Respell(name.clone())));
         }
         let to = org.location.renamed_to(name.slug());
         // A collection is gone before its slug is free, so whatever stands there has an owner, or
@@ -113,11 +112,9 @@ impl TenantManager {
         if self.store.collection_identity(&to).await?.is_some() {
             return Err(Error::OrgNameTaken);
         }
-        let collection = self
-            .store
-            .collection_identity(&org.location)
-            .await?
-            .ok_or(Error::Busy { what: "the organization has just been renamed" })?;
+        let Some(collection) = self.store.collection_identity(&org.location).await? else {
+            return Ok(None);
+        };
         let old_slug = org.slugs.first().cloned().ok_or(Error::NotFound("organization"))?;
         let kind = OperationKind::Rename {
             old_slug,
@@ -125,7 +122,8 @@ impl TenantManager {
             new_slug: name.slug().clone(),
             to,
         };
-        Ok(Plan::Move(name.clone(), Box::new(self.new_operation(org, collection, kind))))
+        let operation = self.new_operation(org, collection, kind);
+        Ok(Some(Plan::Move(name.clone(), Box::new(operation))))
     }
 
     fn new_operation(
@@ -250,4 +248,13 @@ impl TenantManager {
         let outcome = tokio::time::timeout_at(operation.held_until.into(), trying).await;
         outcome.unwrap_or(Err(Error::Busy { what: "the operation was not done within its lease" }))
     }
+}
+
+/// Waits a moment for what somebody else is doing, unless it has taken too long already.
+pub(super) async fn pause_until(deadline: Instant, what: &'static str) -> Result<()> {
+    if Instant::now() >= deadline {
+        return Err(Error::Busy { what });
+    }
+    tokio::time::sleep(STEP_PAUSE).await;
+    Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use super::{AdminScope, OrgScope, TenantManager, lifecycle::Plan};
+use super::{
+    AdminScope, OrgScope, TenantManager,
+    lifecycle::{self, Plan},
+};
 use crate::{
     domain::{
         Account, AccountId, Email, OrgId, OrgName, OrgStatus, Organization, Password,
@@ -152,7 +155,10 @@ impl TenantManager {
         let deadline = Instant::now() + self.work.patience;
         loop {
             let org = self.organization_at_rest(scope.org_id(), deadline).await?;
-            let plan = self.plan_update(&org, patch.name.as_ref()).await?;
+            let Some(plan) = self.plan_update(&org, patch.name.as_ref()).await? else {
+                lifecycle::pause_until(deadline, "the organization has just been renamed").await?;
+                continue;
+            };
             if self.record_update(scope, &org, &plan, credentials.as_ref()).await? {
                 self.directory.forget(Change::Organization(org.id)).await;
                 self.directory.forget(Change::Account(scope.account_id())).await;

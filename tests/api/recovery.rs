@@ -85,6 +85,40 @@ async fn what_cannot_be_finished_holds_up_nothing_else() {
     database.drop_all();
 }
 
+/// As when another process has moved the collection since this one read where it is.
+#[tokio::test]
+async fn a_rename_that_was_overtaken_tries_again() {
+    let database = Database::new().await;
+    let patience = WITHOUT_END.to_string();
+    let settings = [("PATIENCE_MS", patience.as_str()), ("MONGO_COMMAND_METRICS", "true")];
+    let server = ServerProcess::start_with(&database, &settings);
+    let org = server.client.sign_up("Acme").await;
+    let move_by_hand = async |from: &str, to: &str| {
+        let name = |collection: &str| format!("{}.{collection}", database.tenants);
+        let rename = doc! { "renameCollection": name(from), "to": name(to) };
+        database.client().await.database("admin").run_command(rename).await.unwrap();
+    };
+    let looks = || async {
+        let text = server.client.get("/metrics").await.body.as_str().unwrap().to_owned();
+        let lines = text.lines().filter(|line| {
+            line.starts_with("tenantry_mongo_command_seconds_count")
+                && line.contains("command=\"listCollections\"")
+        });
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    move_by_hand("org_acme", "elsewhere").await;
+    let before = looks().await;
+    let admin = server.client.with(&org.token);
+    let renaming = tokio::spawn(async move { admin.rename("Globex").await });
+    // Each try looks at both places.
+    eventually("another try", || async { looks().await > before + 2 }).await;
+    move_by_hand("elsewhere", "org_acme").await;
+    renaming.await.unwrap().expect(200);
+    database.assert_recovered().await;
+    drop(server);
+    database.drop_all();
+}
+
 /// The record is an hour old, but the work on it is not: the first of two batches was just done.
 #[tokio::test]
 async fn what_is_being_worked_on_is_not_stuck() {
