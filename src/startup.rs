@@ -21,6 +21,9 @@ use crate::{
     web::{GraphQl, Shared},
 };
 
+/// How long a shutdown waits for operations, after the requests: long enough for the steps of one.
+const WORK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A server that listens, with its work in the background.
 pub struct Application {
     address: SocketAddr,
@@ -205,13 +208,16 @@ impl Application {
     }
 
     /// Serves until it is stopped, then drains: requests first, then operations, then the work in
-    /// the background.
+    /// the background. Operations that take longer than a moment are left to the next process, for
+    /// which they are recorded.
     ///
     /// # Errors
     /// The system's, when serving fails.
     pub async fn run_until_stopped(self) -> std::io::Result<()> {
         let served = self.server.await;
-        self.manager.finish_work().await;
+        if tokio::time::timeout(WORK_TIMEOUT, self.manager.finish_work()).await.is_err() {
+            tracing::warn!("work was left unfinished; whoever looks first carries it on");
+        }
         self.stop.cancel();
         self.background.close();
         self.background.wait().await;

@@ -9,16 +9,17 @@ use crate::error::Result;
 
 impl TenantManager {
     /// Takes over what a process has left and whose lease has run out; how many. Operations are
-    /// carried to their end one after the other, drains go on in tasks of their own.
+    /// carried to their end one after the other, drains go on in tasks of their own. None is begun
+    /// with once the process finishes its work.
     ///
     /// # Errors
     /// The store's. What fails stays recorded and is tried again later.
     pub async fn recover(self: &Arc<Self>) -> Result<u32> {
         let mut taken = 0;
-        loop {
+        while !self.work.tasks.is_closed() {
             // Asked before each operation, since one that fails may take its whole lease for it.
             taken += self.recover_drains().await;
-            let Some(operation) = self.store.claim_operation().await? else { return Ok(taken) };
+            let Some(operation) = self.store.claim_operation().await? else { break };
             tracing::info!(org.id = %operation.org_id, "taking over an operation");
             taken += 1;
             if let Err(error) = self.drive(&operation).await {
@@ -29,6 +30,7 @@ impl TenantManager {
                 );
             }
         }
+        Ok(taken)
     }
 
     /// Recovers now and then until `stop`.

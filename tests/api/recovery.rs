@@ -4,6 +4,7 @@
 use std::process::Stdio;
 
 use bson::{DateTime, Document, doc, oid::ObjectId};
+use rustix::process::{Pid, Signal, kill_process};
 use tenantry::domain::OccurrenceId;
 
 use crate::support::{
@@ -116,6 +117,25 @@ async fn a_rename_that_was_overtaken_tries_again() {
     renaming.await.unwrap().expect(200);
     database.assert_recovered().await;
     drop(server);
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn a_shutdown_leaves_what_never_ends_to_the_next_process() {
+    let database = Database::new().await;
+    let patience = WITHOUT_END.to_string();
+    let mut server = ServerProcess::start_with(&database, &[("PATIENCE_MS", &patience)]);
+    let hopeless = leave_hopeless_drain(&database, &server.client).await;
+    held(&database, hopeless).await;
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    eventually("the server's end", || {
+        let ended = server.is_dead();
+        async move { ended }
+    })
+    .await;
+    assert!(server.wait());
+    assert_eq!(database.drains().await, 1);
     database.drop_all();
 }
 
