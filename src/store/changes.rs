@@ -67,11 +67,7 @@ impl Changes {
     pub async fn next(&mut self) -> Result<Option<Change>> {
         let event = self.stream.next_if_any().await.map_err(StoreError::from)?;
         if event.is_none() && !self.stream.is_alive() {
-            return Err(StoreError::Decode {
-                kind: "change stream",
-                reason: "it was closed".to_owned(),
-            }
-            .into());
+            return Err(StoreError::StreamClosed.into());
         }
         Ok(event.map(|event| Change::of(&event)))
     }

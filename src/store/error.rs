@@ -26,6 +26,9 @@ pub enum StoreError {
         /// MongoDB's code; 0 where a document was not there.
         code: i32,
     },
+    /// The database has closed the stream of changes.
+    #[error("the change stream was closed by the database")]
+    StreamClosed,
     /// The database did not answer in time.
     #[error("no answer to {call} in time")]
     TimedOut {
@@ -40,7 +43,7 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Driver(error) => driver_unavailable(error),
-            Self::FenceMissing | Self::TimedOut { .. } => true,
+            Self::FenceMissing | Self::StreamClosed | Self::TimedOut { .. } => true,
             Self::Decode { .. } | Self::Refused { .. } => false,
         }
     }

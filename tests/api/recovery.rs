@@ -1,7 +1,7 @@
 //! What a process has left undone, taken over by another: nothing holds up anything else, and nobody
 //! takes over what is being worked on.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use bson::{DateTime, Document, doc, oid::ObjectId};
 use rustix::process::{Pid, Signal, kill_process};
@@ -136,6 +136,22 @@ async fn a_shutdown_leaves_what_never_ends_to_the_next_process() {
     .await;
     assert!(server.wait());
     assert_eq!(database.drains().await, 1);
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn a_change_stream_that_was_closed_says_so() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let mut changes = store.changes(Duration::from_millis(100)).await.unwrap();
+    // Only that ends it: without its database it has nothing to follow.
+    database.client().await.database(&database.master).drop().await.unwrap();
+    let error = loop {
+        if let Err(error) = changes.next().await {
+            break error;
+        }
+    };
+    assert_eq!(error.detail().unwrap(), "the change stream was closed by the database");
     database.drop_all();
 }
 
