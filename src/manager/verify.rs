@@ -81,8 +81,9 @@ impl TenantManager {
 
         report.collections = before.len() as u64;
         report.findings.extend(self.orphans(before, &organizations).await?);
+        let known: HashSet<OrgId> = organizations.iter().map(|org| org.id).collect();
         for facts in accounts {
-            if !organizations.iter().any(|org| org.id == facts.org_id)
+            if !known.contains(&facts.org_id)
                 && self.store.organization(facts.org_id).await?.is_none()
                 && self.store.account(facts.example).await?.is_some()
             {
