@@ -6,11 +6,14 @@
 //!
 //! * [`domain`] imports none of the others.
 //! * Only [`store`] imports the database driver.
-//! * Only [`web`] imports actix and utoipa (and [`startup`] actix, to run it); nothing below it
-//!   knows a status code.
+//! * Only [`web`] imports actix, async-graphql and utoipa (and [`startup`] actix, to run it);
+//!   nothing below it knows a status code.
 //! * Tenant documents are reached through a scope alone, and every key starts with its `org`.
 //!
-//! [`startup`] puts the rooms together, [`cli`] is the command line, [`dev`] the embedded database.
+//! [`startup`] puts the rooms together by the settings of [`config`], [`cli`] is the command line,
+//! [`dev`] the embedded database, [`telemetry`] logs and metrics. [`error`] is the one error of all
+//! rooms, so it knows [`store::StoreError`] for the others. At a [fail point](mod@failpoint) a test
+//! kills the process.
 
 pub mod auth;
 pub mod cli;
