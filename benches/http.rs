@@ -1,4 +1,5 @@
-//! The load harness: `cargo bench --bench http`. docs/BENCHMARKS.md says how to read what it prints.
+//! The load harness: `cargo bench --bench http`. docs/BENCHMARKS.md says how to read what it
+//! prints.
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 mod support;

@@ -56,7 +56,8 @@ pub enum StartError {
 #[must_use]
 pub fn store_settings(settings: &Settings, embedded_uri: Option<String>) -> StoreSettings {
     let mongo = &settings.mongo;
-    // The embedded database has no users; a `.env` that is meant for compose names one all the same.
+    // The embedded database has no users; a `.env` that is meant for compose names one all the
+    // same.
     let credentials = match embedded_uri {
         Some(_) => None,
         None => mongo.user.clone().zip(mongo.password.clone()),

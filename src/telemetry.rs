@@ -101,8 +101,8 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
     Ok(handle.clone())
 }
 
-/// Folds what was recorded into the histograms now and then, until `stop`. Between two scrapes every
-/// single value stays in memory otherwise, and for ever where nobody scrapes.
+/// Folds what was recorded into the histograms now and then, until `stop`. Between two scrapes
+/// every single value stays in memory otherwise, and for ever where nobody scrapes.
 pub async fn keep_metrics_small(metrics: PrometheusHandle, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
         metrics.run_upkeep();

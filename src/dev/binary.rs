@@ -18,7 +18,8 @@ pub(super) struct Binary {
 }
 
 impl Binary {
-    /// The `mongod` that is named, or the one on `PATH`, or the fetched one, fetched now if need be.
+    /// The `mongod` that is named, or the one on `PATH`, or the fetched one, fetched now if need
+    /// be.
     pub(super) fn locate(dir: &DataDir, named: Option<&Path>) -> Result<Self, EmbeddedError> {
         if let Some(path) = named {
             return Self::check(path).map_err(EmbeddedError::no_mongod);

@@ -17,7 +17,8 @@ use super::watcher;
 use crate::store::replica_set::{REPLICA_SET, ensure_primary};
 
 const POLL: Duration = Duration::from_millis(20);
-/// After a crash it reads what every one of its collections is, which takes a while when there are many.
+/// After a crash it reads what every one of its collections is, which takes a while when there are
+/// many.
 const READY_WITHIN: Duration = Duration::from_mins(10);
 const STOPPED_WITHIN: Duration = Duration::from_secs(70);
 const ATTEMPTS: usize = 4;
@@ -98,7 +99,8 @@ impl Embedded {
         self.mongod.version.as_deref()
     }
 
-    /// Leaves the database; the last one to leave returns when `mongod` has ended, any other one at once.
+    /// Leaves the database; the last one to leave returns when `mongod` has ended, any other one at
+    /// once.
     ///
     /// # Errors
     ///

@@ -48,7 +48,8 @@ pub(super) enum Ended {
 }
 
 impl Launch {
-    /// Starts `mongod` on its last port when that is free, else (or with `move_port`) on another one.
+    /// Starts `mongod` on its last port when that is free, else (or with `move_port`) on another
+    /// one.
     pub(super) fn start(
         dir: &DataDir,
         binary: &Binary,

@@ -120,7 +120,8 @@ fn has_proc() -> bool {
 enum Presence {
     /// It is a live `mongod` on the directory, on this port.
     Serves(u16),
-    /// It has no command line: it is in the middle of turning into another program, or part of the kernel.
+    /// It has no command line: it is in the middle of turning into another program, or part of the
+    /// kernel.
     Nameless,
     /// It has ended, or is something else.
     Gone,

@@ -33,7 +33,8 @@ pub fn watch(dir: &Path) -> io::Result<()> {
     outcome
 }
 
-/// Sees to it that a watcher waits for the caller, who holds the users' lock; `true` when it is a new one.
+/// Sees to it that a watcher waits for the caller, who holds the users' lock; `true` when it is a
+/// new one.
 pub(super) fn ensure(dir: &DataDir, program: &Path) -> Result<bool, EmbeddedError> {
     let io = EmbeddedError::io("look at the watcher's lock");
     if dir.is_locked(Lock::Watch).map_err(io)? {
@@ -55,7 +56,8 @@ pub(super) fn ensure(dir: &DataDir, program: &Path) -> Result<bool, EmbeddedErro
     Ok(true)
 }
 
-/// In a process group of its own, so that Ctrl-C in the terminal ends the users and not the watcher.
+/// In a process group of its own, so that Ctrl-C in the terminal ends the users and not the
+/// watcher.
 fn spawn(dir: &DataDir, program: &Path) -> io::Result<Child> {
     Command::new(std::path::absolute(program)?)
         .args([SUBCOMMAND.as_ref(), "--dir".as_ref(), dir.root().as_os_str()])

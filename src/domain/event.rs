@@ -170,7 +170,8 @@ impl Occurrence {
         }
     }
 
-    /// What another schedule makes of it, if that is something else. One that was called off stays so.
+    /// What another schedule makes of it, if that is something else. One that was called off stays
+    /// so.
     #[must_use]
     pub fn under(&self, schedule: &Schedule) -> Option<Self> {
         let start = self.id.start;

@@ -124,8 +124,8 @@ impl TenantManager {
         Ok(account)
     }
 
-    /// Removes an account of the organization; its tokens are dead from then on, and its seats ahead
-    /// go to those who wait.
+    /// Removes an account of the organization; its tokens are dead from then on, and its seats
+    /// ahead go to those who wait.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`]; the store's.

@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl TenantManager {
-    /// Checks every chart and every seat of one tenant. What looks wrong is read again in one snapshot: it may
-    /// have changed between two reads.
+    /// Checks every chart and every seat of one tenant. What looks wrong is read again in one
+    /// snapshot: it may have changed between two reads.
     pub(super) async fn check_tenant(&self, org: OrgId, place: &Location) -> Result<Vec<Finding>> {
         let tenant = self.store.tenant(org, place);
         let now = self.clock.now();

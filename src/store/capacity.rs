@@ -18,7 +18,8 @@ pub struct Fullness {
 }
 
 impl Store {
-    /// How full the primary is; `None` where it does not tell, as where the server's user may not ask.
+    /// How full the primary is; `None` where it does not tell, as where the server's user may not
+    /// ask.
     ///
     /// # Errors
     /// The driver's, when the database is out of reach.

@@ -63,9 +63,9 @@ impl Store {
 
     /// Gives the calling thread connections of its own, for as long as it lives.
     ///
-    /// A thread that answers requests runs a runtime of its own, while the shared connections belong
-    /// to the runtime that the store was made in: every answer of the database would wake a thread
-    /// there, which would wake the one that waits.
+    /// A thread that answers requests runs a runtime of its own, while the shared connections
+    /// belong to the runtime that the store was made in: every answer of the database would wake a
+    /// thread there, which would wake the one that waits.
     ///
     /// # Errors
     /// The driver's.

@@ -36,8 +36,8 @@ pub enum ReplicaSetError {
 
 /// Waits until the `mongod` that serves `db_path` on the loopback `port` is a writable primary.
 ///
-/// The replica set is initiated when it is new, and told of the new port when it was moved to another one.
-/// A server that answers on the port with another `db_path` is left alone.
+/// The replica set is initiated when it is new, and told of the new port when it was moved to
+/// another one. A server that answers on the port with another `db_path` is left alone.
 ///
 /// # Errors
 ///

@@ -244,7 +244,8 @@ impl<'t> TenantTx<'t> {
         TenantReader { store: self.store, tx: Some(self.tx) }
     }
 
-    /// Adds `by` to the number of events and returns it. The agenda has another version from then on.
+    /// Adds `by` to the number of events and returns it. The agenda has another version from then
+    /// on.
     ///
     /// # Errors
     /// As [`TenantTx::count`].

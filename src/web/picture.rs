@@ -56,7 +56,8 @@ rect{fill:#fff;stroke:#a3b1c2}.b{font-size:13px;font-weight:600}.t{font-size:11.
 .o rect{fill:#f8fafc;stroke:#64748b;stroke-dasharray:4 3}.o text{fill:#334155}\
 .m .f{fill:#475569;stroke:#f8fafc;stroke-width:1.5}.m .g{font-size:10.5px;font-weight:600;fill:#fff;text-anchor:middle}";
 
-/// Draws a chart, or the part of it that the options ask for; `None` when nobody has the id of `root`.
+/// Draws a chart, or the part of it that the options ask for; `None` when nobody has the id of
+/// `root`.
 ///
 /// Large teams, deep levels and what exceeds the size of a picture are folded into counts, and the
 /// text below the heading says so. The picture is one SVG document without scripts or references,

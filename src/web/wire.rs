@@ -17,8 +17,8 @@ use tokio::{
 
 /// What a client must take of an answer, in bytes, within the time that an answer may wait.
 const TAKEN: usize = 16 * 1024;
-/// How often a connection may be polled without a byte to or fro while its requests wait. Where more
-/// of them have come than are read ahead, actix polls itself without pause.
+/// How often a connection may be polled without a byte to or fro while its requests wait. Where
+/// more of them have come than are read ahead, actix polls itself without pause.
 const TURNS: u32 = 10_000;
 
 /// How long a client may take.
@@ -97,7 +97,8 @@ impl Wire {
         self.handling.clone()
     }
 
-    /// Ready once `deadline` is over. The timer is seldom set: one that fires too early is set again.
+    /// Ready once `deadline` is over. The timer is seldom set: one that fires too early is set
+    /// again.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {

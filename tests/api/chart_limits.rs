@@ -77,9 +77,9 @@ impl Stored {
         async move { self.managers().await.unwrap_or_else(|why| panic!("{caller}: {why}")) }
     }
 
-    /// The managers, or what is wrong: one without a manager, who is the chart's CEO, as many people
-    /// as the chart counts, and above everybody the manager's ancestors and the manager. That this
-    /// holds for everybody leaves no room for a cycle: ancestors grow on the way down.
+    /// The managers, or what is wrong: one without a manager, who is the chart's CEO, as many
+    /// people as the chart counts, and above everybody the manager's ancestors and the manager.
+    /// That this holds for everybody leaves no room for a cycle: ancestors grow on the way down.
     pub(crate) async fn managers(&self) -> Result<Managers, String> {
         let kind = |kind| doc! { "_id.kind": kind, "_id.chart": self.chart };
         let (chart, people) = (self.find(kind("chart")).await, self.find(kind("employee")).await);

@@ -1,4 +1,5 @@
-//! Every field of GraphQL with another tenant's ids: nothing of somebody else can be seen or touched.
+//! Every field of GraphQL with another tenant's ids: nothing of somebody else can be seen or
+//! touched.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What a process has left undone, taken over by another: nothing holds up anything else, and nobody
-//! takes over what is being worked on.
+//! What a process has left undone, taken over by another: nothing holds up anything else, and
+//! nobody takes over what is being worked on.
 
 use std::{process::Stdio, time::Duration};
 

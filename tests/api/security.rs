@@ -1,4 +1,5 @@
-//! What docs/SECURITY.md says: that its tests exist, and what only a look at the whole program shows.
+//! What docs/SECURITY.md says: that its tests exist, and what only a look at the whole program
+//! shows.
 
 use std::{
     collections::BTreeSet,

@@ -16,7 +16,8 @@ const WIDE: &[(u32, u32)] =
     &[(0x1100, 0x115f), (0x2e80, 0xa4cf), (0xac00, 0xd7a3), (0xf900, 0xfaff), (0xff00, 0xff60), (0x20000, 0x3ffff)];
 const PICTURES: &[(u32, u32)] = &[(0x1f000, 0x1faff)];
 
-/// Drops what XML forbids or what would turn the text around, and makes every run of white space one space.
+/// Drops what XML forbids or what would turn the text around, and makes every run of white space
+/// one space.
 pub(super) fn clean(raw: &str) -> String {
     let spaced = raw.replace(|c: char| c.is_whitespace() || c.is_control(), " ");
     let kept = spaced.replace(is_dropped, "");
@@ -30,7 +31,8 @@ fn is_dropped(c: char) -> bool {
         || code & 0xfffe == 0xfffe
 }
 
-/// Cuts clean text to so many hundredths of its font size, with an ellipsis, never inside a composed character.
+/// Cuts clean text to so many hundredths of its font size, with an ellipsis, never inside a
+/// composed character.
 pub(super) fn fit(text: &str, room: u32) -> String {
     let ellipsis = width('…');
     let (mut used, mut end, mut joined) = (0, 0, false);
@@ -48,7 +50,8 @@ pub(super) fn fit(text: &str, room: u32) -> String {
     text.to_owned()
 }
 
-/// A rough width for the usual sans-serif fonts, in hundredths of the font size; nothing for a combining mark.
+/// A rough width for the usual sans-serif fonts, in hundredths of the font size; nothing for a
+/// combining mark.
 pub(super) fn width(c: char) -> u32 {
     let code = u32::from(c);
     let within =
@@ -80,7 +83,8 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// A number with its thousands set apart, and a noun in the right number: `1 person`, `5,000 people`.
+/// A number with its thousands set apart, and a noun in the right number: `1 person`, `5,000
+/// people`.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { many })
 }

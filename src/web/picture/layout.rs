@@ -1,4 +1,5 @@
-//! Where the boxes and lines of an organization chart go: rows of teams at the top, hanging lists further down.
+//! Where the boxes and lines of an organization chart go: rows of teams at the top, hanging lists
+//! further down.
 
 use super::outline::Cell;
 
@@ -33,7 +34,8 @@ pub(super) struct Block {
     outline: Vec<(i32, i32)>,
 }
 
-/// Lays out the boxes in the way that fits the smallest page, and so can be read at the largest scale.
+/// Lays out the boxes in the way that fits the smallest page, and so can be read at the largest
+/// scale.
 pub(super) fn lay_out(cells: &[Cell]) -> Block {
     let deepest = cells.last().map_or(1, |cell| cell.level.max(1));
     let mut best: Option<(i32, Block)> = None;
@@ -57,14 +59,16 @@ pub(super) fn lay_out(cells: &[Cell]) -> Block {
 /// One way to lay out the boxes.
 struct Plan<'a> {
     cells: &'a [Cell],
-    /// The level from which on all reports hang below their manager, instead of standing side by side.
+    /// The level from which on all reports hang below their manager, instead of standing side by
+    /// side.
     hang_from: usize,
     /// How many boxes make a full column.
     column: usize,
 }
 
 impl Plan<'_> {
-    /// Works from the last box to the first, so that reports are laid out before their manager, without recursion.
+    /// Works from the last box to the first, so that reports are laid out before their manager,
+    /// without recursion.
     fn draw(&self) -> Block {
         let mut blocks: Vec<Block> = self.cells.iter().map(|_| Block::default()).collect();
         for at in (0..self.cells.len()).rev() {
@@ -126,7 +130,8 @@ impl Plan<'_> {
     }
 }
 
-/// A list of reports below each other, hanging from a line at its left; the line is the block's middle.
+/// A list of reports below each other, hanging from a line at its left; the line is the block's
+/// middle.
 fn hang(kids: Vec<Block>) -> Block {
     let mut list = Block::default();
     let mut end = 0;
@@ -158,7 +163,8 @@ impl Block {
         pixels(self.outline.len())
     }
 
-    /// Puts another block into this one; its first row must touch or overlap the rows that are there.
+    /// Puts another block into this one; its first row must touch or overlap the rows that are
+    /// there.
     fn add(&mut self, other: Self, x: i32, row: usize) {
         let y = pixels(row);
         self.boxes.extend(other.boxes.into_iter().map(|(at, left, top)| (at, left + x, top + y)));

@@ -6,7 +6,8 @@ use super::Node;
 pub(super) const MAX_BOXES: usize = 1_500;
 /// The most levels drawn below the top, which keeps a long chain from becoming a tower.
 pub(super) const MAX_DEPTH: usize = 30;
-/// How many reports without people of their own a manager shows; the first that fits is taken for a whole level.
+/// How many reports without people of their own a manager shows; the first that fits is taken for a
+/// whole level.
 const TEAM_SIZES: [usize; 3] = [24, 12, 6];
 
 /// The people below one person, as a tree that is safe to walk whatever the input was.
@@ -41,7 +42,8 @@ pub(super) enum What {
 }
 
 impl Tree {
-    /// The tree below `root`, or below the lowest id without a manager; `None` when there is no such person.
+    /// The tree below `root`, or below the lowest id without a manager; `None` when there is no
+    /// such person.
     pub(super) fn new(nodes: &[Node<'_>], root: Option<i64>) -> Option<Self> {
         let mut by_id: Vec<usize> = (0..nodes.len()).collect();
         by_id.sort_by_key(|&i| nodes[i].id);
@@ -63,7 +65,8 @@ impl Tree {
                 .or_else(|| first(&|i| boss[i].is_none()))
                 .or_else(|| first(&|_| true))?,
         };
-        // Everyone has one manager, so a cycle that can be reached from the top leads back to the top itself.
+        // Everyone has one manager, so a cycle that can be reached from the top leads back to the
+        // top itself.
         if let Some(manager) = boss[top] {
             reports[manager].retain(|&i| i != top);
         }
@@ -90,7 +93,8 @@ impl Tree {
         }
     }
 
-    /// The boxes to draw, level by level: a level that has no room even with its teams cut short stays folded.
+    /// The boxes to draw, level by level: a level that has no room even with its teams cut short
+    /// stays folded.
     pub(super) fn outline(&self, depth: Option<u32>) -> Vec<Cell> {
         let depth =
             depth.and_then(|d| usize::try_from(d).ok()).map_or(MAX_DEPTH, |d| d.min(MAX_DEPTH));
@@ -122,7 +126,8 @@ impl Tree {
         cells
     }
 
-    /// The boxes below one person: so many individual contributors, twice as many managers, and one box for the rest.
+    /// The boxes below one person: so many individual contributors, twice as many managers, and one
+    /// box for the rest.
     fn team(&self, node: usize, most: usize) -> Vec<What> {
         let reports = &self.reports[node];
         let leaders = reports.iter().filter(|&&i| !self.reports[i].is_empty()).count();
