@@ -5,7 +5,7 @@
 //! the database. [`domain`] holds what is true without any of them, [`auth`] passwords and tokens.
 //!
 //! * [`domain`] imports none of the others.
-//! * Only [`store`] imports the database driver.
+//! * Only [`store`] imports the database driver, and [`web`] nothing of [`store`].
 //! * Only [`web`] imports actix, async-graphql and utoipa (and [`startup`] actix, to run it);
 //!   nothing below it knows a status code.
 //! * Tenant documents are reached through a scope alone, and every key starts with its `org`.

@@ -53,6 +53,7 @@ pub use teams::Part;
 pub use turns::Turns;
 pub use verify::{Finding, Report};
 
+pub use crate::store::{Held, Span};
 use crate::{
     auth::{LoginThrottle, PasswordHasher, SignUpThrottle, TokenIssuer},
     domain::{Clock, OrgId},

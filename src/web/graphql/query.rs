@@ -14,8 +14,7 @@ use super::{
 use crate::{
     domain::{AccountId, EventId, OccurrenceId, Registration},
     error::Error,
-    manager::Window,
-    store::{Held, Span},
+    manager::{Held, Span, Window},
 };
 
 /// What can be read.
