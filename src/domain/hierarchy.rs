@@ -97,7 +97,7 @@ pub enum Write {
     },
 }
 
-/// The place of a new person: manager and ancestors.
+/// The ancestors of a new person, the last of whom is the manager.
 ///
 /// # Errors
 /// [`Refusal::HasCeo`] without a manager where there is a CEO; [`Refusal::TooDeep`].

@@ -1,4 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457). The only place that knows HTTP statuses.
+//! Errors as `application/problem+json` (RFC 9457). The only place that gives an error of the rooms
+//! below its HTTP status.
 
 use actix_web::{
     HttpResponse, ResponseError,

@@ -1,4 +1,5 @@
-//! Durable records of cancellations that are too large for one transaction.
+//! Durable records of cancellations that are too large for one transaction, and of the seats of every
+//! member who was removed.
 
 use std::time::Duration;
 

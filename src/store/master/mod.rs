@@ -1,4 +1,4 @@
-//! The master database: organizations, accounts and running operations; never tenant data.
+//! The master database: organizations, accounts, running operations and drains; never tenant data.
 
 mod accounts;
 mod drains;
