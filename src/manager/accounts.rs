@@ -9,7 +9,7 @@ use crate::{
     domain::{Account, AccountId, Email, Label, OperationId, OrgId, Password, Role},
     error::{Error, Result},
     failpoint,
-    store::{AccountUpdate, Change, Drain, DrainOf, OrgTouch, Store, Tx},
+    store::{AccountUpdate, Change, Drain, DrainOf, Store, Tx},
 };
 
 /// A new account.
@@ -158,10 +158,7 @@ impl TenantManager {
 const NO_MEMBER: Error = Error::NotFound("member");
 
 async fn open_accounts(store: &Store, tx: &mut Tx, org: OrgId) -> Result<()> {
-    match store.touch_accounts_of(tx, org).await? {
-        OrgTouch::Open => Ok(()),
-        OrgTouch::Gone => Err(Error::Unauthenticated),
-    }
+    if store.touch_accounts_of(tx, org).await? { Ok(()) } else { Err(Error::Unauthenticated) }
 }
 
 /// Asked after the change, inside its transaction: what it says is undone with it.

@@ -28,7 +28,7 @@ pub use connect::{ConnectError, StoreSettings};
 pub use error::StoreError;
 pub use events::{Held, Span, StartsAt, StoredEvent};
 pub use keys::{Key, Kind};
-pub use master::{AccountUpdate, Drain, DrainOf, Operation, OperationKind, OrgTouch};
+pub use master::{AccountUpdate, Drain, DrainOf, Operation, OperationKind};
 pub use survey::AccountFacts;
 pub use tenant::{TenantReader, TenantStore, TenantTx};
 pub use transaction::Tx;

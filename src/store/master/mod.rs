@@ -8,7 +8,6 @@ mod organizations;
 pub use accounts::AccountUpdate;
 pub use drains::{Drain, DrainOf};
 pub use operations::{Operation, OperationKind};
-pub use organizations::OrgTouch;
 
 use super::StoreError;
 

@@ -12,15 +12,6 @@ use crate::{
     store::{Store, StoreError, Tx, error::NAMESPACE_EXISTS, schema},
 };
 
-/// What a change of an organization's accounts found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OrgTouch {
-    /// It takes changes.
-    Open,
-    /// It is being deleted or gone.
-    Gone,
-}
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct LocationDoc {
     cluster: String,
@@ -222,11 +213,12 @@ impl Store {
     }
 
     /// Opens a change of the organization's accounts: two such changes, or one and a delete,
-    /// conflict here, where snapshot isolation alone would let both through.
+    /// conflict here, where snapshot isolation alone would let both through. `false` when it is
+    /// being deleted or gone.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn touch_accounts_of(&self, tx: &mut Tx, id: OrgId) -> Result<OrgTouch> {
+    pub async fn touch_accounts_of(&self, tx: &mut Tx, id: OrgId) -> Result<bool> {
         let filter =
             doc! { "_id": id.object_id(), "status": { "$ne": OrgStatus::Deleting.as_str() } };
         let touched = self
@@ -235,7 +227,7 @@ impl Store {
             .session(&mut tx.session)
             .await
             .map_err(StoreError::from)?;
-        Ok(if touched.matched_count == 1 { OrgTouch::Open } else { OrgTouch::Gone })
+        Ok(touched.matched_count == 1)
     }
 
     async fn update_active(
