@@ -189,7 +189,7 @@ impl TenantManager {
                     let status = OccurrenceStatus::Cancelled;
                     let cancelled = Occurrence { status, ..occurrence };
                     tx.put_occurrence(&cancelled, there).await?;
-                    tx.clear_waiting_of(id).await?;
+                    tx.clear_waiting_of(&[id]).await?;
                     let drain =
                         Drain { id: OperationId::generate(), org_id, of: DrainOf::Occurrence(id) };
                     let left = start_drain(&mut tx, store, drain, held, now).await?;
@@ -252,9 +252,8 @@ async fn update_in(
         return Ok(Err(has_registrations(&displaced)));
     }
     tx.put_occurrences(&displaced).await?;
-    for occurrence in &displaced {
-        tx.clear_waiting_of(occurrence.id).await?;
-    }
+    let displaced: Vec<_> = displaced.iter().map(|occurrence| occurrence.id).collect();
+    tx.clear_waiting_of(&displaced).await?;
     tx.update_event(&event, now).await?;
     tx.count_events(0).await?;
     failpoint!("event_update.before_fill");

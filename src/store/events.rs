@@ -296,15 +296,13 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Forgets who waits for that occurrence.
+    /// Forgets who waits for those occurrences.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn clear_waiting_of(&mut self, id: OccurrenceId) -> Result<()> {
-        let filter = Key::waiting(self.store.org, id).into_filter();
-        let removed = self.store.collection.delete_one(filter).session(&mut self.tx.session);
-        removed.await.map_err(StoreError::from)?;
-        Ok(())
+    pub async fn clear_waiting_of(&mut self, ids: &[OccurrenceId]) -> Result<()> {
+        let keys = ids.iter().map(|id| Key::waiting(self.store.org, *id));
+        self.delete_those_there(keys.collect()).await
     }
 
     /// Closes the member's calendar, whether there is one or not: the member has gone.

@@ -8,16 +8,16 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{Key, Kind, StoreError, TenantReader, TenantStore, TenantTx};
 use crate::error::Result;
 
-/// The database's answer to many updates in one command.
+/// The database's answer to many writes in one command.
 #[derive(Deserialize)]
-struct Updated {
+struct Written {
     n: i64,
     #[serde(default, rename = "writeErrors")]
-    errors: Vec<UpdateError>,
+    errors: Vec<WriteError>,
 }
 
 #[derive(Deserialize)]
-struct UpdateError {
+struct WriteError {
     code: i32,
 }
 
@@ -165,11 +165,33 @@ impl TenantTx<'_> {
         Ok(found)
     }
 
+    /// Deletes those of many documents that are there, each found by its key, with as few commands
+    /// as can be.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) async fn delete_those_there(&mut self, keys: Vec<Key>) -> Result<()> {
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            let delete = |key: &Key| doc! { "q": key.clone().into_filter(), "limit": 1 };
+            let command = doc! {
+                "delete": self.store.collection.name(),
+                "deletes": some.iter().map(delete).collect::<Vec<_>>(),
+            };
+            self.run_many(command).await?;
+        }
+        Ok(())
+    }
+
     async fn update_some(&mut self, statements: Vec<Bson>) -> Result<i64> {
         let command = doc! { "update": self.store.collection.name(), "updates": statements };
+        self.run_many(command).await
+    }
+
+    /// Runs a command of many statements; how many documents it found.
+    async fn run_many(&mut self, command: Document) -> Result<i64> {
         let answer = self.store.database.run_command(command).session(&mut self.tx.session).await;
-        let answer: Updated = bson::deserialize_from_document(answer.map_err(StoreError::from)?)
-            .map_err(|e| StoreError::Decode { kind: "update", reason: e.to_string() })?;
+        let answer: Written = bson::deserialize_from_document(answer.map_err(StoreError::from)?)
+            .map_err(|e| StoreError::Decode { kind: "write", reason: e.to_string() })?;
         match answer.errors.first() {
             Some(error) => Err(StoreError::Refused { code: error.code }.into()),
             None => Ok(answer.n),

@@ -61,6 +61,31 @@ async fn seats_that_are_added_go_to_every_list_of_an_event() {
 }
 
 #[tokio::test]
+async fn an_event_that_moves_leaves_nobody_waiting_for_what_does_not_take_place() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Gym").await;
+    let (admin, start) = (app.with(&org.token), ahead(24));
+    let local = |hours| (start + Duration::hours(hours)).format("%Y-%m-%dT%H:%M:%S").to_string();
+    let daily = json!({ "startsAt": local(0), "capacity": 1,
+        "recurrence": { "frequency": "DAILY", "count": 3 } });
+    let event = Event::create(&admin, daily.clone()).await;
+    let other = Event::create(&admin, daily).await;
+    let client = app.database.add_members(&org, 1).await.remove(0).at(&app);
+    for day in 0..3 {
+        let start = start + Duration::days(day);
+        client.register(&other.at(start)).await.registration();
+        let seat = admin.register(&event.at(start)).await.registration();
+        client.join(&event.at(start)).await.done("entry");
+        // It falls free, but who waits is elsewhere.
+        admin.cancel(&seat).await.done("registration");
+    }
+    assert_eq!(app.database.seats(&org).await.lists(), 3);
+    event.update(json!({ "startsAt": local(2) })).await.done("event");
+    assert_eq!(app.database.seats(&org).await.lists(), 0);
+    app.assert_sound().await;
+}
+
+#[tokio::test]
 async fn more_ids_than_one_command_holds_are_looked_up() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;

@@ -119,6 +119,11 @@ impl Seats {
         waiting.map(|(place, who)| (*place, who)).collect()
     }
 
+    /// How many waiting lists there are.
+    pub fn lists(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The seats that the member holds.
     pub fn of(&self, member: &str) -> usize {
         let member = ObjectId::parse_str(member).unwrap();
