@@ -4,6 +4,9 @@ use async_graphql::{Error as GraphError, ErrorExtensions, Response, Value, value
 
 use crate::error::Error;
 
+/// The codes of errors that pass.
+pub(super) const PASSING: [&str; 2] = ["busy", "database_unavailable"];
+
 /// What a resolver returns.
 pub(super) type Answer<T> = Result<T, GraphError>;
 
@@ -15,8 +18,12 @@ pub(super) fn fail(error: Error) -> GraphError {
 
 /// As [`fail()`], for an error that several resolvers meet.
 pub(super) fn fail_shared(error: &Error) -> GraphError {
-    if let Some(detail) = error.detail() {
-        tracing::error!(code = error.code(), detail, "a field failed");
+    let code = error.code();
+    match error.detail() {
+        // It passes, and says so to the client: in a storm there are thousands of these.
+        Some(detail) if PASSING.contains(&code) => tracing::warn!(code, detail, "a field failed"),
+        Some(detail) => tracing::error!(code, detail, "a field failed"),
+        None => {}
     }
     GraphError::new(error.to_string()).extend_with(|_, extensions| {
         extensions.set("code", error.code());
@@ -54,4 +61,46 @@ pub(super) fn codes_of(response: &Response) -> impl Iterator<Item = &str> {
         Some(Value::String(code)) => Some(code.as_str()),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::store::StoreError;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(text)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(error: Error) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let subscriber = subscriber.with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || fail(error));
+        let text = log.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn what_passes_is_a_warning_and_what_clients_send_is_no_news() {
+        assert!(logged(Error::Busy { what: "a test" }).contains(" WARN "));
+        assert!(logged(StoreError::TimedOut { call: "a test" }.into()).contains(" WARN "));
+        assert!(logged(Error::Internal("a test".into())).contains(" ERROR "));
+        assert_eq!(logged(Error::Forbidden), "");
+    }
 }

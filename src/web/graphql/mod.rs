@@ -27,7 +27,7 @@ use async_graphql::{
 };
 
 use self::{
-    failure::{Answer, codes_of, fail, with_codes},
+    failure::{Answer, PASSING, codes_of, fail, with_codes},
     loaders::Source,
     mutation::Mutation,
     query::Query,
@@ -166,8 +166,7 @@ fn respond(response: &BatchResponse) -> HttpResponse {
     let status = if responses.iter().flat_map(codes_of).any(|code| code == "unauthenticated") {
         StatusCode::UNAUTHORIZED
     } else if responses.iter().all(|one| {
-        one.data == async_graphql::Value::Null
-            && codes_of(one).any(|code| ["busy", "database_unavailable"].contains(&code))
+        one.data == async_graphql::Value::Null && codes_of(one).any(|code| PASSING.contains(&code))
     }) {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
