@@ -225,7 +225,7 @@ impl Book {
                 ..BookingRefusal::new(RefusalCode::TimeConflict, text)
             });
         }
-        if calendar.busy().len() > Calendar::MAX {
+        if calendar.ahead(self.now) > Calendar::MAX {
             let text = format!("The member has {} registrations ahead already.", Calendar::MAX);
             return Err(BookingRefusal::new(RefusalCode::TooManyRegistrations, text));
         }
