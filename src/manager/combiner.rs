@@ -12,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{OrgScope, TenantManager};
@@ -60,6 +61,11 @@ impl TenantManager {
         answered.await.map_err(|_| Error::Internal("the combiner has died".into()))?
     }
 
+    async fn settle_alone(&self, scope: &OrgScope, request: Request) -> Result<Outcome> {
+        let mut outcomes = self.settle_batch(scope, &[request]).await?;
+        outcomes.pop().ok_or_else(|| Error::Internal("no outcome".into()))
+    }
+
     async fn settle_all(self: Arc<Self>, scope: &OrgScope) {
         let _queue = Leading { combiner: &self.work.combiner, org: scope.org_id() };
         while let Some(mut batch) = self.work.combiner.next(scope.org_id()) {
@@ -83,11 +89,7 @@ impl TenantManager {
                 }
                 Err(error) if batch.len() > 1 && !is_everybodys(&error) => {
                     // One of them spoils it for all, and only on its own does it show which.
-                    one_by_one(batch, async |request| {
-                        let mut outcomes = self.settle_batch(scope, &[request]).await?;
-                        outcomes.pop().ok_or_else(|| Error::Internal("no outcome".into()))
-                    })
-                    .await;
+                    one_by_one(batch, |request| Box::pin(self.settle_alone(scope, request))).await;
                 }
                 Err(error) => refuse(batch, &error),
             }
@@ -96,7 +98,10 @@ impl TenantManager {
 }
 
 /// Settles each alone, but for those who have gone meanwhile, until an error is everybody's.
-async fn one_by_one(batch: Vec<Waiting>, settle: impl AsyncFn(Request) -> Result<Outcome>) {
+async fn one_by_one<'s>(
+    batch: Vec<Waiting>,
+    settle: impl Fn(Request) -> BoxFuture<'s, Result<Outcome>>,
+) {
     let mut batch = batch.into_iter();
     while let Some(waiting) = batch.by_ref().find(|waiting| !waiting.answer.is_closed()) {
         let outcome = settle(waiting.request).await;
@@ -187,6 +192,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use chrono::DateTime;
+    use futures_util::{FutureExt, future::ready};
 
     use super::*;
     use crate::domain::{AccountId, Ask, EventId, OccurrenceId, RegistrationId};
@@ -209,8 +215,9 @@ mod tests {
     async fn an_error_of_ones_own_is_told_to_nobody_else() {
         let (batch, answers) = batch(3);
         let wrong = batch[1].request.id;
-        one_by_one(batch, async |request| {
-            if request.id == wrong { Err(Error::Internal("odd".into())) } else { Ok(Outcome::Left) }
+        one_by_one(batch, |request| {
+            let odd = || Err(Error::Internal("odd".into()));
+            ready(if request.id == wrong { odd() } else { Ok(Outcome::Left) }).boxed()
         })
         .await;
         let settled = answers.into_iter().map(|mut answer| answer.try_recv().unwrap().is_ok());
@@ -222,9 +229,10 @@ mod tests {
         let (batch, mut answers) = batch(5);
         drop(answers.remove(0));
         let tried = AtomicUsize::new(0);
-        one_by_one(batch, async |_| match tried.fetch_add(1, Ordering::Relaxed) {
-            0 => Ok(Outcome::Left),
-            _ => Err(Error::Busy { what: "a test" }),
+        one_by_one(batch, |_| {
+            let first = tried.fetch_add(1, Ordering::Relaxed) == 0;
+            let busy = || Err(Error::Busy { what: "a test" });
+            ready(if first { Ok(Outcome::Left) } else { busy() }).boxed()
         })
         .await;
         assert_eq!(tried.into_inner(), 2);
