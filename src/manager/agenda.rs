@@ -67,7 +67,7 @@ impl Agenda {
             u32::try_from(weight).unwrap_or(u32::MAX)
         }
         let events = Cache::builder().max_capacity(bytes).weigher(|_, kept: &Kept| {
-            weight(kept.events.iter().map(|planned| planned.bytes()).sum::<usize>() + 100)
+            weight(kept.events.iter().map(Planned::bytes).sum::<usize>() + 100)
         });
         let starts = Cache::builder()
             .max_capacity(STARTS)

@@ -192,7 +192,7 @@ pub(super) async fn drain_in(
         DrainOf::Member(_) => Vec::new(),
     };
     let ids: Vec<_> = held.iter().map(|held| held.id).collect();
-    let (mut book, _) = tx.reader().book(&ids, now).await?;
+    let mut book = tx.reader().book(&ids, now).await?;
     for id in &ids {
         book.release(*id);
     }

@@ -155,7 +155,10 @@ impl Line {
 /// Where one thread records how long requests took, by route, method and status. To find it in the
 /// registry of the process takes a key with three labels, made for every request.
 #[derive(Default)]
-pub(super) struct Timings(RefCell<HashMap<String, HashMap<(&'static str, u16), Histogram>>>);
+pub(super) struct Timings(RefCell<HashMap<String, ByOutcome>>);
+
+/// By method and status.
+type ByOutcome = HashMap<(&'static str, u16), Histogram>;
 
 impl Timings {
     fn of(&self, method: &'static str, route: &str, status: u16) -> Histogram {

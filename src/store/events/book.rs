@@ -29,10 +29,10 @@ impl TenantReader<'_> {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn book(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<(Book, ())> {
+    pub async fn book(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<Book> {
         let occurrences = ids.iter().map(|id| id.occurrence).collect();
         let starts_at = |event: &Event, start| event.schedule.starts_at(start);
-        Ok((self.book_of(occurrences, ids, now, &starts_at).await?, ()))
+        self.book_of(occurrences, ids, now, &starts_at).await
     }
 
     /// The book about `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of

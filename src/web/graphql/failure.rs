@@ -71,7 +71,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::store::StoreError;
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -99,7 +98,6 @@ mod tests {
     #[test]
     fn what_passes_is_a_warning_and_what_clients_send_is_no_news() {
         assert!(logged(Error::Busy { what: "a test" }).contains(" WARN "));
-        assert!(logged(StoreError::TimedOut { call: "a test" }.into()).contains(" WARN "));
         assert!(logged(Error::Internal("a test".into())).contains(" ERROR "));
         assert_eq!(logged(Error::Forbidden), "");
     }
