@@ -5,7 +5,7 @@ mod documents;
 
 use std::collections::HashMap;
 
-use bson::{Document, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use chrono::{DateTime, Utc};
 
 pub use book::StartsAt;
@@ -90,8 +90,16 @@ impl TenantReader<'_> {
     /// # Errors
     /// The driver's.
     pub async fn agenda(&mut self) -> Result<Option<i64>> {
-        let tenant = self.get(Key::tenant(self.store.org)).await?;
-        Ok(tenant.map(|tenant| tenant.get_i64("agenda").unwrap_or_default()))
+        let Some(tenant) = self.get(Key::tenant(self.store.org)).await? else { return Ok(None) };
+        match tenant.get("agenda") {
+            // There was no event yet.
+            None => Ok(Some(0)),
+            Some(Bson::Int64(version)) => Ok(Some(*version)),
+            Some(other) => {
+                let reason = format!("agenda is {other:?}");
+                Err(StoreError::Decode { kind: "tenant", reason }.into())
+            }
+        }
     }
 
     /// What is stored of `ids`; of an occurrence that nobody has touched nothing is. `None`

@@ -1,5 +1,6 @@
 //! Events and seats, as members and admins see them.
 
+use bson::doc;
 use chrono::Duration;
 use serde_json::json;
 
@@ -260,4 +261,31 @@ async fn an_event_that_moves_takes_nothing_from_what_members_had() {
     assert_eq!(client.occurrence(&id).await["status"], "SCHEDULED");
     assert_eq!(client.register(&id).await.registration(), held);
     app.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_is_stored_with_an_unknown_status_is_an_error() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Gym").await;
+    let (admin, start) = (app.with(&org.token), ahead(24));
+    let id = Event::once(&admin, start, 2).await.at(start);
+    admin.register(&id).await.registration();
+    let tenant = app.database.tenant_of(&org).await;
+    for (kind, query) in [
+        ("occurrence", format!("{{ occurrence(id: \"{id}\") {{ id }} }}")),
+        ("registration", "{ myRegistrations(includeCancelled: true) { nodes { id } } }".to_owned()),
+    ] {
+        admin.query(&query, json!({})).await;
+        let set = doc! { "$set": { "status": "postponed" } };
+        let changed = tenant.update_many(doc! { "_id.kind": kind }, set).await.unwrap();
+        assert_eq!(changed.modified_count, 1);
+        assert_eq!(code(&admin.ask(&query, json!({})).await), "internal");
+    }
+    assert_eq!(admin.registers(&id).await, "internal");
+    let set = doc! { "$set": { "agenda": "third" } };
+    tenant.update_one(doc! { "_id.kind": "tenant" }, set).await.unwrap();
+    let window = json!({ "from": start, "to": start + Duration::hours(1) });
+    let query = "query O($from: DateTime!, $to: DateTime!) {
+        occurrences(from: $from, to: $to) { nodes { id } } }";
+    assert_eq!(code(&admin.ask(query, window).await), "internal");
 }

@@ -50,7 +50,16 @@ pub(super) struct OccurrenceDoc {
     ends_at: bson::DateTime,
     capacity: i64,
     seats_taken: i64,
-    status: String,
+    status: OccurrenceWord,
+}
+
+/// A status as it is stored; any other word does not decode.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OccurrenceWord {
+    Scheduled,
+    Cancelled,
+    Withdrawn,
 }
 
 #[derive(Deserialize)]
@@ -65,9 +74,17 @@ pub(super) struct RegistrationDoc {
     #[serde(rename = "_id")]
     key: RegistrationKey,
     ends_at: bson::DateTime,
-    status: String,
+    status: RegistrationWord,
     created_at: bson::DateTime,
     cancelled_at: Option<bson::DateTime>,
+}
+
+/// As [`OccurrenceWord`].
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RegistrationWord {
+    Confirmed,
+    Cancelled,
 }
 
 #[derive(Deserialize)]
@@ -207,10 +224,10 @@ impl From<OccurrenceDoc> for Occurrence {
             end: doc.ends_at.to_chrono(),
             capacity: doc.capacity,
             taken: doc.seats_taken,
-            status: match doc.status.as_str() {
-                CANCELLED => OccurrenceStatus::Cancelled,
-                WITHDRAWN => OccurrenceStatus::Withdrawn,
-                _ => OccurrenceStatus::Scheduled,
+            status: match doc.status {
+                OccurrenceWord::Scheduled => OccurrenceStatus::Scheduled,
+                OccurrenceWord::Cancelled => OccurrenceStatus::Cancelled,
+                OccurrenceWord::Withdrawn => OccurrenceStatus::Withdrawn,
             },
         }
     }
@@ -220,7 +237,7 @@ pub(super) fn occurrence_fields(occurrence: &Occurrence) -> Document {
     let status = match occurrence.status {
         OccurrenceStatus::Scheduled => "scheduled",
         OccurrenceStatus::Cancelled => CANCELLED,
-        OccurrenceStatus::Withdrawn => WITHDRAWN,
+        OccurrenceStatus::Withdrawn => "withdrawn",
     };
     doc! {
         "ends_at": date(occurrence.end),
@@ -237,10 +254,9 @@ impl From<RegistrationDoc> for Registration {
         Self {
             id: RegistrationId { member: doc.key.member.into(), occurrence },
             end: doc.ends_at.to_chrono(),
-            status: if doc.status == CONFIRMED {
-                RegistrationStatus::Confirmed
-            } else {
-                RegistrationStatus::Cancelled
+            status: match doc.status {
+                RegistrationWord::Confirmed => RegistrationStatus::Confirmed,
+                RegistrationWord::Cancelled => RegistrationStatus::Cancelled,
             },
             created_at: doc.created_at.to_chrono(),
             cancelled_at: doc.cancelled_at.map(bson::DateTime::to_chrono),
@@ -296,7 +312,6 @@ pub(super) fn calendar_fields(calendar: &Calendar) -> Document {
 
 pub(super) const CONFIRMED: &str = "confirmed";
 pub(super) const CANCELLED: &str = "cancelled";
-const WITHDRAWN: &str = "withdrawn";
 
 pub(super) fn date(moment: DateTime<Utc>) -> bson::DateTime {
     bson::DateTime::from_chrono(moment)
