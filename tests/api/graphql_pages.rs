@@ -260,7 +260,7 @@ async fn a_page_of_many_takes_hardly_more_reads_than_a_page_of_one() {
             reads(&admin, attendees, &variables, people).await,
         ]);
     }
-    // A loader asks once its task has its turn; on a busy machine it may go more often.
+    // A loader waits a millisecond; on a busy machine it may go more often.
     let bounded = |(one, many): (&u64, &u64)| (2..=6).contains(one) && *many <= 3 * one;
     assert!(costs[0].iter().zip(&costs[1]).all(bounded), "reads for one and for many: {costs:?}");
     drop(server);
