@@ -1,6 +1,6 @@
 //! Charts as lists: whole charts in, whole charts out.
 
-use super::{AdminScope, OrgScope, TenantManager, charts::NO_CHART};
+use super::{AdminScope, TenantManager, WholeChart, charts::NO_CHART};
 use crate::{
     domain::{Chart, ChartId, Employee, Figures, OrgId, Placed, Refusal},
     error::Result,
@@ -62,24 +62,6 @@ impl TenantManager {
         Ok(imported)
     }
 
-    /// What a chart adds up to, with the people who have the widest span.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::NotFound`]; the store's.
-    pub async fn chart_figures(
-        &self,
-        scope: &OrgScope,
-        id: ChartId,
-    ) -> Result<(Figures, Vec<Employee>)> {
-        let (_, people) = self.chart_whole(scope, id).await?;
-        let figures = Figures::of(&people);
-        let widest = people
-            .into_iter()
-            .filter(|person| figures.widest.binary_search(&person.id).is_ok())
-            .collect();
-        Ok((figures, widest))
-    }
-
     /// Has the tenant's secondary indexes built behind the scenes once a chart of it is large. A
     /// process asks once; asking again costs next to nothing.
     pub(super) fn index_if_large(&self, org: OrgId, people: i64) {
@@ -95,6 +77,20 @@ impl TenantManager {
             }
         };
         self.work.tasks.spawn_on(build, &self.work.runtime);
+    }
+}
+
+impl WholeChart {
+    /// What the chart adds up to, with the people who have the widest span.
+    #[must_use]
+    pub fn figures(self) -> (Figures, Vec<Employee>) {
+        let figures = Figures::of(&self.people);
+        let widest = self
+            .people
+            .into_iter()
+            .filter(|person| figures.widest.binary_search(&person.id).is_ok())
+            .collect();
+        (figures, widest)
     }
 }
 

@@ -15,6 +15,7 @@ mod events;
 mod feeds;
 mod fence;
 mod imports;
+mod large;
 mod lifecycle;
 mod occurrences;
 mod organizations;
@@ -43,13 +44,14 @@ pub use event_input::{EventInput, EventPatch, RecurrenceInput, ScheduleInput};
 pub use feeds::FeedItem;
 pub use fence::Found;
 pub use imports::ImportMode;
+pub use large::{Room, Rooms};
 pub use occurrences::Window;
 pub use organizations::{OrgPatch, OrgView, SignUp};
 pub use registrations::Ticket;
 pub use scope::{AdminScope, OrgScope};
 pub use seed::{ChartSeed, Seeded};
 pub use sessions::{Login, LoginKind, Session};
-pub use teams::Part;
+pub use teams::{Part, WholeChart};
 pub use turns::Turns;
 pub use verify::{Finding, Report};
 
@@ -93,6 +95,8 @@ pub struct Work {
     pub indexed: moka::sync::Cache<OrgId, ()>,
     /// Who changes which chart, or the charts and seats of which tenant, next.
     pub turns: Turns,
+    /// Where there is room for large charts.
+    pub rooms: Rooms,
     /// Registrations that wait for their transaction.
     pub combiner: Combiner,
     /// Cancellations that are under way in this process.

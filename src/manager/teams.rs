@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Found, OrgScope, TenantManager, employees::NO_EMPLOYEE};
+use super::{Found, OrgScope, Room, TenantManager, employees::NO_EMPLOYEE};
 use crate::{
     domain::{Chart, ChartId, Employee, EmployeeId},
     error::Result,
@@ -19,6 +19,17 @@ pub struct Part {
     pub after: Option<EmployeeId>,
     /// How many people at most.
     pub limit: u32,
+}
+
+/// A chart with everybody in it.
+#[derive(Debug)]
+pub struct WholeChart {
+    /// The chart.
+    pub chart: Chart,
+    /// Everybody, in the order of their ids, without their `ancestors`.
+    pub people: Vec<Employee>,
+    /// What it takes up until it is dropped.
+    pub room: Room,
 }
 
 /// A list of a chart or a person that exists; an empty one wants the same second look as a missing
@@ -142,22 +153,24 @@ impl TenantManager {
     /// A chart with everybody in it, without their `ancestors`.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; the store's.
-    pub async fn chart_whole(
-        &self,
-        scope: &OrgScope,
-        id: ChartId,
-    ) -> Result<(Chart, Vec<Employee>)> {
-        self.tenant_read(scope, "chart.whole", (), move |mut reader, ()| {
+    /// [`crate::error::Error::NotFound`]; [`crate::error::Error::Busy`] for a large one while there
+    /// are too many of those; the store's.
+    pub async fn chart_whole(&self, scope: &OrgScope, id: ChartId) -> Result<WholeChart> {
+        self.tenant_read(scope, "chart.whole", (self, None), move |mut reader, (this, room)| {
             Box::pin(async move {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
+                if room.is_none() {
+                    let people = usize::try_from(chart.employee_count).unwrap_or_default();
+                    *room = Some(this.room_for(people).await?);
+                }
                 let people = reader.employees_flat(id, Team::All, None, 0).await?;
                 // Three reads outside of a transaction, of which a long one is not even of one
                 // moment; a change in between shows in the version, and the second look reads
                 // everything in one snapshot.
                 let after = reader.chart(id).await?;
                 let whole = after.is_some_and(|a| a.structure_version == chart.structure_version);
-                Ok(whole.then_some((chart, people)))
+                let whole = whole.then(|| room.take()).flatten();
+                Ok(whole.map(|room| WholeChart { chart, people, room }))
             })
         })
         .await?

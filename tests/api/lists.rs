@@ -215,3 +215,36 @@ async fn a_large_chart_gets_indexes_and_gives_the_same_answers_without() {
 
     app.assert_sound().await;
 }
+
+#[tokio::test]
+async fn large_charts_are_worked_on_a_few_at_a_time_and_small_ones_always() {
+    let app = TestApp::start_with(|settings| settings.operations.patience_ms = 500).await;
+    let org = app.sign_up("Acme").await;
+    let chart = Chart::create(&app.with(&org.token), "Large").await;
+    let small = Chart::create(&chart.client, "Small").await;
+    import(&chart, "", list(10_000)).await.expect(200);
+    import(&small, "", list(600)).await.expect(200);
+    let rooms =
+        [app.manager.room_for(5_000).await.unwrap(), app.manager.room_for(5_000).await.unwrap()];
+    let whole = ["/tree", "/export", "/stats", "/chart.svg"];
+    for path in whole {
+        chart.client.get(&chart.path(path)).await.refused(503, "busy");
+        chart.client.get(&small.path(path)).await.expect(200);
+    }
+    import(&chart, "?replace=true", list(10_000)).await.refused(503, "busy");
+    import(&small, "?replace=true", list(600)).await.expect(200);
+    drop(rooms);
+    for path in whole {
+        chart.client.get(&chart.path(path)).await.expect(200);
+    }
+    import(&chart, "?replace=true", list(10_000)).await.expect(200);
+    // Nobody keeps a room.
+    for _ in 0..2 {
+        drop([
+            app.manager.room_for(5_000).await.unwrap(),
+            app.manager.room_for(5_000).await.unwrap(),
+        ]);
+    }
+    assert_eq!(chart.client.get(&chart.path("/stats")).await.expect(200).body["people"], 10_000);
+    app.assert_sound().await;
+}

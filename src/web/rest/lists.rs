@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{State, charts::chart_id};
+use super::{State, aside, charts::chart_id};
 use crate::{
     domain::{self, Chart, Employee},
     error::{Error, Result},
-    manager::{AdminScope, ImportMode, OrgScope},
+    manager::{AdminScope, ImportMode, OrgScope, WholeChart},
     web::{
         body::in_time,
         input::{BodyRefusal, Query},
@@ -103,6 +103,8 @@ struct ListBody(Bytes);
 
 /// 200,000 lines of the longest names are more, of usual ones a third.
 const LIST_LIMIT: usize = 32 * 1024 * 1024;
+/// The bytes of a usual line, to tell a long list before it is read.
+const USUAL_LINE: usize = 40;
 
 /// Which part of a chart to draw.
 #[derive(Deserialize, IntoParams)]
@@ -151,9 +153,10 @@ async fn import(
     let id = chart_id(&chart)?;
     let dry_run = query.0.dry_run.unwrap_or_default();
     let replace = query.0.replace.unwrap_or_default();
-    let (people, has_ids) = web::block(move || places(&body.0))
-        .await
-        .map_err(|_| Error::Busy { what: "a list was not read" })??;
+    let lines = body.0.len() / USUAL_LINE;
+    let room = state.manager.room_for(lines).await?;
+    let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
+    let ((people, has_ids), _room) = read.await?;
     let imported = people.len();
     let mode = ImportMode { replace, dry_run, renumber: !has_ids };
     state.manager.chart_import(&scope, id, people, mode).await?;
@@ -174,12 +177,13 @@ async fn import(
 #[get("/orgcharts/{org_id}/export")]
 async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
     let id = chart_id(&chart)?;
-    let (_, people) = state.manager.chart_whole(&scope, id).await?;
+    let whole = state.manager.chart_whole(&scope, id).await?;
+    let list = aside(whole.people.len(), whole, |whole| roster::write(&whole.people)).await?;
     let name = format!("attachment; filename=\"orgchart-{id}.csv\"");
     Ok(HttpResponse::Ok()
         .content_type("text/csv; charset=utf-8")
         .insert_header((header::CONTENT_DISPOSITION, name))
-        .body(roster::write(&people)?))
+        .body(list))
 }
 
 /// Get the figures of a chart.
@@ -195,7 +199,8 @@ async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<Ht
 )]
 #[get("/orgcharts/{org_id}/stats")]
 async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
-    let (figures, widest) = state.manager.chart_figures(&scope, chart_id(&chart)?).await?;
+    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+    let (figures, widest) = aside(whole.people.len(), whole, |whole| Ok(whole.figures())).await?;
     let widest = widest.into_iter().map(|person| WidestResponse {
         id: person.id.get(),
         name: person.name.into(),
@@ -234,10 +239,10 @@ async fn drawn(
     chart: Path<String>,
     query: Query<PictureQuery>,
 ) -> Result<HttpResponse> {
-    let (chart, people) = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
     let options = PictureOptions { root: query.0.root, depth: query.0.depth };
-    let svg = web::block(move || draw(&chart, &people, &options)).await;
-    let svg = svg.map_err(|_| Error::Busy { what: "a picture was not drawn" })?;
+    let draw = move |whole: WholeChart| Ok(draw(&whole.chart, &whole.people, &options));
+    let svg = aside(whole.people.len(), whole, draw).await?;
     Ok(HttpResponse::Ok()
         .content_type("image/svg+xml")
         .insert_header((

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    State,
+    State, aside,
     charts::chart_id,
     employees::{EmployeeResponse, ids, keyed},
     paging::PageQuery,
@@ -154,9 +154,12 @@ async fn subtree(
 )]
 #[get("/orgcharts/{org_id}/tree")]
 async fn whole(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
-    let (_, people) = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
-    let people = people.into_iter().map(|person| (person.manager, keyed_one(person)));
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(tree::nested(people)?))
+    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+    let nested = aside(whole.people.len(), whole, |whole| {
+        let people = whole.people.into_iter();
+        tree::nested(people.map(|person| (person.manager, keyed_one(person))))
+    });
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(nested.await?))
 }
 
 fn keyed_one(person: crate::domain::Employee) -> (EmployeeId, EmployeeResponse) {
