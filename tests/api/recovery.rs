@@ -199,7 +199,8 @@ async fn a_process_takes_over_from_others_alone() {
     held(&app.database, id).await;
     // As if the renewals had not got through.
     set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
-    assert_eq!(app.manager.recover().await.unwrap(), 0);
+    let recovered = tokio::time::timeout(Duration::from_secs(30), app.manager.recover()).await;
+    assert_eq!(recovered.unwrap().unwrap(), 0);
     // Another process would take it.
     let other = app.database.store().await;
     eventually("another's take-over", || async {
