@@ -160,8 +160,10 @@ impl Bench {
         let mut seen: [Option<(Sample, Cpu)>; 2] = [None, None];
         let turns = self.load.window.as_millis().div_ceil(TURN.as_millis()).max(1);
         for turn in 0..u64::try_from(turns)? {
-            let limits = Limits { window: TURN, requests: u64::MAX, first: turn << 32 };
             for side in [0, 1] {
+                // Other numbers: what one has asked for just now is near at hand for the other.
+                let numbers = turn << 32 | (side as u64) << 31;
+                let limits = Limits { window: TURN, requests: u64::MAX, first: numbers };
                 let before = self.cpu(pids[side])?;
                 let sample = match side {
                     0 => first(limits).await,
