@@ -102,7 +102,7 @@ pub struct MongoSettings {
     pub master_db: String,
     /// The tenants' database.
     pub tenant_db: String,
-    /// The most organizations; 0 for as many as the database's file handles allow.
+    /// The most organizations; 0 for as many collections as the database's file handles allow.
     pub max_organizations: u64,
     /// Milliseconds that a call waits for a server it can use.
     pub selection_timeout_ms: u64,

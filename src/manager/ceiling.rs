@@ -1,7 +1,7 @@
 //! How many organizations fit: a sign-up is refused before the database would fall over it.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,11 +10,13 @@ use crate::{
     store::{Fullness, Store},
 };
 
-/// The most tenants, and what is known of how many there are.
+/// The most tenants, and what was seen of how many there are.
 pub struct Ceiling {
-    /// The most collections; 0 for as many as the database's file handles allow.
+    /// The most organizations; 0 for as many as the database's file handles allow.
     most: u64,
     seen: Mutex<Option<(Instant, Room)>>,
+    /// Whether it was said that the database tells nothing.
+    warned: Once,
 }
 
 /// What is left.
@@ -36,7 +38,7 @@ impl Ceiling {
     /// At most so many tenants; with 0 as many as the database's file handles allow.
     #[must_use]
     pub const fn new(most: u64) -> Self {
-        Self { most, seen: Mutex::new(None) }
+        Self { most, seen: Mutex::new(None), warned: Once::new() }
     }
 
     /// Lets a sign-up pass as long as there is room for its collection.
@@ -48,8 +50,7 @@ impl Ceiling {
         let room = match seen {
             Some((when, room)) if when.elapsed() < LOOK_EVERY => room,
             _ => {
-                let told = store.fullness().await?;
-                let room = told.map_or(Room::Enough, |full| self.room(&full));
+                let room = self.look(store).await?;
                 let now = Some((Instant::now(), room));
                 *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
                 room
@@ -65,17 +66,32 @@ impl Ceiling {
         })
     }
 
+    async fn look(&self, store: &Store) -> Result<Room> {
+        if self.most > 0 && store.organization_count().await? >= self.most {
+            return Ok(Room::None);
+        }
+        let Some(full) = store.fullness().await? else {
+            self.warned.call_once(|| {
+                tracing::warn!(
+                    "the database does not tell how full it is, so nothing bounds sign-ups"
+                );
+            });
+            return Ok(Room::Enough);
+        };
+        Ok(self.room(&full))
+    }
+
     fn room(&self, full: &Fullness) -> Room {
         // Reads may open every file at once, and only idle ones can be closed again.
         let free = (full.most_handles / 100 * 15).max(FREE_HANDLES);
-        let most = if self.most > 0 { self.most } else { full.most_handles.saturating_sub(free) };
+        let most = full.most_handles.saturating_sub(free);
         gauge("tenantry_collections", full.collections);
         gauge("tenantry_collections_ceiling", most);
         gauge("tenantry_database_handles", full.handles);
         gauge("tenantry_database_handles_ceiling", full.most_handles);
-        if full.collections >= most {
+        if self.most == 0 && full.collections >= most {
             Room::None
-        } else if full.handles + free > full.most_handles {
+        } else if full.handles > most {
             Room::NotNow
         } else {
             Room::Enough

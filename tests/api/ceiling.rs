@@ -9,7 +9,7 @@ use std::{
 use bson::{Document, doc};
 use futures_util::{StreamExt, stream};
 
-use crate::support::{Database, ServerProcess, TestApp, limited, mongod_program};
+use crate::support::{Database, ServerProcess, TestApp, eventually, limited, mongod_program};
 
 /// File handles that the server and its `mongod` may have, each for itself.
 const HANDLES: u64 = 1_000;
@@ -20,12 +20,23 @@ async fn organizations_past_the_ceiling_are_refused_until_one_is_deleted() {
     let app = TestApp::start_with(|settings| settings.mongo.max_organizations = 1).await;
     let full = app.database.store().await.fullness().await.unwrap();
     let full = full.expect("the database does not tell how full it is");
-    assert!(full.collections > 0 && full.handles > 0, "{full:?}");
-    // The database of the tests has other collections besides.
+    assert!(full.collections > 0 && full.handles > 0 && full.most_handles > 0, "{full:?}");
+
+    let first = app.sign_up("First").await;
+    // What was seen before is believed for half a second.
+    eventually("a refusal", || async {
+        let refused = app.create("First", "one@example.com").await;
+        refused.body["code"] == "capacity_reached"
+    })
+    .await;
     let refused = app.create("One too many", "one@example.com").await;
     let refused = refused.refused(503, "capacity_reached");
     assert_eq!(refused.headers["retry-after"], "60");
-    assert!(app.database.tenant_collections().await.is_empty());
+    assert_eq!(app.database.tenant_collections().await, ["org_first"]);
+
+    app.with(&first.token).delete_org("First").await.expect(200);
+    eventually("room", || async { app.create("Second", "second@example.com").await.status == 201 })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

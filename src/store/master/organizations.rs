@@ -41,6 +41,15 @@ impl Store {
         self.master_collection(schema::ORGANIZATIONS)
     }
 
+    /// How many organizations there are, deleted ones included that are not gone yet.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn organization_count(&self) -> Result<u64> {
+        let counted = self.organizations().estimated_document_count().await;
+        Ok(counted.map_err(StoreError::from)?)
+    }
+
     /// Where a new organization of that name lives.
     #[must_use]
     pub fn location_for(&self, slug: &Slug) -> Location {
