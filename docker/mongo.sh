@@ -33,12 +33,12 @@ rm -f /tmp/ready
 ) &
 
 unset MONGO_USER MONGO_PASSWORD
-# Every organization is a file. Three quarters of those that may be open stay open; past that, what has
-# lain idle for a second is closed: mongod aborts when it runs out of file handles.
+# Every organization is a file. They stay open until they are 85 % of those that may be open, of which
+# WiredTiger counts two handles each; past that, what has lain idle for a second is closed: mongod aborts when it runs out of file handles.
 files=$(ulimit -Hn)
 [ "$files" != unlimited ] || files=1048576
 ulimit -Sn "$files"
-engine="file_manager=(close_handle_minimum=$((files / 4 * 3)),close_idle_time=1,close_scan_interval=1)"
+engine="file_manager=(close_handle_minimum=$((files / 100 * 85 * 2)),close_idle_time=1,close_scan_interval=1)"
 exec mongod --dbpath /data/db --replSet rs0 --keyFile "$keyfile" --bind_ip_all \
     --setParameter transactionLifetimeLimitSeconds=20 \
     --wiredTigerEngineConfigString "$engine" \

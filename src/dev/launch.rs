@@ -113,11 +113,12 @@ fn command(dir: &DataDir, binary: &Binary, cache_gb: f64, port: u16) -> Command 
     command
 }
 
-/// Thousands of tenants are thousands of files. Three quarters of the files that may be open stay open;
-/// past that those that have lain idle for a second are closed, since `mongod` aborts when it runs out.
-/// To open one again for every read costs more than the read.
+/// Thousands of tenants are thousands of files. They stay open, since to open one again for a read
+/// costs more than the read, until they are as many as sign-ups stop at: past that, those that have
+/// lain idle for a second are closed, since `mongod` aborts when it runs out. `WiredTiger` counts two
+/// handles for each.
 fn engine(most_files: u64) -> String {
-    let kept = most_files / 4 * 3;
+    let kept = most_files / 100 * 85 * 2;
     format!("file_manager=(close_handle_minimum={kept},close_idle_time=1,close_scan_interval=1)")
 }
 
