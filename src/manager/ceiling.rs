@@ -121,7 +121,6 @@ mod tests {
 
     #[test]
     fn what_is_set_takes_the_place_of_what_fits() {
-        assert_eq!(Ceiling::new(10).room(&FULL), Room::None);
         assert_eq!(
             Ceiling::new(20_000).room(&Fullness { collections: 19_999, ..FULL }),
             Room::Enough
