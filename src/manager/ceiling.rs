@@ -91,7 +91,7 @@ impl Ceiling {
         gauge("tenantry_database_handles_ceiling", full.most_handles);
         if self.most == 0 && full.collections >= most {
             Room::None
-        } else if full.handles > most {
+        } else if full.handles > full.most_handles.saturating_sub(free / 2) {
             Room::NotNow
         } else {
             Room::Enough
@@ -129,8 +129,11 @@ mod tests {
 
     #[test]
     fn a_database_that_is_short_of_handles_takes_no_tenant_whatever_is_set() {
-        let short = Fullness { handles: 17_001, ..FULL };
+        let short = Fullness { handles: 18_501, ..FULL };
         assert_eq!(Ceiling::new(0).room(&short), Room::NotNow);
         assert_eq!(Ceiling::new(1_000_000).room(&short), Room::NotNow);
+        // Connections and files of the database's own come on top of the tenants'.
+        let open = Fullness { collections: 17_000, handles: 17_200, ..FULL };
+        assert_eq!(Ceiling::new(0).room(&open), Room::None);
     }
 }
