@@ -81,7 +81,8 @@ async fn five_thousand_idle_connections_cost_little_and_harm_nobody() {
     let grown = held[0].saturating_sub(before);
     assert!(grown < CROWD * EACH, "{CROWD} connections cost {grown} KiB");
     let more = held[1].saturating_sub(held[0]);
-    assert!(more < grown / 3 + 4_096, "{more} KiB more the second time, after {grown} KiB");
+    // What the first ones left would be as much again; the allocator takes some of it anew.
+    assert!(more < grown / 4 * 3, "{more} KiB more the second time, after {grown} KiB");
     drop(server);
     database.drop_all();
 }
