@@ -94,8 +94,29 @@ const SNAPSHOT_UNAVAILABLE: i32 = 246;
 pub(super) const COLLECTION_UUID_MISMATCH: i32 = 361;
 
 /// Codes of a server that is starting, stepping down, shutting down, or out of time.
-const UNAVAILABLE: [i32; 16] =
-    [12_587, 6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 262, 9_001, 10_107, 11_600, 11_602];
+const UNAVAILABLE: [i32; 21] = [
+    6,
+    7,
+    24,
+    50,
+    64,
+    89,
+    91,
+    112,
+    133,
+    QUERY_PLAN_KILLED,
+    189,
+    SNAPSHOT_UNAVAILABLE,
+    262,
+    9_001,
+    10_107,
+    11_600,
+    11_601,
+    11_602,
+    12_587,
+    13_435,
+    13_436,
+];
 
 fn driver_unavailable(error: &DriverError) -> bool {
     if error.contains_label(mongodb::error::TRANSIENT_TRANSACTION_ERROR)
@@ -110,13 +131,7 @@ fn driver_unavailable(error: &DriverError) -> bool {
         | ErrorKind::ServerSelection { .. }
         | ErrorKind::DnsResolve { .. }
         | ErrorKind::Write(WriteFailure::WriteConcernError(_)) => true,
-        ErrorKind::Command(e) => {
-            UNAVAILABLE.contains(&e.code)
-                || matches!(
-                    e.code,
-                    11_601 | 13_435 | 13_436 | QUERY_PLAN_KILLED | SNAPSHOT_UNAVAILABLE
-                )
-        }
+        ErrorKind::Command(e) => UNAVAILABLE.contains(&e.code),
         _ => false,
     }
 }
