@@ -70,8 +70,9 @@ impl TenantManager {
     }
 
     /// Reads what `body` reads, wherever the tenant is. An answer with something in it is taken as
-    /// it is; an empty one without a proof is believed only when the same reads find nothing in one snapshot with
-    /// the tenant document, since a stale location answers with nothing, not with an error.
+    /// it is; an empty one without a proof is believed only when the same reads find nothing in one
+    /// snapshot with the tenant document, since a stale location answers with nothing, not with an
+    /// error.
     ///
     /// # Errors
     /// As [`TenantManager::tenant_write`].

@@ -1,5 +1,5 @@
-//! Reading the people of a chart: each answer is one bounded read, and a second look in a snapshot where it
-//! may be empty for the wrong reason.
+//! Reading the people of a chart: each answer is one bounded read, and a second look in a snapshot
+//! where it may be empty for the wrong reason.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! Changes of one chart, of which charts a tenant has, or of its seats take turns before they reach the database.
+//! Changes of one chart, of which charts a tenant has, or of its seats take turns before they reach
+//! the database.
 
 use std::{sync::Arc, time::Duration};
 
