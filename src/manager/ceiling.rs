@@ -14,18 +14,18 @@ use crate::{
 pub struct Ceiling {
     /// The most organizations; 0 for as many as the database's file handles allow.
     most: u64,
-    seen: Mutex<Option<(Instant, Room)>>,
+    seen: Mutex<Option<(Instant, Verdict)>>,
     /// Whether it was said that the database tells nothing.
     warned: Once,
 }
 
-/// What is left.
+/// Whether another tenant fits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Room {
-    Enough,
+enum Verdict {
+    Fits,
     /// Not while so many files are open.
     NotNow,
-    None,
+    Full,
 }
 
 /// Sign-ups within this time are admitted by one look at the database, so the ceiling is not sharp,
@@ -47,41 +47,41 @@ impl Ceiling {
     /// [`Error::Full`]; [`Error::Busy`] while the database is short of file handles; the store's.
     pub(super) async fn admit(&self, store: &Store) -> Result<()> {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = match seen {
-            Some((when, room)) if when.elapsed() < LOOK_EVERY => room,
+        let verdict = match seen {
+            Some((when, verdict)) if when.elapsed() < LOOK_EVERY => verdict,
             _ => {
-                let room = self.look(store).await?;
-                let now = Some((Instant::now(), room));
+                let verdict = self.look(store).await?;
+                let now = Some((Instant::now(), verdict));
                 *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
-                room
+                verdict
             }
         };
-        if room == Room::Enough {
+        if verdict == Verdict::Fits {
             return Ok(());
         }
         metrics::counter!("tenantry_sign_ups_without_room_total").increment(1);
-        Err(match room {
-            Room::NotNow => Error::Busy { what: "the database is short of file handles" },
+        Err(match verdict {
+            Verdict::NotNow => Error::Busy { what: "the database is short of file handles" },
             _ => Error::Full,
         })
     }
 
-    async fn look(&self, store: &Store) -> Result<Room> {
+    async fn look(&self, store: &Store) -> Result<Verdict> {
         if self.most > 0 && store.organization_count().await? >= self.most {
-            return Ok(Room::None);
+            return Ok(Verdict::Full);
         }
         let Some(full) = store.fullness().await? else {
             self.warned.call_once(|| {
                 tracing::warn!(
-                    "the database does not tell how full it is, so nothing bounds sign-ups"
+                    "the database does not tell how full it is, so its file handles bound no sign-ups"
                 );
             });
-            return Ok(Room::Enough);
+            return Ok(Verdict::Fits);
         };
-        Ok(self.room(&full))
+        Ok(self.judge(&full))
     }
 
-    fn room(&self, full: &Fullness) -> Room {
+    fn judge(&self, full: &Fullness) -> Verdict {
         // Reads may open every file at once, and only idle ones can be closed again.
         let free = (full.most_handles / 100 * 15).max(FREE_HANDLES);
         let most = full.most_handles.saturating_sub(free);
@@ -90,11 +90,11 @@ impl Ceiling {
         gauge("tenantry_database_handles", full.handles);
         gauge("tenantry_database_handles_ceiling", full.most_handles);
         if self.most == 0 && full.collections >= most {
-            Room::None
+            Verdict::Full
         } else if full.handles > full.most_handles.saturating_sub(free / 2) {
-            Room::NotNow
+            Verdict::NotNow
         } else {
-            Room::Enough
+            Verdict::Fits
         }
     }
 }
@@ -113,27 +113,27 @@ mod tests {
     #[test]
     fn a_database_takes_as_many_tenants_as_it_can_hold_open_at_once() {
         let ceiling = Ceiling::new(0);
-        assert_eq!(ceiling.room(&FULL), Room::Enough);
-        assert_eq!(ceiling.room(&Fullness { collections: 17_000, ..FULL }), Room::None);
+        assert_eq!(ceiling.judge(&FULL), Verdict::Fits);
+        assert_eq!(ceiling.judge(&Fullness { collections: 17_000, ..FULL }), Verdict::Full);
         let tiny = Fullness { collections: 0, handles: 30, most_handles: 256 };
-        assert_eq!(ceiling.room(&tiny), Room::None);
+        assert_eq!(ceiling.judge(&tiny), Verdict::Full);
     }
 
     #[test]
     fn what_is_set_takes_the_place_of_what_fits() {
         assert_eq!(
-            Ceiling::new(20_000).room(&Fullness { collections: 19_999, ..FULL }),
-            Room::Enough
+            Ceiling::new(20_000).judge(&Fullness { collections: 19_999, ..FULL }),
+            Verdict::Fits
         );
     }
 
     #[test]
     fn a_database_that_is_short_of_handles_takes_no_tenant_whatever_is_set() {
         let short = Fullness { handles: 18_501, ..FULL };
-        assert_eq!(Ceiling::new(0).room(&short), Room::NotNow);
-        assert_eq!(Ceiling::new(1_000_000).room(&short), Room::NotNow);
+        assert_eq!(Ceiling::new(0).judge(&short), Verdict::NotNow);
+        assert_eq!(Ceiling::new(1_000_000).judge(&short), Verdict::NotNow);
         // Connections and files of the database's own come on top of the tenants'.
         let open = Fullness { collections: 17_000, handles: 17_200, ..FULL };
-        assert_eq!(Ceiling::new(0).room(&open), Room::None);
+        assert_eq!(Ceiling::new(0).judge(&open), Verdict::Full);
     }
 }

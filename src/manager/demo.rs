@@ -97,10 +97,9 @@ impl TenantManager {
                 new: true,
             };
             let email = Email::parse(&org.admin).map_err(|e| invalid(&e))?;
-            match self.organization_found(name, email.clone(), digest.clone()).await {
-                Ok(_) => self.furnish(template, &org, &email, &digest).await?,
-                Err(Error::OrgNameTaken | Error::EmailTaken) => org.new = false,
-                Err(error) => return Err(error),
+            org.new = self.found_once(name, &email, &digest).await?;
+            if org.new {
+                self.furnish(template, &org, &email, &digest).await?;
             }
             made.push(org);
         }

@@ -55,7 +55,6 @@ impl TenantManager {
     /// [`Error::Busy`] when the hashing queue is full; the store's.
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
         self.throttles.sign_ups.sign_up(input.address)?;
-        self.throttles.ceiling.admit(&self.store).await?;
         let digest = self.passwords.hash(input.password).await?;
         self.organization_found(input.name, input.email, digest).await
     }
@@ -67,6 +66,7 @@ impl TenantManager {
         email: Email,
         digest: PasswordDigest,
     ) -> Result<OrgView> {
+        self.throttles.ceiling.admit(&self.store).await?;
         let now = self.clock.now();
         let org = Organization {
             id: OrgId::generate(),

@@ -104,13 +104,8 @@ impl TenantManager {
         let name = OrgName::parse(&format!("{prefix} {number}")).map_err(|e| invalid(&e))?;
         let local = name.slug().as_str();
         let email = Email::parse(&format!("{local}@example.com")).map_err(|e| invalid(&e))?;
-        let mut seeded = Seeded::default();
-        self.throttles.ceiling.admit(&self.store).await?;
-        match self.organization_found(name, email.clone(), digest.clone()).await {
-            Ok(_) => seeded.organizations = 1,
-            Err(Error::OrgNameTaken | Error::EmailTaken) => {}
-            Err(error) => return Err(error),
-        }
+        let organizations = self.found_once(name, &email, digest).await?.into();
+        let mut seeded = Seeded { organizations, ..Seeded::default() };
         let admin = self.store.account_by_email(&email).await?.ok_or(Error::OrgNameTaken)?;
         let actor = Actor { account_id: admin.id, org_id: admin.org_id, role: Role::Admin };
         let scope = OrgScope::of(actor).admin()?;
@@ -124,6 +119,24 @@ impl TenantManager {
             progress(1);
         }
         Ok(seeded)
+    }
+
+    /// Signs a made-up organization up unless it is there; whether it is new. One that is there needs
+    /// no room.
+    pub(super) async fn found_once(
+        &self,
+        name: OrgName,
+        email: &Email,
+        digest: &PasswordDigest,
+    ) -> Result<bool> {
+        if self.store.account_by_email(email).await?.is_some() {
+            return Ok(false);
+        }
+        match self.organization_found(name, email.clone(), digest.clone()).await {
+            Ok(_) => Ok(true),
+            Err(Error::OrgNameTaken | Error::EmailTaken) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn seed_chart(

@@ -8,6 +8,7 @@ use std::{
 
 use bson::{Document, doc};
 use futures_util::{StreamExt, stream};
+use tenantry::{domain::Password, manager::ChartSeed};
 
 use crate::support::{Database, ServerProcess, TestApp, eventually, limited, mongod_program};
 
@@ -37,6 +38,23 @@ async fn organizations_past_the_ceiling_are_refused_until_one_is_deleted() {
     app.with(&first.token).delete_org("First").await.expect(200);
     eventually("room", || async { app.create("Second", "second@example.com").await.status == 201 })
         .await;
+}
+
+#[tokio::test]
+async fn seeding_again_needs_no_room_and_seeding_more_does() {
+    let app = TestApp::start_with(|settings| settings.mongo.max_organizations = 2).await;
+    let seed = async |charts| {
+        let password = Password::parse("seed password".to_owned()).unwrap();
+        let seed = ChartSeed { charts, per_tenant: 1, people: Some(1) };
+        app.manager.seed_charts("Seed", password, seed, |_| {}).await
+    };
+    assert_eq!(seed(2).await.unwrap().organizations, 2);
+    eventually("a refusal", || async {
+        app.create("Other", "other@example.com").await.body["code"] == "capacity_reached"
+    })
+    .await;
+    assert_eq!(seed(2).await.unwrap().organizations, 0);
+    assert_eq!(seed(3).await.unwrap_err().code(), "capacity_reached");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
