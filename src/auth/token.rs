@@ -169,6 +169,8 @@ pub struct CheckedClaims {
     pub org_id: OrgId,
     /// The account's token version at the time.
     pub token_version: i64,
+    /// Until when the token is good.
+    pub expires_at: DateTime<Utc>,
 }
 
 impl CheckedClaims {
@@ -177,6 +179,7 @@ impl CheckedClaims {
             account_id: claims.sub.parse().ok()?,
             org_id: claims.org_id.parse().ok()?,
             token_version: claims.ver,
+            expires_at: DateTime::from_timestamp(claims.exp, 0)?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Who is asking.
 
-use super::{AccountId, OrgId};
+use super::{Account, AccountId, OrgId};
 
 /// What an account may do in its organization.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +20,19 @@ pub struct Actor {
     pub org_id: OrgId,
     /// The role of now, not the one of when the token was made.
     pub role: Role,
+    /// The version of the account's tokens: another one, and this authority is over.
+    pub token_version: i64,
+}
+
+impl From<&Account> for Actor {
+    fn from(account: &Account) -> Self {
+        Self {
+            account_id: account.id,
+            org_id: account.org_id,
+            role: account.role,
+            token_version: account.token_version,
+        }
+    }
 }
 
 impl Role {

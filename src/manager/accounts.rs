@@ -55,16 +55,17 @@ impl TenantManager {
             created_at: now,
             updated_at: now,
         };
-        self.account_add(&account).await?;
+        self.account_add(scope, &account).await?;
         Ok(account)
     }
 
     /// Adds an account whose password is hashed already.
-    pub(super) async fn account_add(&self, account: &Account) -> Result<()> {
+    pub(super) async fn account_add(&self, scope: &AdminScope, account: &Account) -> Result<()> {
+        let context = (&self.store, scope, account);
         self.store
-            .transaction("member.create", (&self.store, account), |tx, (store, account)| {
+            .transaction("member.create", context, |tx, (store, scope, account)| {
                 Box::pin(async move {
-                    open_accounts(store, tx, account.org_id).await?;
+                    open_accounts(store, tx, scope).await?;
                     store.insert_account(tx, account).await
                 })
             })
@@ -113,7 +114,7 @@ impl TenantManager {
             .store
             .transaction("member.update", (&self.store, &update), |tx, (store, update)| {
                 Box::pin(async move {
-                    open_accounts(store, tx, org).await?;
+                    open_accounts(store, tx, scope).await?;
                     let account = store.update_account(tx, org, id, update, now).await?;
                     keep_an_admin(store, tx, org).await?;
                     account.ok_or(NO_MEMBER)
@@ -139,7 +140,7 @@ impl TenantManager {
         self.store
             .transaction("member.delete", (&self.store, drain), |tx, (store, drain)| {
                 Box::pin(async move {
-                    open_accounts(store, tx, org).await?;
+                    open_accounts(store, tx, scope).await?;
                     if !store.remove_account(tx, org, id).await? {
                         return Err(NO_MEMBER);
                     }
@@ -157,8 +158,13 @@ impl TenantManager {
 
 const NO_MEMBER: Error = Error::NotFound("member");
 
-async fn open_accounts(store: &Store, tx: &mut Tx, org: OrgId) -> Result<()> {
-    if store.touch_accounts_of(tx, org).await? { Ok(()) } else { Err(Error::Unauthenticated) }
+/// Begins a change of accounts: such changes of one organization come one after the other, and only
+/// from an admin who is one when the turn comes.
+async fn open_accounts(store: &Store, tx: &mut Tx, scope: &AdminScope) -> Result<()> {
+    if !store.touch_accounts_of(tx, scope.org_id()).await? {
+        return Err(Error::Unauthenticated);
+    }
+    scope.keep_authority(store, tx).await
 }
 
 /// Asked after the change, inside its transaction: what it says is undone with it.

@@ -115,8 +115,7 @@ impl TenantManager {
     ) -> Result<()> {
         let admin = self.store.account_by_email(email).await?;
         let admin = admin.ok_or_else(|| Error::Internal("the admin has gone".into()))?;
-        let actor = Actor { account_id: admin.id, org_id: admin.org_id, role: Role::Admin };
-        let scope = OrgScope::of(actor).admin()?;
+        let scope = OrgScope::of(Actor::from(&admin)).admin()?;
         let mut members = Vec::new();
         for (person, address) in template.people.iter().zip(&org.members) {
             members.push(self.demo_member(&scope, person, address, digest).await?);
@@ -149,7 +148,7 @@ impl TenantManager {
             created_at: now,
             updated_at: now,
         };
-        self.account_add(&account).await?;
+        self.account_add(scope, &account).await?;
         Ok(account.id)
     }
 

@@ -134,8 +134,12 @@ impl TenantManager {
 
     async fn drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {
         // Nobody asks for it: the right to do so was checked when it was recorded.
-        let actor =
-            Actor { account_id: AccountId::generate(), org_id: drain.org_id, role: Role::Admin };
+        let actor = Actor {
+            account_id: AccountId::generate(),
+            org_id: drain.org_id,
+            role: Role::Admin,
+            token_version: 0,
+        };
         let drained = match drain.of {
             DrainOf::Member(member) => self.member_release(&OrgScope::of(actor), member).await,
             _ => self.drain_in_batches(&OrgScope::of(actor), drain).await,

@@ -59,8 +59,7 @@ impl TenantManager {
         if org.status == OrgStatus::Deleting {
             return Err(NO_FEED);
         }
-        let actor = Actor { account_id: account.id, org_id: account.org_id, role: account.role };
-        let scope = OrgScope::of(actor);
+        let scope = OrgScope::of(Actor::from(&account));
         let now = self.clock.now();
         let span = Span { from: now - PAST, to: now + AHEAD };
         let held =

@@ -60,6 +60,7 @@ impl TenantManager {
                         if !store.start_delete(tx, org, now).await? {
                             return Ok(false);
                         }
+                        scope.keep_authority(store, tx).await?;
                         store.revoke_tokens_of(tx, org.id).await?;
                         store.insert_operation(tx, operation).await?;
                         Ok(true)

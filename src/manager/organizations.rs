@@ -190,6 +190,9 @@ impl TenantManager {
         self.store
             .transaction("org.update", context, |tx, (store, scope, org, plan, credentials)| {
                 Box::pin(async move {
+                    // A change of accounts at the same time writes the organization or the account,
+                    // as this one does, so one of the two comes after the other.
+                    scope.keep_authority(store, tx).await?;
                     if let Some(Credentials(update)) = credentials {
                         store
                             .update_account(tx, org.id, scope.account_id(), update, now)

@@ -7,7 +7,7 @@ use super::{AdminScope, ImportMode, OrgScope, TenantManager};
 use crate::{
     domain::{
         self, Actor, Email, Invalid, Label, ManagedBy, OrgName, Password, PasswordDigest, Placed,
-        Role, RosterLine,
+        RosterLine,
     },
     error::{Error, Result},
 };
@@ -107,8 +107,7 @@ impl TenantManager {
         let organizations = self.found_once(name, &email, digest).await?.into();
         let mut seeded = Seeded { organizations, ..Seeded::default() };
         let admin = self.store.account_by_email(&email).await?.ok_or(Error::OrgNameTaken)?;
-        let actor = Actor { account_id: admin.id, org_id: admin.org_id, role: Role::Admin };
-        let scope = OrgScope::of(actor).admin()?;
+        let scope = OrgScope::of(Actor::from(&admin)).admin()?;
         let limit = u32::try_from(seed.charts).unwrap_or(u32::MAX);
         let there = self.chart_list(&scope, None, limit).await?.len() as u64;
         progress(there.min(seed.charts));

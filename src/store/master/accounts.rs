@@ -174,6 +174,21 @@ impl Store {
         Ok(removed.deleted_count == 1)
     }
 
+    /// The account of `org` as the transaction sees it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn account_in(
+        &self,
+        tx: &mut Tx,
+        org: OrgId,
+        id: AccountId,
+    ) -> Result<Option<Account>> {
+        let found =
+            self.accounts().find_one(account_filter(org, id)).session(&mut tx.session).await;
+        Ok(found.map_err(StoreError::from)?.map(Account::try_from).transpose()?)
+    }
+
     /// Whether `org` has an admin, as the transaction sees it.
     ///
     /// # Errors

@@ -1,0 +1,190 @@
+//! Requests that are held back until the right to make them is gone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tenantry::{
+    domain::{Email, Password, Role},
+    error::Error,
+    manager::{AdminScope, MemberInput, MemberPatch, OrgPatch},
+};
+
+use crate::support::{Client, Database, Org, PASSWORD, Raw, ServerProcess, TestApp, unique};
+
+/// A request of which everything but the last byte has come.
+struct Held {
+    raw: Raw,
+    last: u8,
+}
+
+impl Held {
+    async fn open(client: &Client, method: &str, path: &str, token: &str, body: &Value) -> Self {
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             authorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len(),
+        );
+        let mut bytes = [head.as_bytes(), body.as_bytes()].concat();
+        let last = bytes.pop().unwrap();
+        Self { raw: Raw::sending(client, &bytes).await, last }
+    }
+
+    /// The answer once the last byte is there.
+    async fn end(mut self) -> String {
+        self.raw.send(&[self.last]).await;
+        self.raw.rest().await
+    }
+}
+
+fn member(role: &str) -> Value {
+    json!({ "email": format!("{}@example.com", unique("held")), "password": PASSWORD, "role": role })
+}
+
+/// Every change that an admin makes with a body, held back.
+async fn hold_all(client: &Client, org: &Org, own: &str, token: &str) -> Vec<Held> {
+    let mutation = json!({ "query": "mutation { createEvent(input: { title: \"x\", timeZone: \"UTC\",
+        startsAt: \"2027-01-01T00:00:00\", durationMinutes: 60, capacity: 1 }) { id } }" });
+    let list = json!({ "query": "{ registrations(first: 1) { edges { cursor } } }" });
+    let own = format!("/org/members/{own}");
+    let mut held = Vec::new();
+    for (method, path, body) in [
+        ("POST", "/org/members", member("admin")),
+        ("PATCH", own.as_str(), json!({ "role": "admin" })),
+        ("PUT", "/org/update", json!({ "organization_name": "Taken over" })),
+        ("PUT", "/org/update", json!({ "password": "a thief's password" })),
+        ("DELETE", "/org/delete", json!({ "organization_name": org.name })),
+        ("POST", "/orgcharts", json!({ "name": "A chart" })),
+        ("POST", "/graphql", mutation),
+        ("POST", "/graphql", list),
+    ] {
+        held.push(Held::open(client, method, path, token, &body).await);
+    }
+    held
+}
+
+/// An organization, and a second admin of it: its id and token.
+async fn two_admins(client: &Client) -> (Org, String, String) {
+    let org = client.sign_up("Acme").await;
+    let (id, token) = client.with(&org.token).add_member("admin").await;
+    (org, id, token)
+}
+
+/// Waits until the server has checked the tokens of the requests that were opened.
+async fn checked(client: &Client, token: &str) {
+    for _ in 0..5 {
+        client.with(token).get("/org/members").await.expect(200);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("none")
+}
+
+#[tokio::test]
+async fn a_request_that_was_held_back_acts_with_the_authority_of_its_end() {
+    let database = Database::new().await;
+    let server = ServerProcess::start(&database);
+    let client = &server.client;
+    let (org, id, token) = two_admins(client).await;
+    let admin = client.with(&org.token);
+    let path = format!("/org/members/{id}");
+
+    let held = hold_all(client, &org, &id, &token).await;
+    checked(client, &token).await;
+    admin.patch(&path, json!({ "role": "member" })).await.expect(200);
+    for held in held {
+        let answer = held.end().await;
+        assert!(answer.contains(r#""code":"forbidden""#), "demoted: {answer}");
+    }
+
+    admin.patch(&path, json!({ "role": "admin" })).await.expect(200);
+    let held = hold_all(client, &org, &id, &token).await;
+    checked(client, &token).await;
+    admin.patch(&path, json!({ "password": "another password" })).await.expect(200);
+    for held in held {
+        assert_eq!(status(&held.end().await), "401", "another password");
+    }
+
+    let (id, token) = admin.add_member("admin").await;
+    let held = hold_all(client, &org, &id, &token).await;
+    checked(client, &token).await;
+    admin.delete(&format!("/org/members/{id}")).await.expect(200);
+    for held in held {
+        assert_eq!(status(&held.end().await), "401", "removed");
+    }
+
+    let left = admin.get("/org/members").await.expect(200);
+    assert_eq!(left.body.as_array().unwrap().len(), 2, "{left:?}");
+    assert_eq!(admin.get_org("Acme").await.expect(200).body["admin"]["email"], org.email);
+    drop(server);
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn without_the_second_look_a_removed_admin_makes_another_one() {
+    let database = Database::new().await;
+    let server =
+        ServerProcess::start_with(&database, &[("FAILPOINTS", "authority.unchecked=return")]);
+    let client = &server.client;
+    let (org, id, token) = two_admins(client).await;
+    let held = Held::open(client, "POST", "/org/members", &token, &member("admin")).await;
+    checked(client, &token).await;
+    client.with(&org.token).delete(&format!("/org/members/{id}")).await.expect(200);
+    assert_eq!(status(&held.end().await), "201");
+    drop(server);
+    database.drop_all();
+}
+
+fn email() -> Email {
+    Email::parse(&format!("{}@example.com", unique("late"))).unwrap()
+}
+
+fn password() -> Password {
+    Password::parse(PASSWORD.to_owned()).unwrap()
+}
+
+/// Everything that changes accounts or the organization, with a scope that may be out of date.
+async fn change_all(app: &TestApp, scope: &AdminScope, own: &str) -> Vec<Option<Error>> {
+    let (manager, own) = (&app.manager, own.parse().unwrap());
+    let input = MemberInput { email: email(), password: password(), name: None, role: Role::Admin };
+    let admin = MemberPatch { role: Some(Role::Admin), ..MemberPatch::default() };
+    let name = |raw| Some(tenantry::domain::OrgName::parse(raw).unwrap());
+    let rename = |raw| OrgPatch { name: name(raw), email: None, password: None };
+    let address = OrgPatch { name: None, email: Some(email()), password: None };
+    vec![
+        manager.member_create(scope, input).await.err(),
+        manager.member_update(scope, own, admin).await.err(),
+        manager.member_delete(scope, own).await.err(),
+        manager.organization_update(scope, rename("Taken over")).await.err(),
+        manager.organization_update(scope, rename("ACME")).await.err(),
+        manager.organization_update(scope, address).await.err(),
+        manager.organization_delete(scope, &name("Acme").unwrap()).await.err(),
+    ]
+}
+
+#[tokio::test]
+async fn a_change_that_waited_past_the_second_look_is_refused_by_its_transaction() {
+    let app = TestApp::start().await;
+    let (org, id, token) = two_admins(&app).await;
+    let admin = app.with(&org.token);
+    let path = format!("/org/members/{id}");
+    let scope = app.manager.authenticate(&token).await.unwrap().admin().unwrap();
+    let as_admin = |errors: Vec<Option<Error>>, code: &str| {
+        for (number, error) in errors.iter().enumerate() {
+            assert_eq!(error.as_ref().map(Error::code), Some(code), "change {number}");
+        }
+    };
+
+    admin.patch(&path, json!({ "role": "member" })).await.expect(200);
+    as_admin(change_all(&app, &scope, &id).await, "forbidden");
+    admin.patch(&path, json!({ "role": "admin" })).await.expect(200);
+    admin.patch(&path, json!({ "password": "another password" })).await.expect(200);
+    as_admin(change_all(&app, &scope, &id).await, "unauthenticated");
+    admin.delete(&path).await.expect(200);
+    as_admin(change_all(&app, &scope, &id).await, "unauthenticated");
+    assert_eq!(admin.get("/org/members").await.expect(200).body.as_array().unwrap().len(), 1);
+    app.assert_sound().await;
+}
