@@ -181,6 +181,8 @@ impl Application {
             manager: Arc::clone(&manager),
             server: settings.server.clone(),
             graphql: GraphQl::new(settings.graphql.introspection),
+            bodies: Arc::default(),
+            answers: Arc::default(),
             metrics,
         });
         let server = crate::web::serve(listener, shared, move || {

@@ -36,7 +36,13 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// [`Error::Internal`] when the filter is not one, or a log was started already.
 pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&settings.filter)
-        .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?;
+        .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?
+        // It logs an error for every head that a client has got wrong. Metrics count those.
+        .add_directive(
+            "actix_http::h1::dispatcher=off"
+                .parse()
+                .map_err(|e| Error::Internal(format!("a log directive: {e}")))?,
+        );
     let registry = tracing_subscriber::registry().with(filter);
     let output = io::stdout().as_fd().try_clone_to_owned();
     let output = output.map_err(|e| Error::Internal(format!("the log has no output: {e}")))?;
@@ -116,6 +122,19 @@ fn describe() {
     describe_counter!(
         "tenantry_connections_given_up_total",
         "Connections closed because of their client, by reason"
+    );
+    describe_counter!(
+        "tenantry_malformed_requests_total",
+        "Requests that could not be read, by the status of their answer"
+    );
+    describe_counter!(
+        "tenantry_bodies_without_room_total",
+        "Requests refused because there was no room for their body"
+    );
+    describe_gauge!("tenantry_answer_bytes", "Large answers that wait for their clients, in bytes");
+    describe_counter!(
+        "tenantry_authority_lost_total",
+        "Requests refused because their account lost its authority meanwhile"
     );
     describe_histogram!("tenantry_http_request_seconds", "Requests by method, route and status");
     describe_histogram!(

@@ -19,6 +19,13 @@ impl FromRequest for ClientAddress {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self::of(request)))
+    }
+}
+
+impl ClientAddress {
+    /// Whom the request comes from, as far as the proxies that passed it on are trusted.
+    pub(super) fn of(request: &HttpRequest) -> Self {
         // Only a test calls without a socket.
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.ip());
         // A proxy may add a line of its own instead of prolonging the client's.
@@ -27,7 +34,7 @@ impl FromRequest for ClientAddress {
         let trusted = request
             .app_data::<web::Data<Shared>>()
             .map_or(&[][..], |shared| &shared.server.trusted_proxies);
-        ready(Ok(Self(client_address(peer, &forwarded.join(","), trusted))))
+        Self(client_address(peer, &forwarded.join(","), trusted))
     }
 }
 

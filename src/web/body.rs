@@ -1,11 +1,24 @@
-//! How long a client takes over a body, which is not the server's time.
+//! The body of a request: read in time, into room that was taken for it, for an account that may
+//! still act when it is there.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use actix_web::{HttpMessage, HttpRequest, http::StatusCode, web};
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError,
+    dev::Payload,
+    error::PayloadError,
+    http::{StatusCode, header},
+    web::{self, Bytes, BytesMut},
+};
+use futures_util::{StreamExt, future::LocalBoxFuture};
 use tokio::time::Instant;
 
-use super::{Shared, input::BodyRefusal};
+use super::{
+    Shared,
+    address::ClientAddress,
+    connection::{Connection, READ_AHEAD},
+};
+use crate::{error::Error, manager::OrgScope};
 
 /// The time that a request has waited for its body.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +28,22 @@ pub(super) struct BodyTime(Rc<Cell<Waited>>);
 struct Waited {
     before: Duration,
     since: Option<Instant>,
+}
+
+/// Why a body is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyRefusal {
+    #[error(transparent)]
+    Invalid(#[from] Error),
+    #[error("the body is not taken: {0}")]
+    Status(StatusCode),
+}
+
+/// A request whose body is to be read.
+struct Reading {
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    limit: usize,
 }
 
 impl BodyTime {
@@ -30,18 +59,110 @@ impl BodyTime {
     }
 }
 
-/// Waits for `body` as long as the settings say.
-pub(super) fn in_time<F: Future>(
+/// Reads the body, of at most `limit` bytes.
+///
+/// The token was checked before. It is checked again when the body is there: a client may hold back
+/// the last byte for half a minute, while its account is removed or demoted.
+pub(super) fn read(
     request: &HttpRequest,
-    body: F,
-) -> impl Future<Output = Result<F::Output, BodyRefusal>> + use<F> {
-    let time = request.extensions().get::<BodyTime>().cloned().unwrap_or_default();
-    let limit = request.app_data::<web::Data<Shared>>().map(|shared| shared.server.body_timeout());
-    async move {
-        let limit = limit.ok_or(BodyRefusal::Status(StatusCode::INTERNAL_SERVER_ERROR))?;
+    payload: &mut Payload,
+    limit: usize,
+) -> LocalBoxFuture<'static, Result<Bytes, BodyRefusal>> {
+    let request = request.clone();
+    let payload = web::Payload::from_request(&request, payload);
+    Box::pin(async move {
+        let shared = request.app_data::<web::Data<Shared>>().cloned();
+        let shared = shared.ok_or(BodyRefusal::Status(StatusCode::INTERNAL_SERVER_ERROR))?;
+        let reading = Reading { request, shared, limit };
+        let body = reading.read(payload.await.map_err(|_| unreadable())?).await?;
+        reading.check_authority().await?;
+        Ok(body)
+    })
+}
+
+impl Reading {
+    async fn read(&self, payload: web::Payload) -> Result<Bytes, BodyRefusal> {
+        let size = self.size()?;
+        if size > usize::try_from(READ_AHEAD).unwrap_or(usize::MAX) {
+            let address = ClientAddress::of(&self.request).0;
+            let org = self.scope().map(|scope| scope.org_id());
+            let room = self.shared.bodies.take(size, address, org).await?;
+            // What is made of the body is larger still, so the room is kept for all of the request.
+            self.request.extensions_mut().insert(room);
+        }
+        let time = self.request.extensions().get::<BodyTime>().cloned().unwrap_or_default();
         time.set_waiting(true);
-        let body = tokio::time::timeout(limit, body).await;
+        let body = self.collect(payload, size);
+        let body = tokio::time::timeout(self.shared.server.body_timeout(), body).await;
         time.set_waiting(false);
-        body.map_err(|_| BodyRefusal::Status(StatusCode::REQUEST_TIMEOUT))
+        body.map_err(|_| BodyRefusal::Status(StatusCode::REQUEST_TIMEOUT))?
+    }
+
+    /// How large the body is, or may become where it does not say.
+    fn size(&self) -> Result<usize, BodyRefusal> {
+        let headers = self.request.headers();
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        match length.map(|length| length.trim().parse::<u64>()) {
+            Some(length) => {
+                let length = length.map_err(|_| unreadable())?;
+                let fits = usize::try_from(length).ok().filter(|length| *length <= self.limit);
+                fits.ok_or(BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE))
+            }
+            None if headers.contains_key(header::TRANSFER_ENCODING) => Ok(self.limit),
+            None => Ok(0),
+        }
+    }
+
+    async fn collect(&self, mut payload: web::Payload, size: usize) -> Result<Bytes, BodyRefusal> {
+        let connection = self.request.conn_data::<Connection>();
+        let _wanted = connection.map(Connection::want_body);
+        let known = self.request.headers().contains_key(header::CONTENT_LENGTH);
+        let mut body = BytesMut::with_capacity(if known { size } else { 0 });
+        while let Some(piece) = payload.next().await {
+            let piece = piece.map_err(|error| match error {
+                PayloadError::Overflow => BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE),
+                _ => unreadable(),
+            })?;
+            if body.len() + piece.len() > self.limit {
+                return Err(BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE));
+            }
+            if let Some(connection) = connection {
+                connection.took(piece.len() as u64);
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    fn scope(&self) -> Option<OrgScope> {
+        self.request.extensions().get::<OrgScope>().copied()
+    }
+
+    async fn check_authority(&self) -> Result<(), Error> {
+        if let Some(scope) = self.scope() {
+            let now = self.shared.manager.authority_now(&scope).await?;
+            self.request.extensions_mut().insert(now);
+        }
+        Ok(())
+    }
+}
+
+fn unreadable() -> BodyRefusal {
+    Error::field("", "the body could not be read").into()
+}
+
+impl ResponseError for BodyRefusal {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Invalid(error) => error.status_code(),
+            Self::Status(status) => *status,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Invalid(error) => error.error_response(),
+            Self::Status(status) => HttpResponse::new(*status),
+        }
     }
 }

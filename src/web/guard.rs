@@ -6,7 +6,7 @@ use actix_web::{
     Error as ActixError, FromRequest, HttpMessage, HttpRequest, ResponseError,
     body::{BoxBody, EitherBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
-    http::header,
+    http::{Method, header},
     middleware::Next,
     web,
 };
@@ -42,6 +42,11 @@ pub(super) async fn authenticate(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, ActixError> {
     if !WITHOUT_TOKEN.iter().any(|path| request.path().starts_with(path)) {
         match scope_of(&request).await {
+            // A document is not even read without a token.
+            Ok(None) if request.path() == graphql::PATH && request.method() == Method::POST => {
+                let response = graphql::refusal(Error::Unauthenticated);
+                return Ok(request.into_response(response).map_into_right_body());
+            }
             Ok(None) => {}
             Ok(Some(scope)) => {
                 tracing::Span::current().record("org.id", tracing::field::display(scope.org_id()));

@@ -3,17 +3,21 @@
 use std::future::{Ready, ready};
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse, ResponseError,
+    FromRequest, HttpRequest,
     dev::Payload,
-    error::PayloadError,
     http::{StatusCode, header},
-    web::Bytes,
+    web::{self, Bytes},
 };
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 
-use super::body::in_time;
+use super::{
+    Shared,
+    body::{self, BodyRefusal},
+};
 use crate::error::Error;
+
+const UNSUPPORTED: BodyRefusal = BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
 
 /// A JSON body of at most the configured size.
 #[derive(Debug)]
@@ -31,31 +35,6 @@ pub(super) struct JsonBytes(pub(super) Bytes);
 #[derive(Debug)]
 pub(super) struct Query<T>(pub(super) T);
 
-/// Why a body is refused.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BodyRefusal {
-    #[error(transparent)]
-    Invalid(#[from] Error),
-    #[error("the body is not taken: {0}")]
-    Status(StatusCode),
-}
-
-impl ResponseError for BodyRefusal {
-    fn status_code(&self) -> StatusCode {
-        match self {
-            Self::Invalid(error) => error.status_code(),
-            Self::Status(status) => *status,
-        }
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        match self {
-            Self::Invalid(error) => error.error_response(),
-            Self::Status(status) => HttpResponse::new(*status),
-        }
-    }
-}
-
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Error = BodyRefusal;
     type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
@@ -71,14 +50,11 @@ impl FromRequest for JsonBytes {
     type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_json = is_json(request);
-        let body = in_time(request, Bytes::from_request(request, payload));
-        Box::pin(async move {
-            if !is_json {
-                return Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-            }
-            Ok(Self(read(body.await?)?))
-        })
+        if !is_json(request) {
+            return Box::pin(ready(Err(UNSUPPORTED)));
+        }
+        let body = body::read(request, payload, limit(request));
+        Box::pin(async move { Ok(Self(body.await?)) })
     }
 }
 
@@ -88,16 +64,21 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_json = is_json(request);
-        let body = in_time(request, Bytes::from_request(request, payload));
+        let body = body::read(request, payload, limit(request));
         Box::pin(async move {
-            let body = read(body.await?)?;
+            let body = body.await?;
             match (body.is_empty(), is_json) {
                 (true, _) => Ok(Self(None)),
                 (false, true) => Ok(Self(Some(parse(&body)?))),
-                (false, false) => Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+                (false, false) => Err(UNSUPPORTED),
             }
         })
     }
+}
+
+fn limit(request: &HttpRequest) -> usize {
+    let shared = request.app_data::<web::Data<Shared>>();
+    shared.map_or(0, |shared| shared.server.body_limit_bytes)
 }
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
@@ -118,16 +99,6 @@ fn is_json(request: &HttpRequest) -> bool {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
     kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
-}
-
-fn read(body: Result<Bytes, actix_web::Error>) -> Result<Bytes, BodyRefusal> {
-    body.map_err(|error| match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE),
-        _ if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE => {
-            BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE)
-        }
-        _ => Error::field("", "the body could not be read").into(),
-    })
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {

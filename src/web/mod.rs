@@ -1,11 +1,15 @@
 //! HTTP: routes, and what lies around every handler.
 
 mod address;
+mod admission;
+mod answers;
 mod body;
+mod connection;
 mod explorer;
 mod graphql;
 mod guard;
 mod input;
+mod malformed;
 mod openapi;
 mod page;
 mod picture;
@@ -31,6 +35,8 @@ use actix_web::{
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt;
 
+pub use admission::Bodies;
+pub use answers::Answers;
 pub use graphql::GraphQl;
 pub use openapi::document;
 pub use server::serve;
@@ -45,6 +51,10 @@ pub struct Shared {
     pub server: ServerSettings,
     /// The schema of GraphQL.
     pub graphql: GraphQl,
+    /// The room for the bodies of requests.
+    pub bodies: Arc<Bodies>,
+    /// The room for answers that wait for their clients.
+    pub answers: Arc<Answers>,
     /// Renders the metrics of this process.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
@@ -63,7 +73,6 @@ pub fn app(
 > {
     let (app, document) = App::new()
         .app_data(shared.clone())
-        .app_data(web::PayloadConfig::new(shared.server.body_limit_bytes))
         .into_utoipa_app()
         .openapi(openapi::base())
         .configure(rest::configure)

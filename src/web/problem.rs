@@ -136,6 +136,9 @@ impl Problem {
             }
             StatusCode::REQUEST_TIMEOUT => ("too_slow", "The body did not arrive in time."),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The body is too large."),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                ("too_large", "The head of the request is too large.")
+            }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ("unsupported_media_type", "This content type is not taken here.")
             }
@@ -169,7 +172,7 @@ impl Problem {
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Validation(_) => StatusCode::BAD_REQUEST,
+            Self::Validation(_) | Self::AnswerTooLarge => StatusCode::BAD_REQUEST,
             Self::Unauthenticated | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,

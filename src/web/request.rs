@@ -4,7 +4,7 @@
 use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Instant};
 
 use actix_web::{
-    Error as ActixError, HttpMessage, HttpResponse,
+    Error as ActixError, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
@@ -20,10 +20,12 @@ use tracing::{Instrument, field::Empty};
 
 use super::{
     Routes, Shared,
+    address::ClientAddress,
+    answers::Placed,
     body::BodyTime,
+    connection::Connection,
     page,
     problem::{self, Detail, Problem},
-    wire::Handling,
 };
 use crate::error::Error;
 
@@ -45,7 +47,8 @@ pub(super) async fn around(
     let span = tracing::info_span!("request", request.id = %id.0, org.id = Empty, graphql.operation = Empty);
     let method = request.method().clone();
     let page = page::is_page(request.path());
-    let _handled = request.conn_data::<Handling>().map(Handling::begin);
+    let connection = request.conn_data::<Connection>().cloned();
+    let _handled = connection.as_ref().map(Connection::begin);
     let (uri, routes) = (request.uri().clone(), request.app_data::<Rc<Routes>>().cloned());
     let answer = next.call(request).instrument(span.clone()).await;
     let _entered = span.enter();
@@ -56,6 +59,7 @@ pub(super) async fn around(
             let (request, response) = answer.into_parts();
             let response = finish(response.map_into_boxed_body(), &id, page);
             Line { method, pattern }.write(&response, started, routes.as_deref());
+            let response = placed(&request, response, connection.as_ref());
             Ok(ServiceResponse::new(request, response))
         }
         Err(error) => {
@@ -102,6 +106,7 @@ impl RequestId {
     }
 }
 
+/// The headers of every answer, and the body of an error.
 fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpResponse {
     let status = response.status();
     let own = response.extensions_mut().remove::<OwnBody>().is_some();
@@ -118,6 +123,27 @@ fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpRespons
     }
     page::secure(headers, page);
     response
+}
+
+/// Takes room for a large answer until its client has taken it.
+fn placed(
+    request: &HttpRequest,
+    response: HttpResponse,
+    connection: Option<&Connection>,
+) -> HttpResponse {
+    let shared = request.app_data::<web::Data<Shared>>();
+    let Some((shared, connection)) = shared.zip(connection) else { return response };
+    response.map_body(|_, body| {
+        let body = match body.try_into_bytes() {
+            Ok(body) => body,
+            Err(stream) => return stream,
+        };
+        let address = || ClientAddress::of(request).0;
+        match shared.answers.hold(body.len(), address, connection.eviction()) {
+            Some(place) => BoxBody::new(Placed::new(body, place, connection)),
+            None => BoxBody::new(body),
+        }
+    })
 }
 
 /// The one log line and the metrics of a request.

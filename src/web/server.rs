@@ -71,7 +71,7 @@ pub fn serve(
             .client_disconnect_timeout(DISCONNECT)
             .local_addr(address)
             .on_connect_ext(|wire: &Wire, data| {
-                data.insert(wire.handling());
+                data.insert(wire.connection());
             })
             .h1(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {

@@ -1,10 +1,8 @@
 //! A client's connection, which is given up when the client does not do its part.
 
 use std::{
-    cell::Cell,
     io,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,11 +13,17 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::{
+    connection::{Connection, READ_AHEAD},
+    malformed::Refusal,
+};
+
 /// What a client must take of an answer, in bytes, within the time that an answer may wait.
 const TAKEN: usize = 16 * 1024;
-/// How often a connection may be polled without a byte to or fro while its requests wait. Where
-/// more of them have come than are read ahead, actix polls itself without pause.
-const TURNS: u32 = 10_000;
+/// How much is read before the other connections of the thread have their turn. A task that only
+/// wakes itself would keep the thread from looking at its sockets, hence the rest by a timer.
+const SLICE: u64 = 256 * 1024;
+const REST: Duration = Duration::from_millis(1);
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -30,26 +34,25 @@ pub(super) struct Limits {
     pub(super) answer: Duration,
 }
 
-/// How many requests of a connection are being handled: while one is, it is the server's turn.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Handling(Rc<Cell<u32>>);
-
-/// One of them, until dropped.
-pub(super) struct Handled(Handling);
-
 /// The stream under actix. actix limits the time for the first head and between two requests; the
 /// rest of it is here: further heads, what follows a request that was answered early, answers that
 /// nobody takes, and more requests at once than are read.
 pub(super) struct Wire {
     stream: TcpStream,
     limits: Limits,
-    handling: Handling,
+    connection: Connection,
+    /// What was read since the library could look at it.
+    turn: u64,
+    /// What was read since the thread did something else.
+    slice: u64,
+    rest: Option<Pin<Box<Sleep>>>,
+    /// What is being sent in place of the library's own words.
+    refusal: Option<Refusal>,
     /// Since when something has come that no answer followed.
     unanswered: Option<Instant>,
     stall: Option<Stall>,
     /// Whether a read was put off because of the stall.
     put_off: bool,
-    turns: u32,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -59,42 +62,68 @@ struct Stall {
     taken: usize,
 }
 
-impl Handling {
-    pub(super) fn begin(&self) -> Handled {
-        self.0.set(self.0.get() + 1);
-        Handled(self.clone())
-    }
-
-    fn is_idle(&self) -> bool {
-        self.0.get() == 0
-    }
-}
-
-impl Drop for Handled {
-    fn drop(&mut self) {
-        let Self(Handling(count)) = self;
-        count.set(count.get().saturating_sub(1));
-    }
-}
-
 impl Wire {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
         metrics::gauge!("tenantry_connections").increment(1);
         Self {
             stream,
             limits,
-            handling: Handling::default(),
+            connection: Connection::default(),
+            turn: 0,
+            slice: 0,
+            rest: None,
+            refusal: None,
             unanswered: None,
             stall: None,
             put_off: false,
-            turns: 0,
             timer: None,
         }
     }
 
-    /// Counts the requests that are being handled.
-    pub(super) fn handling(&self) -> Handling {
-        self.handling.clone()
+    /// What its requests know of it.
+    pub(super) fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// Whether there may be another read in this turn; if not, the task is woken for the next one.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(rest) = &mut self.rest {
+            ready!(rest.as_mut().poll(cx));
+            (self.rest, self.slice) = (None, 0);
+        }
+        if self.slice >= SLICE {
+            let mut rest = Box::pin(sleep_until(Instant::now() + REST));
+            let rested = rest.as_mut().poll(cx).is_ready();
+            debug_assert!(!rested, "a millisecond is not over at once");
+            self.rest = Some(rest);
+            return Poll::Pending;
+        }
+        if self.turn >= READ_AHEAD && self.connection.is_idle() {
+            // A request may have come that has to be handled before more is read.
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Counts what was read and gives up who sends much that is no request or body.
+    fn came(&mut self, bytes: usize) -> io::Result<()> {
+        let bytes = bytes as u64;
+        self.turn += bytes;
+        self.slice += bytes;
+        self.connection.came(bytes);
+        if self.connection.is_flooded() {
+            return Err(self.abort("framing"));
+        }
+        if bytes > 0 {
+            let since = *self.unanswered.get_or_insert_with(Instant::now);
+            // A client that sends without a pause is never waited for.
+            if self.connection.is_idle() && since.elapsed() > self.limits.head {
+                return Err(given_up("slow_request"));
+            }
+        }
+        Ok(())
     }
 
     /// Ready once `deadline` is over. The timer is seldom set: one that fires too early is set
@@ -119,13 +148,29 @@ impl Wire {
         given_up(reason)
     }
 
-    fn count_turn(&mut self) -> io::Result<()> {
-        self.turns += 1;
-        if self.turns > TURNS { Err(self.abort("flood")) } else { Ok(()) }
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(Ok(written)) => {
+                self.written(written, bytes.len(), cx);
+                Poll::Ready(Ok(written))
+            }
+            Poll::Pending => {
+                let stall =
+                    self.stall.get_or_insert_with(|| Stall { since: Instant::now(), taken: 0 });
+                let deadline = stall.since + self.limits.answer;
+                if self.connection.eviction().is_over(cx) {
+                    return Poll::Ready(Err(self.abort("no_room")));
+                }
+                ready!(self.poll_deadline(cx, deadline));
+                Poll::Ready(Err(self.abort("slow_reader")))
+            }
+            failed @ Poll::Ready(_) => failed,
+        }
     }
 
     fn written(&mut self, bytes: usize, wanted: usize, cx: &Context<'_>) {
-        (self.unanswered, self.turns) = (None, 0);
+        self.unanswered = None;
+        self.connection.answered();
         let Some(stall) = &mut self.stall else { return };
         stall.taken += bytes;
         if bytes == wanted || stall.taken >= TAKEN {
@@ -149,16 +194,20 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.turns = 0;
         if this.stall.is_some() {
             // Who does not take answers may not ask for more of them.
             this.put_off = true;
             return Poll::Pending;
         }
+        if !this.connection.may_read(cx) {
+            return Poll::Pending;
+        }
+        ready!(this.poll_turn(cx));
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Pending => {
-                let Some(since) = this.unanswered.filter(|_| this.handling.is_idle()) else {
+                (this.turn, this.slice) = (0, 0);
+                let Some(since) = this.unanswered.filter(|_| this.connection.is_idle()) else {
                     return Poll::Pending;
                 };
                 let deadline = since + this.limits.head;
@@ -166,9 +215,7 @@ impl AsyncRead for Wire {
                 Poll::Ready(Err(given_up("slow_request")))
             }
             read @ Poll::Ready(_) => {
-                if buffer.filled().len() > before {
-                    this.unanswered.get_or_insert_with(Instant::now);
-                }
+                this.came(buffer.filled().len() - before)?;
                 read
             }
         }
@@ -182,26 +229,24 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.stream).poll_write(cx, bytes) {
-            Poll::Ready(Ok(written)) => {
-                this.written(written, bytes.len(), cx);
-                Poll::Ready(Ok(written))
-            }
-            Poll::Pending => {
-                this.count_turn()?;
-                let stall =
-                    this.stall.get_or_insert_with(|| Stall { since: Instant::now(), taken: 0 });
-                let deadline = stall.since + this.limits.answer;
-                ready!(this.poll_deadline(cx, deadline));
-                Poll::Ready(Err(this.abort("slow_reader")))
-            }
-            failed @ Poll::Ready(_) => failed,
+        if this.refusal.is_none() && !this.connection.is_answering() {
+            this.refusal = Refusal::of(bytes);
         }
+        while let Some(mut refusal) = this.refusal.take() {
+            let sent = this.poll_send(cx, &refusal.bytes[refusal.sent..]);
+            refusal.sent += if let Poll::Ready(Ok(sent)) = sent { sent } else { 0 };
+            if sent.is_ready() && refusal.sent == refusal.bytes.len() {
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            this.refusal = Some(refusal);
+            ready!(sent)?;
+        }
+        this.poll_send(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.count_turn()?;
+        this.connection.flushed();
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 

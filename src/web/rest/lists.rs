@@ -1,10 +1,12 @@
 //! Charts as lists, figures and pictures.
 
+use std::future::ready;
+
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, dev, get,
     http::{StatusCode, header},
     post,
-    web::{self, Bytes, Path},
+    web::{Bytes, Path},
 };
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,8 @@ use crate::{
     error::{Error, Result},
     manager::{AdminScope, ImportMode, OrgScope, WholeChart},
     web::{
-        body::in_time,
-        input::{BodyRefusal, Query},
+        body::{self, BodyRefusal},
+        input::Query,
         picture::{self, Node, PictureOptions},
         problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
         roster,
@@ -279,20 +281,11 @@ impl FromRequest for ListBody {
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-        let is_csv = kind.eq_ignore_ascii_case("text/csv");
-        let payload = web::Payload::from_request(request, payload);
-        let unread = || BodyRefusal::Status(StatusCode::BAD_REQUEST);
-        let body = in_time(request, async move {
-            let payload = payload.await.map_err(|_| unread())?;
-            Ok::<_, BodyRefusal>(payload.to_bytes_limited(LIST_LIMIT).await)
-        });
-        Box::pin(async move {
-            if !is_csv {
-                return Err(BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-            }
-            let body =
-                body.await??.map_err(|_| BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE))?;
-            Ok(Self(body.map_err(|_| unread())?))
-        })
+        if !kind.eq_ignore_ascii_case("text/csv") {
+            let refusal = BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            return Box::pin(ready(Err(refusal)));
+        }
+        let body = body::read(request, payload, LIST_LIMIT);
+        Box::pin(async move { Ok(Self(body.await?)) })
     }
 }

@@ -12,6 +12,7 @@ mod process;
 mod raw;
 mod replica;
 mod seats;
+mod watch;
 
 use bson::{DateTime, oid::ObjectId};
 
@@ -26,6 +27,7 @@ pub use process::{Pair, ServerProcess, command, limited};
 pub use raw::Raw;
 pub use replica::ReplicaSet;
 pub use seats::Seats;
+pub use watch::Watch;
 
 /// A secret for servers that share tokens.
 pub const SECRET: &str = "a secret of the tests, of forty-two bytes!";

@@ -1,0 +1,155 @@
+//! What the two ends of one connection know of each other: the stream below the HTTP library, and
+//! the requests above it.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use super::answers::Eviction;
+
+/// The bytes that are read ahead of what is handled: enough for the body of most requests.
+pub(super) const READ_AHEAD: u64 = 16 * 1024;
+/// Bytes on the wire that may be no body while one is read: heads and buffers.
+const FRAMING: u64 = 1024 * 1024;
+/// Bytes on the wire for each byte of a body: a chunk of one byte takes six.
+const FRAMING_RATIO: u64 = 8;
+
+/// The state of one connection, shared by its stream and its requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connection(Rc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many requests are being handled: while one is, it is the server's turn.
+    handled: Cell<u32>,
+    /// Whether what is written is the answer of a handler, and not the library's own.
+    answering: Cell<bool>,
+    /// How many bodies of answers are being sent.
+    unsent: Cell<u32>,
+    /// Whether a handler waits for its body.
+    body_wanted: Cell<bool>,
+    /// Bytes that have come since something was last answered.
+    read: Cell<u64>,
+    /// Bytes of bodies that handlers have got of them.
+    taken: Cell<u64>,
+    /// Who reads on once there is room.
+    reader: RefCell<Option<Waker>>,
+    /// Ends the connection when its unread answer is in the way of others.
+    eviction: Arc<Eviction>,
+}
+
+/// A request that is being handled, until dropped.
+pub(super) struct Handled(Connection);
+
+/// The body of an answer that is being sent, until dropped.
+pub(super) struct Unsent(Connection);
+
+/// A body that is being read, until dropped.
+pub(super) struct BodyWanted(Connection);
+
+impl Connection {
+    /// Begins to handle a request.
+    pub(super) fn begin(&self) -> Handled {
+        self.0.handled.set(self.0.handled.get() + 1);
+        self.0.answering.set(true);
+        Handled(self.clone())
+    }
+
+    /// Begins to send the body of an answer in pieces.
+    pub(super) fn send(&self) -> Unsent {
+        self.0.unsent.set(self.0.unsent.get() + 1);
+        Unsent(self.clone())
+    }
+
+    /// Whether what is written comes from a handler.
+    pub(super) fn is_answering(&self) -> bool {
+        self.0.answering.get()
+    }
+
+    /// All that was to be written is written.
+    pub(super) fn flushed(&self) {
+        if self.is_idle() && self.0.unsent.get() == 0 {
+            self.0.answering.set(false);
+        }
+    }
+
+    /// Begins to read a body, of which more than [`READ_AHEAD`] may come from now on.
+    pub(super) fn want_body(&self) -> BodyWanted {
+        self.0.body_wanted.set(true);
+        self.wake();
+        BodyWanted(self.clone())
+    }
+
+    /// What ends the connection from elsewhere.
+    pub(super) fn eviction(&self) -> &Arc<Eviction> {
+        &self.0.eviction
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.handled.get() == 0
+    }
+
+    /// Whether the stream may be read, or the reader is woken when it may.
+    pub(super) fn may_read(&self, cx: &Context<'_>) -> bool {
+        let state = &self.0;
+        let may = self.is_idle() || state.body_wanted.get() || state.read.get() < READ_AHEAD;
+        if !may {
+            *state.reader.borrow_mut() = Some(cx.waker().clone());
+        }
+        may
+    }
+
+    pub(super) fn came(&self, bytes: u64) {
+        self.0.read.set(self.0.read.get().saturating_add(bytes));
+    }
+
+    /// So many bytes of a body have reached their handler.
+    pub(super) fn took(&self, bytes: u64) {
+        self.0.taken.set(self.0.taken.get().saturating_add(bytes));
+    }
+
+    /// Whether much more has come for a body than the body: chunk sizes, extensions, trailers.
+    pub(super) fn is_flooded(&self) -> bool {
+        let taken = self.0.taken.get();
+        let allowed = taken.saturating_mul(FRAMING_RATIO).saturating_add(FRAMING);
+        self.0.body_wanted.get() && self.0.read.get().saturating_sub(taken) > allowed
+    }
+
+    /// Something was answered; what comes from now on is counted anew.
+    pub(super) fn answered(&self) {
+        self.0.read.set(0);
+        self.0.taken.set(0);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(reader) = self.0.reader.borrow_mut().take() {
+            reader.wake();
+        }
+    }
+}
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        let handled = &connection.0.handled;
+        handled.set(handled.get().saturating_sub(1));
+        connection.wake();
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        let unsent = &self.0.0.unsent;
+        unsent.set(unsent.get().saturating_sub(1));
+    }
+}
+
+impl Drop for BodyWanted {
+    fn drop(&mut self) {
+        self.0.0.body_wanted.set(false);
+    }
+}
