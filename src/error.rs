@@ -58,6 +58,9 @@ pub enum Error {
         /// What was waited for, for the log.
         what: &'static str,
     },
+    /// The answer would take more memory than one answer may.
+    #[error("The answer would be too large. Ask for fewer items or fewer long texts at once.")]
+    AnswerTooLarge,
     /// The database takes no more organizations.
     #[error("There is no room for another organization at the moment. Try again later.")]
     Full,
@@ -101,6 +104,7 @@ impl Error {
             Self::LimitReached(_) => "limit_reached",
             Self::Throttled { .. } => "too_many_attempts",
             Self::Busy { .. } => "busy",
+            Self::AnswerTooLarge => "answer_too_large",
             Self::Full => "capacity_reached",
             Self::Store(error) if error.is_unavailable() => "database_unavailable",
             Self::Store(_) | Self::Internal(_) => "internal",

@@ -45,7 +45,7 @@ fn fragments(count: usize, times: usize) -> String {
 #[tokio::test]
 async fn documents_that_grow_when_they_are_followed_are_refused_at_once() {
     let app = TestApp::start().await;
-    // No token: whoever can reach the port could send these.
+    let client = admin(&app).await;
     for document in [
         fragments(30, 2),
         fragments(5, 40),
@@ -57,18 +57,19 @@ async fn documents_that_grow_when_they_are_followed_are_refused_at_once() {
         format!("{{ {} __typename {} }}", "... { ".repeat(2_000), "}".repeat(2_000)),
         format!("{{ {} }}", "__typename ".repeat(50_000)),
     ] {
-        refused(&app, &document, "validation").await;
+        refused(&client, &document, "validation").await;
     }
     // What clients make of parts is fine.
     let names = "fragment names on Query { organization { name ...more } }
         fragment more on Organization { id }";
-    let org = admin(&app).await.query(&format!("{{ ...names ...names }} {names}"), json!({})).await;
+    let org = client.query(&format!("{{ ...names ...names }} {names}"), json!({})).await;
     assert_eq!(org["organization"]["name"], "Gym");
 }
 
 #[tokio::test]
 async fn documents_that_no_parser_likes_are_refused_in_few_words() {
     let app = TestApp::start().await;
+    let client = admin(&app).await;
     for document in [
         String::new(),
         "{".to_owned(),
@@ -82,7 +83,7 @@ async fn documents_that_no_parser_likes_are_refused_in_few_words() {
         "query A { __typename } query B { __typename }".to_owned(),
         format!("{{ {} }}", numbered(1_000, |i| format!("unknown{i}"))),
     ] {
-        refused(&app, &document, "validation").await;
+        refused(&client, &document, "validation").await;
     }
 }
 

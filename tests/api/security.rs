@@ -1,6 +1,10 @@
 //! What docs/SECURITY.md says: that its tests exist, and what only a look at the whole program
 //! shows.
 
+mod authority;
+mod bodies;
+mod documents;
+
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Read},

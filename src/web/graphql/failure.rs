@@ -36,12 +36,22 @@ pub(super) fn fail_shared(error: &Error) -> GraphError {
     })
 }
 
+/// The most errors of one response; a client mends the first before it looks at the rest.
+const MOST: usize = 10;
 /// The most characters of a sentence about what is wrong: the parser quotes the line that it could
 /// not read, which may be all of a large request.
 const LONGEST: usize = 500;
+/// The most bytes of the errors of one answer, which may hold several responses.
+pub(super) const ERROR_BYTES: usize = 64 * 1024;
 
-/// What the library itself refuses (syntax, unknown fields, wrong types, limits) has no code yet.
-pub(super) fn with_codes(mut response: Response) -> Response {
+/// Bounds the errors of a response to ten and to `bytes`, and gives a code to what the library
+/// itself refuses (syntax, unknown fields, wrong types, limits). `extensions.omittedErrors` counts
+/// the errors that are left out.
+pub(super) fn bounded(mut response: Response, bytes: usize) -> Response {
+    let all = response.errors.len();
+    response.errors.truncate(MOST);
+    let mut left = bytes;
+    let mut kept = 0;
     for error in &mut response.errors {
         if let Some((end, _)) = error.message.char_indices().nth(LONGEST) {
             error.message.truncate(end);
@@ -51,6 +61,17 @@ pub(super) fn with_codes(mut response: Response) -> Response {
         if extensions.get("code").is_none() {
             extensions.set("code", "validation");
         }
+        let size = serde_json::to_vec(error).map_or(usize::MAX, |json| json.len());
+        // The first one always fits: it is bounded by what may be quoted and by how deep fields nest.
+        if kept > 0 && size > left {
+            break;
+        }
+        left = left.saturating_sub(size);
+        kept += 1;
+    }
+    response.errors.truncate(kept);
+    if kept < all {
+        response.extensions.insert("omittedErrors".to_owned(), Value::from(all - kept));
     }
     response
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
+use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
 
 use crate::error::{Error, Result};
 
@@ -23,6 +23,9 @@ const SELECTIONS: usize = 2_000;
 const FRAGMENTS: usize = 100;
 /// How deep selections may nest, fragments among them.
 const NESTING: usize = 32;
+/// How many fields introspection may give. The query by which tools read a whole schema gives about
+/// 16,000; types within the fields of types within fields would give millions.
+const INTROSPECTION: usize = 20_000;
 
 /// Refuses documents that cost more to check than to answer, or ask for the same thing too often.
 pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
@@ -40,6 +43,9 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
         _ if all.selections > SELECTIONS => {
             Err(Error::field("query", "must have at most 2000 fields"))
         }
+        _ if all.introspection > INTROSPECTION => {
+            Err(Error::field("query", "must ask for less of the schema at once"))
+        }
         _ => Ok(()),
     }
 }
@@ -51,6 +57,10 @@ struct Weight {
     aliases: usize,
     /// Fields that stand in the set itself.
     roots: usize,
+    /// How many fields the set would give as a part of the schema, where lists have members.
+    members: usize,
+    /// How many fields of the schema it does give.
+    introspection: usize,
 }
 
 struct Counter<'d> {
@@ -64,6 +74,34 @@ impl Weight {
         self.selections = self.selections.saturating_add(other.selections);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.roots = self.roots.saturating_add(other.roots);
+        self.members = self.members.saturating_add(other.members);
+        self.introspection = self.introspection.saturating_add(other.introspection);
+    }
+}
+
+/// How many members a list of the schema has, about: its types, and what one of them has on average.
+fn members_of(field: &str) -> usize {
+    match field {
+        "types" => 30,
+        "fields" => 5,
+        "directives" => 4,
+        "inputFields" => 3,
+        "enumValues" => 2,
+        _ => 1,
+    }
+}
+
+/// The weight of a field with what it selects.
+fn of_field(field: &Field, inner: Weight) -> Weight {
+    let name = field.name.node.as_str();
+    let members = inner.members.saturating_mul(members_of(name)).saturating_add(1);
+    let given = if matches!(name, "__schema" | "__type") { members } else { 0 };
+    Weight {
+        roots: 1,
+        aliases: inner.aliases + usize::from(field.alias.is_some()),
+        members,
+        introspection: inner.introspection.saturating_add(given),
+        ..inner
     }
 }
 
@@ -77,8 +115,7 @@ impl<'d> Counter<'d> {
             match &selection.node {
                 Selection::Field(field) => {
                     let inner = self.set(&field.node.selection_set.node, depth + 1)?;
-                    let alias = usize::from(field.node.alias.is_some());
-                    weight.add(Weight { roots: 1, aliases: inner.aliases + alias, ..inner });
+                    weight.add(of_field(&field.node, inner));
                 }
                 Selection::InlineFragment(fragment) => {
                     weight.add(self.set(&fragment.node.selection_set.node, depth + 1)?);

@@ -2,21 +2,29 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_graphql::dataloader::{DataLoader, Loader};
 
 use crate::{
     domain::{Account, AccountId, Event, Occurrence, OccurrenceId, Waiter},
-    error::Error,
+    error::{Error, Result},
     manager::{OrgScope, TenantManager},
 };
+
+/// The texts of an answer, which count by their length: there may be hundreds of long ones.
+#[derive(Default)]
+pub(super) struct AnswerText(AtomicUsize);
 
 /// The right to read, and where; with the loaders of one request, as far as it needs them.
 pub(super) struct Source {
     pub(super) manager: Arc<TenantManager>,
     pub(super) scope: OrgScope,
+    text: Arc<AnswerText>,
     occurrences: OnceLock<DataLoader<Occurrences>>,
     members: OnceLock<DataLoader<Members>>,
     waiting: OnceLock<DataLoader<Waiting>>,
@@ -36,14 +44,31 @@ pub(super) struct Members(Reads);
 pub(super) struct Waiting(Reads);
 
 impl Source {
-    pub(super) const fn new(manager: Arc<TenantManager>, scope: OrgScope) -> Self {
+    pub(super) const fn new(
+        manager: Arc<TenantManager>,
+        scope: OrgScope,
+        text: Arc<AnswerText>,
+    ) -> Self {
         Self {
             manager,
             scope,
+            text,
             occurrences: OnceLock::new(),
             members: OnceLock::new(),
             waiting: OnceLock::new(),
         }
+    }
+
+    /// Takes so many bytes of the answer for a text.
+    ///
+    /// # Errors
+    /// [`Error::AnswerTooLarge`] when they are used up.
+    pub(super) fn take_text(&self, bytes: usize) -> Result<()> {
+        let before = self.text.0.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > AnswerText::MOST {
+            return Err(Error::AnswerTooLarge);
+        }
+        Ok(())
     }
 
     pub(super) fn occurrences(&self) -> &DataLoader<Occurrences> {
@@ -60,6 +85,17 @@ impl Source {
 
     fn reads(&self) -> Reads {
         Reads { manager: Arc::clone(&self.manager), scope: self.scope }
+    }
+}
+
+impl AnswerText {
+    /// The most bytes of texts in one answer.
+    const MOST: usize = 16 * 1024 * 1024;
+    /// From so many on, an answer takes a while to be written.
+    const LARGE: usize = 256 * 1024;
+
+    pub(super) fn is_large(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::LARGE
     }
 }
 

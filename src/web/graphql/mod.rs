@@ -9,9 +9,10 @@ mod mutation;
 mod pages;
 mod query;
 mod scalars;
+mod text;
 mod types;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
@@ -27,12 +28,12 @@ use async_graphql::{
 };
 
 use self::{
-    failure::{Answer, PASSING, codes_of, fail, with_codes},
-    loaders::Source,
+    failure::{Answer, ERROR_BYTES, PASSING, bounded, codes_of, fail},
+    loaders::{AnswerText, Source},
     mutation::Mutation,
     query::Query,
 };
-use super::{Shared, input::JsonBytes, request::OwnBody};
+use super::{Shared, body::BodyRefusal, input::JsonBytes, request::OwnBody};
 use crate::{error::Error, manager::OrgScope};
 
 /// The schema of GraphQL, made once.
@@ -89,47 +90,78 @@ async fn answer(
     request: HttpRequest,
     shared: web::Data<Shared>,
     api: web::Data<GraphQl>,
-    body: JsonBytes,
-) -> HttpResponse {
+    body: Result<JsonBytes, BodyRefusal>,
+) -> Result<HttpResponse, BodyRefusal> {
+    let body = match body {
+        Ok(body) => body,
+        Err(BodyRefusal::Invalid(error)) => return Ok(refusal(error)),
+        Err(refused) => return Err(refused),
+    };
+    let text = Arc::new(AnswerText::default());
     let response = match body::parse(&body.0) {
-        Ok(BatchRequest::Single(one)) => {
-            BatchResponse::Single(execute(&request, &shared, &api, one).await)
-        }
+        Ok(BatchRequest::Single(one)) => BatchResponse::Single(bounded(
+            execute(&request, &shared, &api, &text, one).await,
+            ERROR_BYTES,
+        )),
         Ok(BatchRequest::Batch(many)) => {
+            let share = ERROR_BYTES / many.len().max(1);
             let mut responses = Vec::with_capacity(many.len());
             for one in many {
-                responses.push(execute(&request, &shared, &api, one).await);
+                let response = execute(&request, &shared, &api, &text, one).await;
+                responses.push(bounded(response, share));
             }
             BatchResponse::Batch(responses)
         }
         Err(error) => refused(error),
     };
-    respond(&response)
+    if !text.is_large() {
+        return Ok(respond(&response));
+    }
+    // A large answer is written where no other request waits for it.
+    let written = web::block(move || {
+        let json = serde_json::to_vec(&response).unwrap_or_default();
+        (status_of(&response), json)
+    });
+    let gone = |_| Error::Internal("a thread for long work is gone".into());
+    let (status, json) = written.await.map_err(gone)?;
+    Ok(with_status(status, json))
 }
 
 async fn execute(
     request: &HttpRequest,
     shared: &web::Data<Shared>,
     api: &GraphQl,
+    text: &Arc<AnswerText>,
     mut asked: Request,
 ) -> Response {
+    if let Err(error) = text::check(&asked.query) {
+        return failed(error);
+    }
     let given = asked.operation_name.clone();
     let name = match asked.parsed_query() {
         Ok(document) => match limits::check(document) {
             Ok(()) => operation_name(given, document),
-            Err(error) => return with_codes(failed(error)),
+            Err(error) => return failed(error),
         },
-        Err(error) => return with_codes(Response::from_errors(vec![error])),
+        Err(error) => return Response::from_errors(vec![error]),
     };
     tracing::Span::current().record("graphql.operation", name);
     asked = asked.data(BaseUrl {
         shared: shared.clone(),
         host: request.headers().get(header::HOST).cloned(),
     });
-    if let Some(scope) = request.extensions().get::<OrgScope>().copied() {
-        asked = asked.data(Source::new(shared.manager.clone(), scope));
+    let scope = request.extensions().get::<OrgScope>().copied();
+    if let Some(scope) = scope {
+        // Of ten requests in one body, the last may be worked on a while after the first.
+        match shared.manager.authority_now(&scope).await {
+            Ok(now) => {
+                let source = Source::new(shared.manager.clone(), now, Arc::clone(text));
+                asked = asked.data(source);
+            }
+            Err(error) => return failed(error),
+        }
     }
-    with_codes(api.0.execute(asked).await)
+    api.0.execute(asked).await
 }
 
 /// The name of the operation for the log: a client may call it what it likes.
@@ -156,14 +188,18 @@ fn failed(error: Error) -> Response {
     Response::from_errors(vec![fail(error).into_server_error(async_graphql::Pos::default())])
 }
 
+fn respond(response: &BatchResponse) -> HttpResponse {
+    with_status(status_of(response), serde_json::to_vec(response).unwrap_or_default())
+}
+
 /// 200, unless other programs on the way should know of an error: that there is no token, without
 /// which no field is answered, or that there is nothing but an error that passes.
-fn respond(response: &BatchResponse) -> HttpResponse {
+fn status_of(response: &BatchResponse) -> StatusCode {
     let responses = match response {
         BatchResponse::Single(one) => std::slice::from_ref(one),
         BatchResponse::Batch(many) => many.as_slice(),
     };
-    let status = if responses.iter().flat_map(codes_of).any(|code| code == "unauthenticated") {
+    if responses.iter().flat_map(codes_of).any(|code| code == "unauthenticated") {
         StatusCode::UNAUTHORIZED
     } else if responses.iter().all(|one| {
         one.data == async_graphql::Value::Null && codes_of(one).any(|code| PASSING.contains(&code))
@@ -171,7 +207,10 @@ fn respond(response: &BatchResponse) -> HttpResponse {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::OK
-    };
+    }
+}
+
+fn with_status(status: StatusCode, json: Vec<u8>) -> HttpResponse {
     let mut answer = HttpResponse::build(status);
     match status {
         StatusCode::UNAUTHORIZED => {
@@ -182,7 +221,7 @@ fn respond(response: &BatchResponse) -> HttpResponse {
         }
         _ => {}
     }
-    let mut answer = answer.json(response);
+    let mut answer = answer.content_type("application/json").body(json);
     answer.extensions_mut().insert(OwnBody);
     answer
 }

@@ -85,8 +85,10 @@ impl EventNode {
         self.0.title.as_str()
     }
     /// What it is about.
-    async fn description(&self) -> Option<&str> {
-        self.0.description.as_deref()
+    async fn description(&self, ctx: &Context<'_>) -> Answer<Option<&str>> {
+        let text = self.0.description.as_deref();
+        counted(ctx, text.map_or(0, str::len))?;
+        Ok(text)
     }
     /// The wall-clock time of its first start, in `timeZone`.
     async fn starts_at(&self) -> Local {
@@ -105,12 +107,14 @@ impl EventNode {
         self.0.capacity
     }
     /// How it is repeated; null if it takes place once.
-    async fn recurrence(&self) -> Option<RecurrenceNode> {
-        self.0.schedule.recurrence().map(|recurrence| RecurrenceNode {
+    async fn recurrence(&self, ctx: &Context<'_>) -> Answer<Option<RecurrenceNode>> {
+        let Some(recurrence) = self.0.schedule.recurrence() else { return Ok(None) };
+        counted(ctx, DATE_BYTES * (recurrence.excluded.len() + recurrence.additional.len()))?;
+        Ok(Some(RecurrenceNode {
             rule: recurrence.rule.as_ref().map(|rule: &Rule| rule.as_str().to_owned()),
             excluded_dates: recurrence.excluded.iter().copied().map(Local).collect(),
             additional_dates: recurrence.additional.iter().copied().map(Local).collect(),
-        })
+        }))
     }
     /// Rises with every change.
     async fn version(&self) -> i64 {
@@ -287,6 +291,14 @@ impl WaitingNode {
 pub(super) struct CalendarFeed {
     /// Whoever knows it can read the feed. It is shown this once.
     pub(super) url: String,
+}
+
+/// A date in an answer.
+const DATE_BYTES: usize = "\"2026-01-31T09:30:00\",".len();
+
+/// Counts a text of so many bytes, unless the answer would become too large.
+fn counted(ctx: &Context<'_>, bytes: usize) -> Answer<()> {
+    ctx.data::<Source>()?.take_text(bytes).map_err(fail)
 }
 
 async fn occurrence(ctx: &Context<'_>, id: domain::OccurrenceId) -> Answer<OccurrenceNode> {
