@@ -2,6 +2,7 @@
 //! shows.
 
 mod counters;
+mod names;
 
 use std::{
     collections::BTreeSet,
