@@ -3,6 +3,7 @@
 
 mod counters;
 mod names;
+mod quoting;
 
 use std::{
     collections::BTreeSet,
