@@ -2,6 +2,7 @@
 //! shows.
 
 mod counters;
+mod local_trust;
 mod names;
 mod quoting;
 
