@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -35,6 +35,11 @@ fn give_away(path: &Path) -> bool {
     chown(path, Some(SOMEBODY), None).is_ok()
 }
 
+/// A program that leaves a trace.
+fn trap(path: &Path, trace: &Path) {
+    write(path, &format!("#!/bin/sh\ntouch '{}'\n", trace.display()), 0o755);
+}
+
 /// Runs `tenantry verify`, and what it says if it does not succeed.
 #[track_caller]
 fn verify(command: &mut Command) -> Result<(), String> {
@@ -57,6 +62,26 @@ fn refused(command: &mut Command, words: &[&str]) {
 fn with_secret(database: &Database, dir: &Path) -> Command {
     let mut command = command(database);
     command.env_remove("JWT_SECRET").env("TENANTRY_DIR", dir);
+    command
+}
+
+/// A directory with the few programs that a start may need, so without a `mongod`.
+fn tools(dir: &Path) -> String {
+    let (tools, path) = (dir.join("tools"), std::env::var_os("PATH").unwrap());
+    fs::create_dir(&tools).unwrap();
+    for name in ["sh", "touch", "python3", "getconf"] {
+        let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|it| it.is_file());
+        symlink(found.unwrap(), tools.join(name)).unwrap();
+    }
+    tools.to_str().unwrap().to_owned()
+}
+
+/// The program without a configured database, in that working directory.
+fn embedded(dir: &Path, path: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
+    command.current_dir(dir).env("PATH", path).env("PIP_NO_INDEX", "1");
+    command.env_remove("MONGO_URI").env_remove("TENANTRY_MONGOD").env_remove("TENANTRY_DIR");
+    command.stdout(Stdio::null());
     command
 }
 
@@ -144,4 +169,39 @@ async fn settings_of_others_are_not_read() {
     let error = String::from_utf8(served.stderr).unwrap();
     assert!(!served.status.success() && error.contains("chmod o-w"), "{error}");
     database.drop_all();
+}
+
+#[test]
+fn a_cached_mongod_that_was_replaced_is_not_run() {
+    let dir = fresh_dir("cached");
+    let (trace, program) = (dir.join("trace"), dir.join(".tenantry/bin/mongod"));
+    trap(&program, &trace);
+    for part in [".tenantry", ".tenantry/bin"] {
+        set(&dir.join(part), 0o700);
+    }
+    let path = &tools(&dir);
+    refused(&mut embedded(&dir, path), &["not the program that was fetched", "remove it"]);
+    set(&program, 0o777);
+    refused(&mut embedded(&dir, path), &["bin/mongod", "chmod go-w"]);
+    assert!(!trace.exists(), "it was run");
+}
+
+#[test]
+fn no_program_of_the_working_directory_is_run() {
+    let dir = fresh_dir("working-directory");
+    let trace = dir.join("trace");
+    let package = format!("open({:?}, 'w').close()\n", trace.to_str().unwrap());
+    for name in ["pip/__init__.py", "pip/__main__.py", "zipfile.py", "sitecustomize.py"] {
+        write(&dir.join(name), &package, 0o644);
+    }
+    for name in ["mongod", "bin/mongod", "python3", "getconf"] {
+        trap(&dir.join(name), &trace);
+    }
+    // An empty entry is the working directory, too.
+    let tools = tools(&dir);
+    for relative in ["", ":.", ":", ":bin"] {
+        let path = &format!("{tools}{relative}");
+        refused(embedded(&dir, path).env("PYTHONPATH", &dir), &["there is no MongoDB to start"]);
+        assert!(!trace.exists(), "{path}: it was run");
+    }
 }
