@@ -3,7 +3,11 @@
 
 mod variables;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use config::{Config, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
@@ -12,7 +16,10 @@ use serde::Deserialize;
 pub use variables::{SECRETS, VARIABLES};
 use variables::{explain, list, read};
 
-use crate::auth::{HashParameters, ThrottleSettings};
+use crate::{
+    auth::{HashParameters, ThrottleSettings},
+    trust::{self, Closed},
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -201,7 +208,7 @@ pub enum LogFormat {
 pub struct SettingsError(String);
 
 /// Short secrets can be guessed offline from one token (RFC 8725, 3.5).
-const SECRET_MIN_BYTES: usize = 32;
+pub(crate) const SECRET_MIN_BYTES: usize = 32;
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
@@ -223,11 +230,18 @@ impl Settings {
                 ));
             }
         };
+        let files = ["config/default.toml".to_owned(), format!("config/{profile}.toml")];
+        for file in &files {
+            // They can name the program that is run.
+            trust::file(Path::new(file), Closed::Shared)
+                .map_err(|e| SettingsError(e.to_string()))?;
+        }
+        let [defaults, of_profile] = &files;
         let mut builder = Config::builder()
             .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-            .add_source(File::with_name("config/default.toml").required(false))
+            .add_source(File::with_name(defaults).required(false))
             .add_source(File::from_str(built_in, FileFormat::Toml))
-            .add_source(File::with_name(&format!("config/{profile}.toml")).required(false));
+            .add_source(File::with_name(of_profile).required(false));
         builder = builder.set_override("env", profile).map_err(|e| SettingsError(e.to_string()))?;
         for (name, key) in VARIABLES {
             if let Some(value) = read(&variable, name)? {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{Invalid, Refusal},
+    domain::{Invalid, Refusal, cut, quote},
     store::StoreError,
 };
 
@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The input is wrong; every field that is, with its reason.
     #[error("The request is not valid.")]
-    Validation(Vec<FieldError>),
+    Validation(FieldErrors),
     /// There is no token, or it is not good any more.
     #[error("A valid bearer token is needed.")]
     Unauthenticated,
@@ -72,19 +72,28 @@ pub enum Error {
     Internal(String),
 }
 
-/// One field of the input and what is wrong with it.
+/// One field of the input and what is wrong with it. Neither repeats much of what was sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldError {
-    /// The field's name in the request; empty for the body as a whole.
-    pub field: String,
-    /// A sentence without its subject: `must not be empty`.
-    pub message: String,
+    field: String,
+    message: String,
+}
+
+/// Collects every wrong field of an input before it is refused as a whole: the first ones, and how
+/// many more there are.
+#[derive(Debug, Default)]
+pub struct FieldErrors {
+    told: Vec<FieldError>,
+    bytes: usize,
+    more: usize,
 }
 
 impl Error {
     /// One field is wrong.
-    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Validation(vec![FieldError { field: field.into(), message: message.into() }])
+    pub fn field(field: impl AsRef<str>, message: impl AsRef<str>) -> Self {
+        let mut errors = FieldErrors::default();
+        errors.push(field, message);
+        errors.into_error()
     }
 
     /// The stable code that REST and GraphQL carry.
@@ -123,30 +132,138 @@ impl Error {
     }
 }
 
-/// Collects every wrong field of an input before it is refused as a whole.
-#[derive(Debug, Default)]
-pub struct FieldErrors(Vec<FieldError>);
+impl FieldError {
+    /// The longest message that a rule of ours makes is shorter.
+    const LONGEST_MESSAGE: usize = 300;
+
+    fn new(field: &str, message: &str) -> Self {
+        let message = cut(message, Self::LONGEST_MESSAGE).into_owned();
+        Self { field: quote(field).into_owned(), message }
+    }
+
+    /// The field's name in the request; empty for the body as a whole.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// A sentence without its subject: `must not be empty`.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The bytes that it takes in an answer.
+    fn weight(&self) -> usize {
+        const AROUND: usize = 32;
+        let escaped = |c: char| match c {
+            '"' | '\\' => 2,
+            c if c.is_control() => 6,
+            c => c.len_utf8(),
+        };
+        AROUND + self.field.chars().chain(self.message.chars()).map(escaped).sum::<usize>()
+    }
+}
 
 impl FieldErrors {
+    /// The most errors that an answer tells.
+    pub const MOST: usize = 100;
+    /// The most bytes that they take in it.
+    const MOST_BYTES: usize = 48 * 1024;
+
     /// The parsed value, or `None` and a note of what is wrong with `field`.
     pub fn check<T>(&mut self, field: &str, parsed: Result<T, Invalid>) -> Option<T> {
         parsed.map_err(|invalid| self.push(field, invalid.0)).ok()
     }
 
     /// Notes what is wrong with `field`.
-    pub fn push(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push(FieldError { field: field.to_owned(), message: message.into() });
+    pub fn push(&mut self, field: impl AsRef<str>, message: impl AsRef<str>) {
+        if self.told.len() >= Self::MOST {
+            self.more += 1;
+            return;
+        }
+        let error = FieldError::new(field.as_ref(), message.as_ref());
+        let bytes = self.bytes + error.weight();
+        if bytes > Self::MOST_BYTES {
+            self.more += 1;
+            return;
+        }
+        self.bytes = bytes;
+        self.told.push(error);
     }
 
-    /// The refusal of everything that was noted.
+    /// Notes that so many errors more were found, which nobody needs to read.
+    pub const fn leave_out(&mut self, more: usize) {
+        self.more += more;
+    }
+
+    /// The refusal of everything that was noted; of what is left out it says how much that is.
     #[must_use]
-    pub fn into_error(self) -> Error {
-        Error::Validation(self.0)
+    pub fn into_error(mut self) -> Error {
+        if self.more > 0 {
+            let s = if self.more == 1 { "" } else { "s" };
+            let message = format!("has {} more error{s}, not listed here", self.more);
+            self.told.push(FieldError::new("", &message));
+            self.more = 0;
+        }
+        Error::Validation(self)
+    }
+
+    /// The errors that are told.
+    pub fn iter(&self) -> impl Iterator<Item = &FieldError> {
+        self.told.iter()
     }
 
     /// Whether nothing is wrong so far.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.told.is_empty() && self.more == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(count: usize, field: &str, message: &str) -> Vec<FieldError> {
+        let mut errors = FieldErrors::default();
+        for _ in 0..count {
+            errors.push(field, message);
+        }
+        match errors.into_error() {
+            Error::Validation(errors) => errors.told,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_field_and_no_message_repeats_all_of_what_was_sent() {
+        let sent = "x".repeat(1_000_000);
+        let told = told(1, &sent, &sent);
+        assert_eq!(told[0].field(), format!("{} ...", "x".repeat(100)));
+        assert!(told[0].message().len() < 310);
+    }
+
+    #[test]
+    fn of_many_errors_the_first_are_told_and_the_others_counted() {
+        assert_eq!(told(100, "line 2", "is wrong").len(), 100);
+        let many = told(102, "line 2", "is wrong");
+        assert_eq!(many.len(), 101);
+        assert_eq!(
+            (many[100].field(), many[100].message()),
+            ("", "has 2 more errors, not listed here")
+        );
+    }
+
+    #[test]
+    fn errors_take_few_bytes_also_when_each_character_takes_six() {
+        for character in ["\u{1}", "\"", "\u{1F600}"] {
+            let sent = character.repeat(1_000);
+            let told = told(200, &sent, &sent);
+            assert!(told.last().unwrap().message().contains("more errors"));
+            let written = |text: &str| serde_json::to_string(text).unwrap().len();
+            let bytes: usize = told.iter().map(|e| written(e.field()) + written(e.message())).sum();
+            assert!(bytes < 60 * 1024, "{character:?} makes {bytes} bytes");
+        }
     }
 }

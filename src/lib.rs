@@ -11,7 +11,8 @@
 //! * Tenant documents are reached through a scope alone, and every key starts with its `org`.
 //!
 //! [`startup`] puts the rooms together by the settings of [`config`], [`cli`] is the command line,
-//! [`dev`] the embedded database, [`telemetry`] logs and metrics. [`error`] is the one error of all
+//! [`dev`] the embedded database, [`telemetry`] logs and metrics, `trust` whose
+//! files are believed. [`error`] is the one error of all
 //! rooms, so it knows [`store::StoreError`] for the others. At a [fail point](mod@failpoint) a test
 //! kills the process.
 
@@ -26,4 +27,5 @@ pub mod manager;
 pub mod startup;
 pub mod store;
 pub mod telemetry;
+mod trust;
 pub mod web;

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     manager::{Agenda, Ceiling, Combiner, Drains, Rooms, TenantManager, Throttles, Turns, Work},
     store::{ConnectError, Store, StoreSettings},
-    telemetry,
+    telemetry, trust,
     web::{GraphQl, Shared},
 };
 
@@ -118,6 +118,7 @@ pub fn build_manager(
 fn token_settings(settings: &Settings, secret: Option<SecretString>) -> Result<TokenSettings> {
     let jwt = &settings.jwt;
     let pem = |path: &std::path::PathBuf| {
+        trust::named(path).map_err(|e| Error::Internal(format!("the JWT key file: {e}")))?;
         std::fs::read_to_string(path).map(SecretString::from).map_err(|e| {
             Error::Internal(format!("the JWT key file {} cannot be read: {e}", path.display()))
         })

@@ -39,7 +39,7 @@ pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
         .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?
         // It logs an error for every head that a client has got wrong. Metrics count those.
         .add_directive(
-            "actix_http::h1::dispatcher=off"
+            "actix_http=off"
                 .parse()
                 .map_err(|e| Error::Internal(format!("a log directive: {e}")))?,
         );
@@ -118,24 +118,7 @@ pub async fn keep_metrics_small(metrics: PrometheusHandle, stop: CancellationTok
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-    describe_gauge!("tenantry_connections", "Clients that are connected");
-    describe_counter!(
-        "tenantry_connections_given_up_total",
-        "Connections closed because of their client, by reason"
-    );
-    describe_counter!(
-        "tenantry_malformed_requests_total",
-        "Requests that could not be read, by the status of their answer"
-    );
-    describe_counter!(
-        "tenantry_bodies_without_room_total",
-        "Requests refused because there was no room for their body"
-    );
-    describe_gauge!("tenantry_answer_bytes", "Large answers that wait for their clients, in bytes");
-    describe_counter!(
-        "tenantry_authority_lost_total",
-        "Requests refused because their account lost its authority meanwhile"
-    );
+    describe_clients();
     describe_histogram!("tenantry_http_request_seconds", "Requests by method, route and status");
     describe_histogram!(
         "tenantry_mongo_command_seconds",
@@ -179,4 +162,28 @@ fn describe() {
         "Sign-ups refused because the database takes no more collections"
     );
     describe_counter!("tenantry_operations_total", "Renames and deletes by kind and outcome");
+}
+
+/// What clients do to the server.
+fn describe_clients() {
+    use metrics::{describe_counter, describe_gauge};
+
+    describe_gauge!("tenantry_connections", "Clients that are connected");
+    describe_counter!(
+        "tenantry_connections_given_up_total",
+        "Connections closed because of their client, by reason"
+    );
+    describe_counter!(
+        "tenantry_malformed_requests_total",
+        "Requests that could not be read, by the status of their answer"
+    );
+    describe_counter!(
+        "tenantry_bodies_without_room_total",
+        "Requests refused because there was no room for their body"
+    );
+    describe_gauge!("tenantry_answer_bytes", "Large answers that wait for their clients, in bytes");
+    describe_counter!(
+        "tenantry_authority_lost_total",
+        "Requests refused because their account lost its authority meanwhile"
+    );
 }

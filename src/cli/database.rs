@@ -13,11 +13,15 @@ use secrecy::SecretString;
 
 use super::Failure;
 use crate::{
-    config::{JwtAlgorithm, Settings},
+    config::{JwtAlgorithm, SECRET_MIN_BYTES, Settings},
     dev::{Embedded, EmbeddedOptions},
     startup,
     store::StoreSettings,
+    trust::{self, Closed},
 };
+
+/// The file of the development secret.
+const SECRET: &str = "jwt_secret";
 
 /// Where a command's documents are.
 pub(super) struct Database {
@@ -86,14 +90,28 @@ fn development_secret(settings: &Settings) -> Result<Option<SecretString>, Failu
         return Ok(None);
     }
     let dir = &settings.embedded.dir;
-    let path = dir.join("jwt_secret");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    trust::directory(dir, &[])?;
+    let path = dir.join(SECRET);
     if !path.exists() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         write_secret(dir, &path)?;
     }
-    let secret =
-        fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
-    Ok(Some(secret.trim().to_owned().into()))
+    read_secret(&path).map(Some)
+}
+
+/// Whoever knows the secret makes tokens of any admin, so it is nobody else's, and long enough.
+fn read_secret(path: &Path) -> Result<SecretString, Failure> {
+    let text = trust::read(path, Closed::Private)?.unwrap_or_default();
+    let secret = text.trim();
+    if secret.len() < SECRET_MIN_BYTES {
+        let text = format!(
+            "{} is too short: it must have at least {SECRET_MIN_BYTES} bytes; remove it, and the \
+             next start makes a new one",
+            path.display(),
+        );
+        return Err(text.into());
+    }
+    Ok(secret.to_owned().into())
 }
 
 /// Written aside and linked into place, so that of two servers that start at once both read one.
@@ -101,9 +119,10 @@ fn write_secret(dir: &Path, path: &Path) -> Result<(), Failure> {
     let mut bytes = [0_u8; 32];
     rand::rng().fill_bytes(&mut bytes);
     let secret = BASE64_URL_SAFE_NO_PAD.encode(bytes);
-    let aside = dir.join(format!("jwt_secret.{}", std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let aside = dir.join(format!("{SECRET}.{}", std::process::id()));
+    // One that a process of the same number has left may be open to others.
+    let _ = fs::remove_file(&aside);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
     match fs::hard_link(&aside, path) {

@@ -13,7 +13,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{config::Settings, dev};
+use crate::{
+    config::Settings,
+    dev,
+    trust::{self, Closed},
+};
 
 /// A multi-tenant organization platform over MongoDB.
 ///
@@ -84,10 +88,17 @@ where
 }
 
 fn settings() -> Result<Settings, Failure> {
-    match dotenvy::dotenv() {
-        Ok(_) => {}
-        Err(e) if e.not_found() => {}
-        Err(e) => return Err(format!(".env cannot be read: {e}").into()),
-    }
+    dot_env()?;
     Ok(Settings::from_environment()?)
+}
+
+/// Reads `.env` of the working directory and of no other: it can name the program that is run, so
+/// one that somebody else has put there, or above, must not count.
+fn dot_env() -> Result<(), Failure> {
+    let path = std::env::current_dir()?.join(".env");
+    if let Some(text) = trust::read(&path, Closed::Unwritable)? {
+        dotenvy::from_read(text.as_bytes())
+            .map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+    }
+    Ok(())
 }

@@ -1,8 +1,11 @@
 //! The environment's part in the settings.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::SettingsError;
+use crate::trust;
 
 /// Every environment variable and the key that it sets.
 pub const VARIABLES: [(&str, &str); 51] = [
@@ -76,9 +79,13 @@ pub(super) fn read(
         .filter(|path| !path.is_empty());
     match (value, file) {
         (Some(_), Some(_)) => Err(SettingsError(format!("set {name} or {name}_FILE, not both"))),
-        (None, Some(path)) => std::fs::read_to_string(&path)
-            .map(|content| Some(content.trim_end_matches(['\r', '\n']).to_owned()))
-            .map_err(|e| SettingsError(format!("{name}_FILE: {path} cannot be read: {e}"))),
+        (None, Some(path)) => {
+            trust::named(Path::new(&path))
+                .map_err(|e| SettingsError(format!("{name}_FILE: {e}")))?;
+            std::fs::read_to_string(&path)
+                .map(|content| Some(content.trim_end_matches(['\r', '\n']).to_owned()))
+                .map_err(|e| SettingsError(format!("{name}_FILE: {path} cannot be read: {e}")))
+        }
         (value, None) => Ok(value),
     }
 }
@@ -127,6 +134,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -229,6 +238,14 @@ mod tests {
         let path = file.to_str().unwrap();
         let settings = load(&[("JWT_SECRET_FILE", path)]).unwrap();
         assert_eq!(settings.jwt.secret.unwrap().expose_secret().len(), 32);
+        // Mounted secrets can be read by everybody, but nobody may make them up.
+        for (mode, part) in [(0o444, None), (0o666, Some("JWT_SECRET_FILE"))] {
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let refusal = load(&[("JWT_SECRET_FILE", path)]).err();
+            assert_eq!(refusal.is_some(), part.is_some(), "{refusal:?}");
+            assert!(refusal.is_none_or(|text| text.contains("chmod") && text.contains(path)));
+        }
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         let refusal = load(&[("JWT_SECRET_FILE", path), ("JWT_SECRET", "x")]).unwrap_err();
         assert!(refusal.contains("not both"), "{refusal}");
         std::fs::remove_file(&file).unwrap();

@@ -7,6 +7,7 @@ use std::{env, fs};
 use super::data_dir::DataDir;
 use super::download;
 use super::error::EmbeddedError;
+use crate::trust;
 
 const OLDEST_MAJOR: u32 = 6;
 
@@ -34,6 +35,7 @@ impl Binary {
         if !cached.exists() {
             download::fetch(dir, &cached)?;
         }
+        download::check_cached(&cached)?;
         Self::check(&cached).map_err(EmbeddedError::no_mongod)
     }
 
@@ -41,7 +43,8 @@ impl Binary {
         let shown = path.display();
         // The server is started in another directory than this process.
         let path = fs::canonicalize(path).map_err(|error| format!("{shown}: {error}"))?;
-        let output = Command::new(&path).arg("--version").output();
+        trust::named(&path).map_err(|distrust| distrust.to_string())?;
+        let output = Command::new(&path).arg("--version").current_dir("/").output();
         let output = output.map_err(|error| format!("{shown}: {error}"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -57,9 +60,16 @@ impl Binary {
     }
 }
 
+/// Directories that depend on the working directory are passed over: anybody may own that.
 fn on_path() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|dir| dir.join("mongod")).find(|candidate| candidate.is_file())
+    found_in(env::split_paths(&path))
+}
+
+fn found_in(dirs: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    dirs.filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join("mongod"))
+        .find(|candidate| candidate.is_file())
 }
 
 fn version_in(text: &str) -> Option<String> {
@@ -70,6 +80,12 @@ fn version_in(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_of_the_working_directory_is_not_on_path() {
+        let dirs = ["", ".", "target", "../target"].map(PathBuf::from);
+        assert_eq!(found_in(dirs.into_iter()), None);
+    }
 
     #[test]
     fn the_version_stands_in_the_first_line() {

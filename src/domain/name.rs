@@ -1,5 +1,7 @@
 //! Organization names and the slugs that make them unique.
 
+use std::ops::RangeInclusive;
+
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::Invalid;
@@ -46,6 +48,14 @@ impl OrgName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether `name` is the same name to a person: all of it, except for case, accents and what
+    /// separates its words. Unlike slugs, neither is cut, and letters of other scripts than Latin
+    /// stay what they are.
+    #[must_use]
+    pub fn reads_like(&self, name: &str) -> bool {
+        reading(&self.text) == reading(name)
     }
 
     /// The name for uniqueness.
@@ -96,6 +106,26 @@ impl Slug {
         slug.truncate(slug.trim_end_matches('_').len());
         (!slug.is_empty()).then_some(Self(slug))
     }
+}
+
+/// What counts when two names are compared as wholes.
+fn reading(name: &str) -> String {
+    const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36F}';
+    const LAST_LATIN: char = '\u{24F}';
+    let mut reading = String::with_capacity(name.len());
+    for c in name.nfkd().filter(|c| !ACCENTS.contains(c)) {
+        if c <= LAST_LATIN && c.is_alphanumeric() {
+            // Some accents are no characters of their own: the strokes of `ł` and `ø`.
+            let ascii = deunicode::deunicode_char(c).unwrap_or_default();
+            reading.extend(ascii.chars().map(|c| c.to_ascii_lowercase()));
+        } else if c.is_alphanumeric() || is_combining_mark(c) {
+            reading.extend(c.to_uppercase().flat_map(char::to_lowercase));
+        } else if !reading.is_empty() && !reading.ends_with('_') {
+            reading.push('_');
+        }
+    }
+    reading.truncate(reading.trim_end_matches('_').len());
+    reading
 }
 
 const fn is_bidi_override(c: char) -> bool {
@@ -153,7 +183,45 @@ mod tests {
         assert_eq!(OrgName::parse("e\u{301}").unwrap(), OrgName::parse("é").unwrap());
     }
 
+    #[test]
+    fn names_are_compared_as_wholes_but_for_case_accents_and_separators() {
+        let alike = |one: &str, two: &str| OrgName::parse(one).unwrap().reads_like(two);
+        for (one, two) in [
+            ("Acme, Inc.", "ACME-inc!"),
+            ("Ärger & Söhne", "arger sohne"),
+            ("Łódź Straße", "lodz STRASSE"),
+            ("İstanbul", "istanbul"),
+            ("Αθήνα", "ΑΘΗΝΑ"),
+            ("北京", "北京!"),
+            ("Ａｃｍｅ", "acme"),
+        ] {
+            assert!(alike(one, two) && alike(two, one), "{one} and {two}");
+        }
+        let long = "a".repeat(Slug::MAX_CHARS);
+        for (one, two) in [
+            (format!("{long} north"), format!("{long} south")),
+            (format!("{long}b"), long),
+            ("北京".to_owned(), "背景".to_owned()),
+            ("か".to_owned(), "が".to_owned()),
+            ("Acme Inc".to_owned(), "AcmeInc".to_owned()),
+            ("Acme 1".to_owned(), "Acme 2".to_owned()),
+        ] {
+            assert!(!alike(&one, &two) && !alike(&two, &one), "{one} and {two}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn hostile_names_read_like_themselves_and_like_nothing_longer(
+            raw in prop_oneof![any_text(), almost("[A-Z][a-zäéß]{1,20} [&.] [A-Z]{2,30}")],
+        ) {
+            if let Ok(name) = OrgName::parse(&raw) {
+                prop_assert!(name.reads_like(name.as_str()) && name.reads_like(&raw));
+                let longer = format!("{raw} x");
+                prop_assert!(!name.reads_like(&longer) && !name.reads_like(""));
+            }
+        }
+
         #[test]
         fn slugs_of_hostile_names_are_safe_for_a_collection_name_and_stable(
             raw in prop_oneof![any_text(), almost("[A-Z][a-zäéß]{1,20} [&.] [A-Z]{2,30}")],

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Location, OrgId, Slug};
+use super::{Location, OrgId, OrgName, Slug};
 
 /// Where an organization stands in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,6 +43,12 @@ impl Organization {
     #[must_use]
     pub fn answers_to(&self, slug: &Slug) -> bool {
         self.slugs.contains(slug)
+    }
+
+    /// Whether all of `name`, and not only what its slug keeps of it, is this organization's name.
+    #[must_use]
+    pub fn is_named(&self, name: &OrgName) -> bool {
+        name.reads_like(&self.name)
     }
 
     /// Every place at which its documents may be at this moment, the likeliest first.

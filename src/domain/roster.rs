@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{EmployeeId, Label, MAX_DEPTH};
+use super::{EmployeeId, Label, MAX_DEPTH, QUOTED, quote};
 
 /// One line of a list, as it was read.
 #[derive(Clone, Debug)]
@@ -53,6 +53,17 @@ pub struct LineError {
     pub message: String,
 }
 
+/// The first lines that are wrong, and how many more errors there are.
+#[derive(Debug, Default)]
+pub struct LineErrors {
+    /// Those that are told, in the order of their lines.
+    pub told: Vec<LineError>,
+    /// How many are not.
+    pub more: usize,
+}
+
+/// The most errors that are told.
+const MAX_TOLD: usize = 100;
 /// Half of the integers that every JSON reader takes exactly (RFC 8259, section 6): those who come
 /// later get the next ids, which must be such integers, too.
 const MAX_ID: i64 = (1 << 52) - 1;
@@ -71,13 +82,12 @@ struct Draft<'l> {
 /// # Errors
 /// Every line that is wrong: names and ids that are none, ids that stand twice, managers who are
 /// not in the list or more than one, a second person without a manager, cycles with their members.
-pub fn place(lines: &[RosterLine], managed_by: ManagedBy) -> Result<Vec<Placed>, Vec<LineError>> {
-    let mut errors = Vec::new();
+pub fn place(lines: &[RosterLine], managed_by: ManagedBy) -> Result<Vec<Placed>, LineErrors> {
+    let mut errors = LineErrors::default();
     let drafts = draft(lines, &mut errors);
     let managers = managers(&drafts, managed_by, &mut errors);
-    if !errors.is_empty() {
-        errors.sort_by_key(|error| error.line);
-        return Err(errors);
+    if !errors.told.is_empty() {
+        return Err(errors.in_order());
     }
     let order = below_the_top(&managers);
     if order.len() < drafts.len() {
@@ -91,7 +101,8 @@ pub fn place(lines: &[RosterLine], managed_by: ManagedBy) -> Result<Vec<Placed>,
             if above[manager].len() >= MAX_DEPTH || total > MAX_ANCESTORS {
                 let depth = above[manager].len() + 1;
                 let message = format!("is {depth} levels below the CEO, too deep for this chart");
-                return Err(vec![LineError { line: drafts[person].line.line, message }]);
+                let told = vec![LineError { line: drafts[person].line.line, message }];
+                return Err(LineErrors { told, more: 0 });
             }
             let mut ancestors = above[manager].clone();
             ancestors.push(drafts[manager].id);
@@ -104,12 +115,31 @@ pub fn place(lines: &[RosterLine], managed_by: ManagedBy) -> Result<Vec<Placed>,
         .collect())
 }
 
-fn draft<'l>(lines: &'l [RosterLine], errors: &mut Vec<LineError>) -> Vec<Draft<'l>> {
+impl LineErrors {
+    /// Notes an error; its words are made only if they are told. Each look at the lines adds some,
+    /// so more than the most are kept until all are in order.
+    fn push(&mut self, kept: usize, line: u64, message: impl FnOnce() -> String) {
+        if self.told.len() < kept {
+            self.told.push(LineError { line, message: message() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn in_order(mut self) -> Self {
+        self.told.sort_by_key(|error| error.line);
+        self.more += self.told.len().saturating_sub(MAX_TOLD);
+        self.told.truncate(MAX_TOLD);
+        self
+    }
+}
+
+fn draft<'l>(lines: &'l [RosterLine], errors: &mut LineErrors) -> Vec<Draft<'l>> {
     let mut drafts = Vec::with_capacity(lines.len());
     let mut taken: HashMap<EmployeeId, u64> = HashMap::new();
     for (number, line) in (1_i64..).zip(lines) {
         let mut wrong = |what: &str, reason: &str| {
-            errors.push(LineError { line: line.line, message: format!("{what} {reason}") });
+            errors.push(MAX_TOLD, line.line, || format!("{what} {reason}"));
         };
         let id = match &line.id {
             Some(id) => {
@@ -137,7 +167,7 @@ fn draft<'l>(lines: &'l [RosterLine], errors: &mut Vec<LineError>) -> Vec<Draft<
 fn managers(
     drafts: &[Draft<'_>],
     managed_by: ManagedBy,
-    errors: &mut Vec<LineError>,
+    errors: &mut LineErrors,
 ) -> Vec<Option<usize>> {
     let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
     for (position, draft) in drafts.iter().enumerate() {
@@ -149,27 +179,29 @@ fn managers(
     }
     let mut top: Option<u64> = None;
     let mut found = Vec::with_capacity(drafts.len());
+    let kept = errors.told.len() + MAX_TOLD;
     for draft in drafts {
         let wanted = draft.line.manager.trim();
         let matches = by_name.get(&wanted.to_lowercase()).map_or(&[][..], Vec::as_slice);
-        let message = match (wanted.is_empty(), matches, top) {
+        match (wanted.is_empty(), matches, top) {
             (true, _, None) => {
                 top = Some(draft.line.line);
                 found.push(None);
                 continue;
             }
-            (true, _, Some(first)) => {
-                format!("has no manager, and neither has line {first}; only the CEO has none")
-            }
             (false, [one], _) => {
                 found.push(Some(*one));
                 continue;
             }
-            (false, [], _) => format!("manager {wanted:?} is not in the list"),
-            (false, many, _) => format!("manager {wanted:?} may be any of {}", many.len()),
-        };
-        errors.push(LineError { line: draft.line.line, message });
-        found.push(None);
+            _ => found.push(None),
+        }
+        errors.push(kept, draft.line.line, || match (top, matches) {
+            (Some(first), _) if wanted.is_empty() => {
+                format!("has no manager, and neither has line {first}; only the CEO has none")
+            }
+            (_, []) => format!("manager {:?} is not in the list", quote(wanted)),
+            (_, many) => format!("manager {:?} may be any of {}", quote(wanted), many.len()),
+        });
     }
     found
 }
@@ -192,12 +224,12 @@ fn below_the_top(managers: &[Option<usize>]) -> Vec<usize> {
     order
 }
 
-fn cycles(drafts: &[Draft<'_>], managers: &[Option<usize>], reached: &[usize]) -> Vec<LineError> {
+fn cycles(drafts: &[Draft<'_>], managers: &[Option<usize>], reached: &[usize]) -> LineErrors {
     let mut seen = vec![false; drafts.len()];
     for person in reached {
         seen[*person] = true;
     }
-    let mut errors = Vec::new();
+    let mut errors = LineErrors::default();
     for start in 0..drafts.len() {
         let (mut path, mut at) = (Vec::new(), start);
         while !seen[at] {
@@ -206,13 +238,29 @@ fn cycles(drafts: &[Draft<'_>], managers: &[Option<usize>], reached: &[usize]) -
             at = managers[at].unwrap_or(at);
         }
         if let Some(begin) = path.iter().position(|person| *person == at) {
-            let names = path[begin..].iter().chain([&at]).take(20);
-            let names: Vec<&str> = names.map(|p| drafts[*p].name.as_str()).collect();
-            let message = format!("is in a cycle: {}", names.join(" reports to "));
-            errors.push(LineError { line: drafts[at].line.line, message });
+            errors.push(drafts.len(), drafts[at].line.line, || circle(drafts, &path[begin..]));
         }
     }
-    errors
+    errors.in_order()
+}
+
+/// Who reports to whom in a circle; of a long one, as many as may be quoted.
+fn circle(drafts: &[Draft<'_>], people: &[usize]) -> String {
+    let mut message = "is in a cycle: ".to_owned();
+    let (mut quoted, mut told) = (0, 0);
+    for person in people.iter().chain(people.first()) {
+        let name = drafts[*person].name.as_str();
+        quoted += name.chars().count();
+        if told > 0 && quoted > QUOTED {
+            let more = (people.len() - told).to_string();
+            message.extend([" and ", more.as_str(), " more"]);
+            break;
+        }
+        message.push_str(if told > 0 { " reports to " } else { "" });
+        message.push_str(&quote(name));
+        told += 1;
+    }
+    message
 }
 
 #[cfg(test)]
@@ -235,7 +283,7 @@ mod tests {
 
     fn refusals(text: &[(&str, &str)]) -> Vec<(u64, String)> {
         let errors = place(&lines(text), ManagedBy::Key).unwrap_err();
-        errors.into_iter().map(|error| (error.line, error.message)).collect()
+        errors.told.into_iter().map(|error| (error.line, error.message)).collect()
     }
 
     #[test]
@@ -276,7 +324,7 @@ mod tests {
         for (line, id) in roster.iter_mut().zip(["7", "8", "8", "4503599627370496"]) {
             line.id = Some(id.to_owned());
         }
-        let errors = place(&roster, ManagedBy::Id).unwrap_err();
+        let errors = place(&roster, ManagedBy::Id).unwrap_err().told;
         assert_eq!(errors[0].message, "id stands in line 3 too");
         assert_eq!(errors[1].message, "id must be a positive number below 2^52");
         roster[3].id = Some("4503599627370495".to_owned());

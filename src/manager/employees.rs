@@ -140,8 +140,12 @@ impl TenantManager {
         let now = self.clock.now();
         self.tenant_write(scope, "employee.delete", (), move |mut tx, ()| {
             Box::pin(async move {
+                // The person is found before the chart counts one less: a count below zero is
+                // refused by the database, which would be a fault of ours.
+                let Some(employee) = tx.reader().employee(chart, id).await? else {
+                    return Err(nobody_in(&mut tx, chart).await?);
+                };
                 touch(&mut tx, chart, -1, 0, now).await?;
-                let employee = employee_in(&mut tx, chart, id).await?;
                 let writes = domain::remove(&employee, reparent)?;
                 let direct = match reparent {
                     Reparent::Direct => Some(tx.count_reports(chart, id).await?),
@@ -212,6 +216,12 @@ async fn touch(
 
 async fn employee_in(tx: &mut TenantTx<'_>, chart: ChartId, id: EmployeeId) -> Result<Employee> {
     tx.reader().employee(chart, id).await?.ok_or(NO_EMPLOYEE)
+}
+
+/// What is missing when the chart has no such person: the person, or the chart as well.
+async fn nobody_in(tx: &mut TenantTx<'_>, chart: ChartId) -> Result<Error> {
+    let there = tx.reader().chart(chart).await?;
+    Ok(if there.is_some() { NO_EMPLOYEE } else { NO_CHART })
 }
 
 async fn manager_in(tx: &mut TenantTx<'_>, chart: ChartId, id: EmployeeId) -> Result<Employee> {

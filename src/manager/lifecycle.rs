@@ -44,7 +44,8 @@ impl TenantManager {
         let deadline = Instant::now() + self.work.patience;
         loop {
             let org = self.organization_at_rest(scope.org_id(), deadline).await?;
-            if !org.answers_to(name.slug()) {
+            // No rename is under way, so there is one name; and a slug is cut, so others share it.
+            if !org.is_named(name) {
                 return Err(Error::Forbidden);
             }
             // Without a collection there is nothing to drop, and no collection has this identity.

@@ -1,6 +1,9 @@
 //! Request bodies and queries, refused in our own words.
 
-use std::future::{Ready, ready};
+use std::{
+    borrow::Cow,
+    future::{Ready, ready},
+};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -15,7 +18,10 @@ use super::{
     Shared,
     body::{self, BodyRefusal},
 };
-use crate::error::Error;
+use crate::{
+    domain::{QUOTED, quote},
+    error::Error,
+};
 
 const UNSUPPORTED: BodyRefusal = BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
 
@@ -111,7 +117,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         let path = error.path().to_string();
         refusal(&path, &error.into_inner().to_string())
     })?;
-    json.end().map_err(|error| Error::field("", error.to_string()))?;
+    json.end().map_err(|error| Error::field("", shortened(&error.to_string())))?;
     Ok(parsed)
 }
 
@@ -126,10 +132,21 @@ fn refusal(path: &str, reason: &str) -> Error {
         r if r.starts_with("missing field") => "is required",
         r if r.starts_with("unknown field") => "is not a field of this request",
         r if r.starts_with("duplicate field") => "must be given once",
-        r => r,
+        r => &shortened(r),
     };
     let field = named.unwrap_or(if path == "." { "" } else { path });
     Error::field(field, message)
+}
+
+/// The library's reason, which repeats a value of a wrong type however long it is, and ends with
+/// what it should have been.
+fn shortened(reason: &str) -> Cow<'_, str> {
+    match reason.rsplit_once(", expected ") {
+        Some((said, wanted)) if reason.len() > QUOTED => {
+            Cow::Owned(format!("{}, expected {}", quote(said), quote(wanted)))
+        }
+        _ => quote(reason),
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +163,27 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_a_wrong_type_is_quoted_in_part_with_what_it_should_have_been() {
+        let reason = |body: String| match parse::<Body>(body.as_bytes()) {
+            Err(Error::Validation(errors)) => errors.iter().next().unwrap().message().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let long = "x".repeat(500_000);
+        for body in
+            [format!("{{\"email\": [\"{long}\"]}}"), format!("{{\"email\": {}}}", "1".repeat(300))]
+        {
+            let reason = reason(body);
+            assert!(reason.contains("expected a string") && reason.len() < 200, "{reason}");
+        }
+        let reason =
+            refusal("role", &format!("unknown variant `{long}`, expected `a` or `b` at line 1"));
+        let Error::Validation(errors) = reason else { panic!("{reason:?}") };
+        let message = errors.iter().next().unwrap().message().to_owned();
+        assert!(message.ends_with("x ..., expected `a` or `b` at line 1"), "{message}");
+        assert!(message.matches('x').count() <= 102, "{message}");
+    }
+
+    #[test]
     fn refusals_name_the_field() {
         for (body, field) in [
             (r"{}", "email"),
@@ -159,7 +197,9 @@ mod tests {
             (&r#"{"email":"#.repeat(100_000), "email"),
         ] {
             match parse::<Body>(body.as_bytes()) {
-                Err(Error::Validation(errors)) => assert_eq!(errors[0].field, field, "{errors:?}"),
+                Err(Error::Validation(errors)) => {
+                    assert_eq!(errors.iter().next().unwrap().field(), field, "{errors:?}");
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -42,7 +42,7 @@ pub(super) struct Problem {
     code: &'static str,
     /// Names the request in the logs.
     request_id: String,
-    /// Every field that is wrong, where `code` is `validation`.
+    /// Every field that is wrong, where `code` is `validation`; of more than 100, how many more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<ProblemField>,
@@ -120,7 +120,10 @@ impl Problem {
         let errors = match error {
             Error::Validation(fields) => fields
                 .iter()
-                .map(|e| ProblemField { field: e.field.clone(), message: e.message.clone() })
+                .map(|e| ProblemField {
+                    field: e.field().to_owned(),
+                    message: e.message().to_owned(),
+                })
                 .collect(),
             _ => Vec::new(),
         };

@@ -1,14 +1,12 @@
 //! Charts as CSV (RFC 4180): columns by name, in any order.
 
 use crate::{
-    domain::{Employee, LineError, ManagedBy, RosterLine},
-    error::{Error, FieldError, Result},
+    domain::{Employee, LineErrors, ManagedBy, RosterLine, quote},
+    error::{Error, FieldErrors, Result},
 };
 
 /// The most lines of one import.
 const MAX_LINES: usize = 200_000;
-/// The most wrong lines that an answer tells of.
-const MAX_ERRORS: usize = 1_000;
 
 /// A list as it was read.
 #[derive(Debug)]
@@ -35,24 +33,21 @@ struct Columns {
 pub(super) fn read(text: &[u8]) -> Result<Roster> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
-    let header = reader.headers().map_err(|e| unreadable(&e))?.clone();
-    let columns = columns(&header)?;
+    let columns = columns(reader.headers().map_err(|e| unreadable(&e))?)?;
     let mut lines = Vec::new();
-    let mut errors = Vec::new();
-    for record in reader.records() {
-        match record {
-            Ok(record) => lines.push(columns.line(&record)),
-            Err(error) => errors.push(unreadable_line(&error)),
-        }
-        if lines.len() > MAX_LINES {
+    let mut errors = FieldErrors::default();
+    for (number, record) in reader.records().enumerate() {
+        if number >= MAX_LINES {
             return Err(Error::field("", "has more than 200000 lines"));
         }
-        if errors.len() >= MAX_ERRORS {
-            break;
+        match record {
+            Ok(record) if errors.is_empty() => lines.push(columns.line(&record)),
+            Ok(_) => {}
+            Err(error) => errors.push(line_of(&error), reason_of(&error)),
         }
     }
     if !errors.is_empty() {
-        return Err(Error::Validation(errors));
+        return Err(errors.into_error());
     }
     Ok(Roster { lines, managed_by: columns.managed_by, has_ids: columns.id.is_some() })
 }
@@ -72,26 +67,28 @@ pub(super) fn write(people: &[Employee]) -> Result<Vec<u8>> {
 }
 
 /// What is wrong with the lines of a list, as the fields of a problem.
-pub(super) fn refusal(errors: Vec<LineError>) -> Error {
-    let told = errors.into_iter().take(MAX_ERRORS);
-    Error::Validation(
-        told.map(|e| FieldError { field: format!("line {}", e.line), message: e.message })
-            .collect(),
-    )
+pub(super) fn refusal(refused: LineErrors) -> Error {
+    let mut errors = FieldErrors::default();
+    for error in refused.told {
+        errors.push(format!("line {}", error.line), error.message);
+    }
+    errors.leave_out(refused.more);
+    errors.into_error()
 }
 
 fn columns(header: &csv::StringRecord) -> Result<Columns> {
     const KNOWN: [&str; 7] = ["id", "name", "title", "manager_id", "manager", "key", "email"];
-    let names: Vec<String> = header.iter().map(str::to_lowercase).collect();
-    for (position, name) in names.iter().enumerate() {
-        if !KNOWN.contains(&name.as_str()) {
-            return Err(Error::field(name, "is not a column of a list"));
-        }
-        if names[..position].contains(name) {
+    let mut names: Vec<&str> = Vec::new();
+    for cell in header {
+        let Some(name) = KNOWN.into_iter().find(|name| name.eq_ignore_ascii_case(cell)) else {
+            return Err(Error::field(quote(cell).to_lowercase(), "is not a column of a list"));
+        };
+        if names.contains(&name) {
             return Err(Error::field(name, "stands twice in the header"));
         }
+        names.push(name);
     }
-    let column = |name: &str| names.iter().position(|known| known == name);
+    let column = |name: &str| names.iter().position(|known| *known == name);
     let needed = |name: &str| column(name).ok_or_else(|| Error::field(name, "is required"));
     let (name, title, id) = (needed("name")?, needed("title")?, column("id"));
     let (manager, managed_by) = match (column("manager_id"), column("manager")) {
@@ -124,20 +121,21 @@ impl Columns {
 }
 
 fn unreadable(error: &csv::Error) -> Error {
-    Error::Validation(vec![unreadable_line(error)])
+    Error::field(line_of(error), reason_of(error))
 }
 
-fn unreadable_line(error: &csv::Error) -> FieldError {
-    let field =
-        error.position().map_or_else(String::new, |position| format!("line {}", position.line()));
-    let message = match error.kind() {
+fn line_of(error: &csv::Error) -> String {
+    error.position().map_or_else(String::new, |position| format!("line {}", position.line()))
+}
+
+fn reason_of(error: &csv::Error) -> String {
+    match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("has {len} cells instead of {expected_len}")
         }
         other => format!("cannot be read: {other:?}"),
-    };
-    FieldError { field, message }
+    }
 }
 
 #[cfg(test)]
@@ -153,9 +151,9 @@ mod tests {
 
     fn refused(text: &str) -> (String, String) {
         match read(text.as_bytes()) {
-            Err(Error::Validation(mut errors)) => {
-                let first = errors.remove(0);
-                (first.field, first.message)
+            Err(Error::Validation(errors)) => {
+                let first = errors.iter().next().unwrap();
+                (first.field().to_owned(), first.message().to_owned())
             }
             other => panic!("{other:?}"),
         }

@@ -3,7 +3,11 @@
 
 mod authority;
 mod bodies;
+mod counters;
 mod documents;
+mod local_trust;
+mod names;
+mod quoting;
 
 use std::{
     collections::BTreeSet,

@@ -1,8 +1,11 @@
 //! Errors as GraphQL says them: the same codes as REST, in `extensions`.
 
-use async_graphql::{Error as GraphError, ErrorExtensions, Response, Value, value};
+use async_graphql::{Error as GraphError, ErrorExtensions, PathSegment, Response, Value, value};
 
-use crate::error::Error;
+use crate::{
+    domain::{QUOTED, quote},
+    error::Error,
+};
 
 /// The codes of errors that pass.
 pub(super) const PASSING: [&str; 2] = ["busy", "database_unavailable"];
@@ -28,9 +31,9 @@ pub(super) fn fail_shared(error: &Error) -> GraphError {
     GraphError::new(error.to_string()).extend_with(|_, extensions| {
         extensions.set("code", error.code());
         if let Error::Validation(fields) = error {
-            let fields = fields.iter().map(|wrong| {
-                value!({ "field": wrong.field.as_str(), "message": wrong.message.as_str() })
-            });
+            let fields = fields
+                .iter()
+                .map(|wrong| value!({ "field": wrong.field(), "message": wrong.message() }));
             extensions.set("errors", Value::List(fields.collect()));
         }
     })
@@ -38,8 +41,7 @@ pub(super) fn fail_shared(error: &Error) -> GraphError {
 
 /// The most errors of one response; a client mends the first before it looks at the rest.
 const MOST: usize = 10;
-/// The most characters of a sentence about what is wrong: the parser quotes the line that it could
-/// not read, which may be all of a large request.
+/// The most bytes of a sentence about what is wrong, to the character.
 const LONGEST: usize = 500;
 /// The most bytes of the errors of one answer, which may hold several responses.
 pub(super) const ERROR_BYTES: usize = 64 * 1024;
@@ -53,9 +55,11 @@ pub(super) fn bounded(mut response: Response, bytes: usize) -> Response {
     let mut left = bytes;
     let mut kept = 0;
     for error in &mut response.errors {
-        if let Some((end, _)) = error.message.char_indices().nth(LONGEST) {
-            error.message.truncate(end);
-            error.message.push_str(" ...");
+        error.message = in_few_words(&error.message);
+        for segment in &mut error.path {
+            if let PathSegment::Field(name) = segment {
+                *name = quote(name).into_owned();
+            }
         }
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
@@ -75,6 +79,40 @@ pub(super) fn bounded(mut response: Response, bytes: usize) -> Response {
     }
     response
 }
+
+/// The library repeats whole names and values between quotation marks or behind `found`, and the
+/// line that it could not read, which may be all of a large request. Of each sentence the first
+/// characters of what was sent stay.
+fn in_few_words(message: &str) -> String {
+    let mut short = String::new();
+    let (mut sent, mut quoted, mut escaped) = (0, false, false);
+    let (mut value, mut line) = (false, false);
+    for c in message.chars() {
+        let mark = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        quoted ^= mark;
+        line &= c != '\n';
+        if !mark && (quoted || value || line) {
+            sent += 1;
+        }
+        if sent <= QUOTED || mark || !(quoted || value || line) {
+            short.push(c);
+        } else if sent == QUOTED + 1 {
+            short.push_str(" ...");
+        }
+        value |= short.ends_with(FOUND);
+        line |= short.ends_with(LINE);
+        if short.len() >= LONGEST {
+            break;
+        }
+    }
+    short
+}
+
+/// Behind this stands a value.
+const FOUND: &str = ", found ";
+/// Behind this stands a line of the document.
+const LINE: &str = " | ";
 
 /// The codes of the errors of an answer.
 pub(super) fn codes_of(response: &Response) -> impl Iterator<Item = &str> {
@@ -114,6 +152,25 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || fail(error));
         let text = log.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn sentences_of_the_library_keep_their_words_and_the_beginning_of_what_was_sent() {
+        let long = "x".repeat(100_000);
+        for (message, expected) in [
+            (
+                "Unknown field \"a\" on type \"Query\".".to_owned(),
+                "Unknown field \"a\" on type \"Query\".",
+            ),
+            (format!("Unknown field \"{long}\" on type"), "x ...\" on type"),
+            (format!("Two: \"a\\\"{long}\" and \"{long}\""), "x ...\" and \"\""),
+            (format!("Expected input type \"Int\", found [{long}, 1]."), "x ..."),
+            (format!(" --> 1:5\n  |\n1 | {long}\n  |   ^---\n"), "x ..."),
+        ] {
+            let short = in_few_words(&message);
+            assert!(short.contains(expected), "{short}");
+            assert!(short.matches('x').count() <= 100, "{short}");
+        }
     }
 
     #[test]

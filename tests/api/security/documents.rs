@@ -35,7 +35,7 @@ async fn start(database: &Database) -> (ServerProcess, Client) {
     (server, admin)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nesting_of_any_shape_does_not_end_the_process() {
     let database = Database::new().await;
     let (mut server, admin) = start(&database).await;
@@ -65,7 +65,7 @@ async fn nesting_of_any_shape_does_not_end_the_process() {
     database.drop_all();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_without_a_good_token_is_not_read() {
     let database = Database::new().await;
     let (server, _) = start(&database).await;
@@ -87,7 +87,7 @@ async fn a_document_without_a_good_token_is_not_read() {
     database.drop_all();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_full_of_errors_is_refused_in_few_words() {
     let database = Database::new().await;
     let (server, admin) = start(&database).await;
@@ -134,7 +134,7 @@ fn again_and_again(what: &str) -> String {
     format!("{{ {} }}", all.join(" "))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_schema_is_told_once_a_request_and_not_again_and_again() {
     let database = Database::new().await;
     let (server, admin) = start(&database).await;
@@ -162,7 +162,7 @@ async fn the_schema_is_told_once_a_request_and_not_again_and_again() {
     database.drop_all();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_many_long_texts_is_refused_before_it_is_made() {
     let database = Database::new().await;
     let (server, admin) = start(&database).await;

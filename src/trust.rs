@@ -1,0 +1,267 @@
+//! Whom the program believes on its own machine: itself and root. A file or a directory that
+//! others own or may write is refused with a sentence that says what to do about it.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// A sentence that names the path, what is wrong with it, and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Distrust(String);
+
+impl From<Distrust> for io::Error {
+    fn from(distrust: Distrust) -> Self {
+        Self::other(distrust)
+    }
+}
+
+/// What others may not do with a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Closed {
+    /// Read or write it: mode 0600 or less.
+    Private,
+    /// Write it, a group among them.
+    Unwritable,
+    /// Write it; a group that is the user's own one may.
+    Shared,
+}
+
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITES: u32 = 0o020;
+const STICKY: u32 = 0o1000;
+
+/// The text of a file of one's own; `None` if there is no such file.
+///
+/// # Errors
+/// [`Distrust`] when it is no file, cannot be read, or is not as closed as it must be.
+pub(crate) fn read(path: &Path, closed: Closed) -> Result<Option<String>, Distrust> {
+    let unreadable = |e: io::Error| Distrust(format!("{} cannot be read: {e}", path.display()));
+    let Some(found) = regular(path)? else { return Ok(None) };
+    check(path, &found, closed)?;
+    let mut file = File::open(path).map_err(unreadable)?;
+    // What was opened, and not what stood there before.
+    check(path, &file.metadata().map_err(unreadable)?, closed)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    Ok(Some(text))
+}
+
+/// Checks a file that another part of the program reads or runs; without one there is nothing to
+/// check.
+///
+/// # Errors
+/// [`Distrust`] as [`read`].
+pub(crate) fn file(path: &Path, closed: Closed) -> Result<(), Distrust> {
+    regular(path)?.map_or(Ok(()), |found| check(path, &found, closed))
+}
+
+/// Checks a file that somebody named by its path, such as a mounted secret: whoever it belongs to,
+/// not everybody may write it. What is no regular file is left to its reader.
+///
+/// # Errors
+/// [`Distrust`] with the remedy.
+pub(crate) fn named(path: &Path) -> Result<(), Distrust> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() && found.mode() & OTHERS_WRITE != 0 => {
+            Err(writable(path, "everybody", "o-w"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a directory of one's own, all that is above it, and what lies in it and in those of
+/// `below`. Above it, others may write where nobody can replace what is not theirs, as in `/tmp`.
+///
+/// # Errors
+/// [`Distrust`] with the remedy.
+pub(crate) fn directory(path: &Path, below: &[&str]) -> Result<(), Distrust> {
+    let failed = |e: io::Error| Distrust(format!("{} cannot be used: {e}", path.display()));
+    let real = fs::canonicalize(path).map_err(failed)?;
+    let named = std::path::absolute(path).map_err(failed)?;
+    for above in real.ancestors().skip(1).chain(named.ancestors().skip(1)) {
+        // A link of somebody else may point to one's own directory today, and elsewhere tomorrow.
+        owned(above, &fs::symlink_metadata(above).map_err(failed)?)?;
+        let found = fs::metadata(above).map_err(failed)?;
+        if found.mode() & STICKY == 0 {
+            check(above, &found, Closed::Shared)?;
+        } else {
+            owned(above, &found)?;
+        }
+    }
+    owned(&named, &fs::symlink_metadata(&named).map_err(failed)?)?;
+    for inside in std::iter::once(real.clone()).chain(below.iter().map(|name| real.join(name))) {
+        contents(&inside)?;
+    }
+    Ok(())
+}
+
+/// Checks a directory and what lies in it, if it is there.
+fn contents(path: &Path) -> Result<(), Distrust> {
+    let failed = |e: io::Error| Distrust(format!("{} cannot be used: {e}", path.display()));
+    let Some(found) = metadata(path)? else { return Ok(()) };
+    check(path, &found, Closed::Unwritable)?;
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let inside: PathBuf = entry.map_err(failed)?.path();
+        // What has gone meanwhile does no harm: locks and drafts come and go.
+        if let Some(found) = metadata(&inside)? {
+            check(&inside, &found, Closed::Shared)?;
+        }
+    }
+    Ok(())
+}
+
+/// What stands there, which must be a file and, if it is a link, one of one's own.
+fn regular(path: &Path) -> Result<Option<Metadata>, Distrust> {
+    match fs::symlink_metadata(path) {
+        Ok(link) => owned(path, &link)?,
+        Err(_) => return metadata(path),
+    }
+    match metadata(path)? {
+        Some(found) if !found.is_file() => {
+            Err(Distrust(format!("{} is not a file; remove it", path.display())))
+        }
+        found => Ok(found),
+    }
+}
+
+fn metadata(path: &Path) -> Result<Option<Metadata>, Distrust> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Distrust(format!("{} cannot be read: {e}", path.display()))),
+    }
+}
+
+fn check(path: &Path, found: &Metadata, closed: Closed) -> Result<(), Distrust> {
+    owned(path, found)?;
+    // A user's own group has the user's number on most systems, and nobody else in it.
+    let own_group = found.gid() == rustix::process::geteuid().as_raw();
+    match closed {
+        Closed::Private if found.mode() & 0o077 != 0 => Err(Distrust(format!(
+            "{path} is open to others than its owner (mode {:04o}); close it with \
+             `chmod 600 {path}`, or remove it if others may have read it",
+            found.mode() & 0o7777,
+            path = path.display(),
+        ))),
+        _ if found.mode() & OTHERS_WRITE != 0 => Err(writable(path, "everybody", "go-w")),
+        Closed::Shared if own_group => Ok(()),
+        _ if found.mode() & GROUP_WRITES != 0 => Err(writable(path, "a group", "go-w")),
+        _ => Ok(()),
+    }
+}
+
+fn owned(path: &Path, found: &Metadata) -> Result<(), Distrust> {
+    let own = rustix::process::geteuid().as_raw();
+    if found.uid() == own || found.uid() == 0 {
+        return Ok(());
+    }
+    Err(Distrust(format!(
+        "{} belongs to another user ({}); make it your own with `chown`, or use another directory",
+        path.display(),
+        found.uid(),
+    )))
+}
+
+fn writable(path: &Path, who: &str, change: &str) -> Distrust {
+    let path = path.display();
+    Distrust(format!("{path} can be written by {who}; take that away with `chmod {change} {path}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    /// A directory of a test, which is removed with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("tenantry-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir(&dir).unwrap();
+            set(&dir, 0o755);
+            Self(dir)
+        }
+
+        fn file(&self, mode: u32) -> PathBuf {
+            let path = self.0.join("file");
+            fs::write(&path, "text").unwrap();
+            set(&path, mode);
+            path
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn set(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_believed_as_far_as_it_is_closed() {
+        let place = Place::new("file");
+        for (mode, closed, believed) in [
+            (0o600, Closed::Private, true),
+            (0o400, Closed::Private, true),
+            (0o640, Closed::Private, false),
+            (0o604, Closed::Private, false),
+            (0o644, Closed::Unwritable, true),
+            (0o664, Closed::Unwritable, false),
+            (0o646, Closed::Unwritable, false),
+            (0o646, Closed::Shared, false),
+        ] {
+            let path = place.file(mode);
+            let read = read(&path, closed);
+            assert_eq!(read.is_ok(), believed, "{mode:o} {closed:?}");
+            assert_eq!(file(&path, closed).is_ok(), believed);
+            if let Err(distrust) = read {
+                let text = distrust.to_string();
+                assert!(text.contains("chmod") && text.contains(path.to_str().unwrap()), "{text}");
+            }
+        }
+        assert_eq!(read(&place.0.join("none"), Closed::Private).unwrap(), None);
+        assert!(read(&place.0, Closed::Private).is_err(), "a directory is no file");
+    }
+
+    #[test]
+    fn a_named_file_is_refused_only_if_everybody_may_write_it() {
+        let place = Place::new("named");
+        assert!(named(&place.file(0o444)).is_ok() && named(&place.file(0o664)).is_ok());
+        assert!(named(&place.file(0o606)).unwrap_err().to_string().contains("chmod o-w"));
+        assert!(named(Path::new("/dev/null")).is_ok() && named(&place.0.join("none")).is_ok());
+    }
+
+    #[test]
+    fn a_directory_is_believed_with_all_that_is_above_and_in_it() {
+        let place = Place::new("directory");
+        let (above, dir) = (place.0.join("above"), place.0.join("above/dir"));
+        fs::create_dir_all(dir.join("bin")).unwrap();
+        let file = dir.join("bin/mongod");
+        fs::write(&file, "text").unwrap();
+        let believed = || directory(&dir, &["bin", "none"]).map_err(|distrust| distrust.0);
+        for path in [&above, &dir, &dir.join("bin"), &file] {
+            set(path, 0o755);
+        }
+        assert_eq!(believed(), Ok(()));
+        for path in [&above, &dir, &dir.join("bin"), &file] {
+            set(path, 0o757);
+            assert!(believed().unwrap_err().starts_with(path.to_str().unwrap()));
+            set(path, 0o755);
+        }
+        // As in /tmp, others may write there and take nothing away.
+        set(&above, 0o1777);
+        assert_eq!(believed(), Ok(()));
+        set(&dir, 0o775);
+        assert!(believed().unwrap_err().contains("a group"));
+    }
+}
