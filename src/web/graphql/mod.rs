@@ -72,6 +72,15 @@ impl GraphQl {
         Self(if introspection { schema } else { closed(schema) }.finish())
     }
 
+    /// Whether a document is one that would be carried out, as far as its text tells.
+    #[cfg(feature = "test-support")]
+    #[must_use]
+    pub fn accepts(&self, document: &str) -> bool {
+        let parsed =
+            text::check(document).is_ok().then(|| async_graphql::parser::parse_query(document));
+        parsed.is_some_and(|parsed| parsed.is_ok_and(|document| limits::check(&document).is_ok()))
+    }
+
     /// The schema in the schema definition language.
     #[must_use]
     pub fn sdl(&self) -> String {
