@@ -92,6 +92,11 @@ impl LoginThrottle {
         }
     }
 
+    /// Whether the account has logged in from there before.
+    pub fn is_familiar(&self, email: &Email, address: IpAddr) -> bool {
+        self.familiar.contains_key(&(email.clone(), network(address)))
+    }
+
     /// An attempt has failed.
     pub fn failed(&self, email: &Email, address: IpAddr) {
         let address = network(address);
@@ -137,7 +142,7 @@ impl SignUpThrottle {
 }
 
 /// Whoever has an IPv6 address has its whole /64 (RFC 6177), so that is what is counted.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,

@@ -9,6 +9,7 @@ mod combiner;
 mod demo;
 mod directory;
 mod drains;
+mod early;
 mod employees;
 mod event_input;
 mod events;

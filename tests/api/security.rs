@@ -1,6 +1,8 @@
 //! What docs/SECURITY.md says: that its tests exist, and what only a look at the whole program
 //! shows.
 
+mod hashing;
+
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Read},
