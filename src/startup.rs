@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{Keys, LoginThrottle, PasswordHasher, SignUpThrottle, TokenIssuer, TokenSettings},
-    config::{JwtAlgorithm, MongoSettings, Settings},
+    config::{JwtAlgorithm, MongoSettings, PublicUrl, Settings},
     domain::Clock,
     error::{Error, Result},
     manager::{Agenda, Ceiling, Combiner, Drains, Rooms, TenantManager, Throttles, Turns, Work},
@@ -177,9 +177,11 @@ impl Application {
         background.spawn(Arc::clone(&manager).keep_recovering(every, stop.clone()));
         background.spawn(telemetry::keep_metrics_small(metrics.clone(), stop.clone()));
 
+        let bound = || PublicUrl::of_socket(address);
         let shared = web::Data::new(Shared {
             manager: Arc::clone(&manager),
             server: settings.server.clone(),
+            public_url: settings.server.public_url.clone().unwrap_or_else(bound),
             graphql: GraphQl::new(settings.graphql.introspection),
             metrics,
         });

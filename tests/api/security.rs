@@ -2,6 +2,7 @@
 //! shows.
 
 mod hashing;
+mod links;
 
 use std::{
     collections::BTreeSet,

@@ -11,14 +11,11 @@ mod query;
 mod scalars;
 mod types;
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{self, HeaderValue},
-    },
+    http::{StatusCode, header},
     web,
 };
 use async_graphql::{
@@ -41,22 +38,6 @@ pub struct GraphQl(Schema<Query, Mutation, EmptySubscription>);
 
 /// Where it is answered.
 pub(super) const PATH: &str = "/graphql";
-
-/// Where clients reach this server, as far as it is told.
-struct BaseUrl {
-    shared: web::Data<Shared>,
-    host: Option<HeaderValue>,
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(url) = &self.shared.server.public_url {
-            return f.write_str(url.trim_end_matches('/'));
-        }
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        write!(f, "http://{}", host.unwrap_or("localhost"))
-    }
-}
 
 impl GraphQl {
     /// Makes the schema, with its limits; `introspection` lets clients ask what is in it.
@@ -122,10 +103,7 @@ async fn execute(
         Err(error) => return with_codes(Response::from_errors(vec![error])),
     };
     tracing::Span::current().record("graphql.operation", name);
-    asked = asked.data(BaseUrl {
-        shared: shared.clone(),
-        host: request.headers().get(header::HOST).cloned(),
-    });
+    asked = asked.data(shared.public_url.clone());
     if let Some(scope) = request.extensions().get::<OrgScope>().copied() {
         asked = asked.data(Source::new(shared.manager.clone(), scope));
     }
