@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::SettingsError;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 51] = [
+pub const VARIABLES: [(&str, &str); 52] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
@@ -44,6 +44,7 @@ pub const VARIABLES: [(&str, &str); 51] = [
     ("LOGIN_FAILURES_PER_ADDRESS", "throttle.login_failures_per_address"),
     ("LOGIN_WINDOW_MINUTES", "throttle.login_window_minutes"),
     ("SIGN_UPS_PER_ADDRESS_MINUTE", "throttle.sign_ups_per_address_minute"),
+    ("CALENDAR_POLLS_PER_MINUTE", "throttle.calendar_polls_per_minute"),
     ("JWT_ALGORITHM", "jwt.algorithm"),
     ("JWT_SECRET", "jwt.secret"),
     ("JWT_PREVIOUS_SECRET", "jwt.previous_secret"),
