@@ -1,6 +1,7 @@
 //! Settings: defaults, then the profile's file, then the environment. What is wrong stops the start
 //! with a sentence that names the key.
 
+mod public_url;
 mod variables;
 
 use std::{
@@ -13,6 +14,7 @@ use config::{Config, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+pub use public_url::PublicUrl;
 pub use variables::{SECRETS, VARIABLES};
 use variables::{explain, list, read};
 
@@ -84,8 +86,8 @@ pub struct ServerSettings {
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "list")]
     pub trusted_proxies: Vec<IpAddr>,
-    /// Where clients reach the server, for links in answers; else what the request says.
-    pub public_url: Option<String>,
+    /// Where clients reach the server, for links in answers; in development else the socket's.
+    pub public_url: Option<PublicUrl>,
     /// Origins of pages that may call the API.
     #[serde(deserialize_with = "list")]
     pub cors_origins: Vec<String>,
@@ -286,7 +288,14 @@ impl Settings {
             }
         }
         self.check_times()?;
-        self.check_tokens()
+        self.check_tokens()?;
+        if self.env == Profile::Production && self.server.public_url.is_none() {
+            return wrong(
+                "in production PUBLIC_URL must be set to where clients reach the server, such as \
+                 https://api.example.com",
+            );
+        }
+        Ok(())
     }
 
     /// What is longer than any of these is a slip, and would overflow a clock sooner or later.

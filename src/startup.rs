@@ -11,11 +11,16 @@ use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{Keys, LoginThrottle, PasswordHasher, SignUpThrottle, TokenIssuer, TokenSettings},
-    config::{JwtAlgorithm, MongoSettings, Settings},
+    auth::{
+        Keys, LoginThrottle, PasswordHasher, PollThrottle, SignUpThrottle, TokenIssuer,
+        TokenSettings,
+    },
+    config::{JwtAlgorithm, MongoSettings, PublicUrl, Settings},
     domain::Clock,
     error::{Error, Result},
-    manager::{Agenda, Ceiling, Combiner, Drains, Rooms, TenantManager, Throttles, Turns, Work},
+    manager::{
+        Agenda, Ceiling, Combiner, Drains, Feeds, Rooms, TenantManager, Throttles, Turns, Work,
+    },
     store::{ConnectError, Store, StoreSettings},
     telemetry, trust,
     web::{GraphQl, Shared},
@@ -98,6 +103,7 @@ pub fn build_manager(
     let throttles = Throttles {
         logins: LoginThrottle::new(&settings.throttle),
         sign_ups: SignUpThrottle::new(&settings.throttle),
+        polls: PollThrottle::new(&settings.throttle),
         ceiling: Ceiling::new(settings.mongo.max_organizations),
     };
     let work = Work {
@@ -109,6 +115,7 @@ pub fn build_manager(
         combiner: Combiner::default(),
         drains: Drains::default(),
         agenda: Agenda::default(),
+        feeds: Feeds::default(),
         patience: Duration::from_millis(settings.operations.patience_ms),
     };
     let passwords = PasswordHasher::start(settings.hash)?;
@@ -178,9 +185,11 @@ impl Application {
         background.spawn(Arc::clone(&manager).keep_recovering(every, stop.clone()));
         background.spawn(telemetry::keep_metrics_small(metrics.clone(), stop.clone()));
 
+        let bound = || PublicUrl::of_socket(address);
         let shared = web::Data::new(Shared {
             manager: Arc::clone(&manager),
             server: settings.server.clone(),
+            public_url: settings.server.public_url.clone().unwrap_or_else(bound),
             graphql: GraphQl::new(settings.graphql.introspection),
             bodies: Arc::default(),
             answers: Arc::default(),

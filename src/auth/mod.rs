@@ -1,9 +1,13 @@
 //! Who somebody is: password hashes, tokens, and the throttle on guessing.
 
+mod fair;
 mod password;
+mod polls;
 mod throttle;
 mod token;
 
+pub use fair::HashFor;
 pub use password::{HashParameters, PasswordHasher};
+pub use polls::PollThrottle;
 pub use throttle::{LoginThrottle, SignUpThrottle, ThrottleSettings};
 pub use token::{Claims, Keys, TokenIssuer, TokenSettings};

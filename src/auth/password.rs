@@ -1,10 +1,7 @@
-//! argon2id on threads of its own, at most a few at once, with a bounded queue in front.
+//! argon2id on threads of its own, at most a few at once, with a bounded and fair queue in front.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
 };
 
@@ -15,6 +12,7 @@ use argon2::{
 use metrics::gauge;
 use tokio::sync::oneshot;
 
+use super::fair::{FairQueue, HashFor};
 use crate::{
     domain::{Password, PasswordDigest},
     error::{Error, Result},
@@ -33,7 +31,7 @@ pub struct HashParameters {
     pub parallelism: u32,
     /// How many hashes run at once; 0 for one less than there are cores, but at least one.
     pub concurrency: usize,
-    /// How many may wait; past that the answer is "busy".
+    /// How many may wait; past that the answer is "busy" for whoever has the most in the queue.
     pub queue: usize,
 }
 
@@ -43,8 +41,22 @@ pub struct HashParameters {
 /// of page faults. The threads yield to the ones that answer requests (`nice`).
 #[derive(Clone)]
 pub struct PasswordHasher {
-    jobs: SyncSender<Job>,
+    door: Arc<Door>,
     decoy: PasswordDigest,
+}
+
+/// Sends the hashing threads home when the last clone of the hasher is dropped.
+struct Door(Arc<Lobby>);
+
+/// Where jobs wait for a thread.
+struct Lobby {
+    waiting: Mutex<Waiting>,
+    arrival: Condvar,
+}
+
+struct Waiting {
+    jobs: FairQueue<Job>,
+    closed: bool,
 }
 
 struct Job {
@@ -76,24 +88,24 @@ impl PasswordHasher {
                 .map_err(|e| Error::Internal(format!("argon2 parameters: {e}")))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = Bench::new(argon2.clone()).hash(b"nobody's password")?;
-        let (jobs, inbox) = sync_channel(parameters.queue.max(1));
-        let inbox = Arc::new(Mutex::new(inbox));
+        let lobby = Arc::new(Lobby::new(parameters.queue.max(1)));
+        let door = Arc::new(Door(Arc::clone(&lobby)));
         for number in 0..threads(parameters.concurrency) {
-            let (inbox, argon2) = (Arc::clone(&inbox), argon2.clone());
+            let (lobby, argon2) = (Arc::clone(&lobby), argon2.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work(&inbox, &mut Bench::new(argon2)))
+                .spawn(move || work(&lobby, &mut Bench::new(argon2)))
                 .map_err(|e| Error::Internal(format!("no hashing thread: {e}")))?;
         }
-        Ok(Self { jobs, decoy })
+        Ok(Self { door, decoy })
     }
 
     /// The hash of a new password.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full.
-    pub async fn hash(&self, password: Password) -> Result<PasswordDigest> {
-        match self.submit(Work::Hash(password)).await? {
+    /// [`Error::Busy`] when the queue is full and nobody has more in it.
+    pub async fn hash(&self, who: HashFor, password: Password) -> Result<PasswordDigest> {
+        match self.submit(who, Work::Hash(password)).await? {
             Outcome::Hashed(digest) => Ok(digest),
             Outcome::Verified(_) => Err(Error::Internal("a hash job was answered amiss".into())),
         }
@@ -103,33 +115,79 @@ impl PasswordHasher {
     /// cost, so that the time tells nobody whether an account exists.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full.
-    pub async fn verify(&self, password: Password, digest: Option<PasswordDigest>) -> Result<bool> {
+    /// [`Error::Busy`] when the queue is full and nobody has more in it.
+    pub async fn verify(
+        &self,
+        who: HashFor,
+        password: Password,
+        digest: Option<PasswordDigest>,
+    ) -> Result<bool> {
         let known = digest.is_some();
         let digest = digest.unwrap_or_else(|| self.decoy.clone());
-        match self.submit(Work::Verify(password, digest)).await? {
+        match self.submit(who, Work::Verify(password, digest)).await? {
             Outcome::Verified(matches) => Ok(matches && known),
             Outcome::Hashed(_) => Err(Error::Internal("a hash job was answered amiss".into())),
         }
     }
 
-    async fn submit(&self, work: Work) -> Result<Outcome> {
+    async fn submit(&self, who: HashFor, work: Work) -> Result<Outcome> {
         let (answer, outcome) = oneshot::channel();
-        gauge!(QUEUE_GAUGE).increment(1.0);
-        self.jobs.try_send(Job { work, answer }).map_err(|refused| {
-            gauge!(QUEUE_GAUGE).decrement(1.0);
-            match refused {
-                TrySendError::Full(_) => {
-                    metrics::counter!("tenantry_hash_queue_rejections_total").increment(1);
-                    Error::Busy { what: "the password hashing queue is full" }
-                }
-                TrySendError::Disconnected(_) => {
-                    Error::Internal("the hashing threads are gone".into())
-                }
-            }
-        })?;
+        self.door.0.enter(who, Job { work, answer });
         outcome.await.map_err(|_| Error::Internal("a hashing thread has died".into()))?
     }
+}
+
+impl Lobby {
+    fn new(most: usize) -> Self {
+        let waiting = Waiting { jobs: FairQueue::new(most), closed: false };
+        Self { waiting: Mutex::new(waiting), arrival: Condvar::new() }
+    }
+
+    /// Lets the job wait. In a full queue one of whoever has the most there is told "busy".
+    fn enter(&self, who: HashFor, job: Job) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = waiting.jobs.len();
+        if waiting.jobs.is_full() {
+            // Whoever has stopped waiting needs no place.
+            waiting.jobs.retain(|job| !job.answer.is_closed());
+        }
+        let refused = waiting.jobs.push(who, job);
+        count(before, waiting.jobs.len());
+        drop(waiting);
+        self.arrival.notify_one();
+        if let Some(refused) = refused {
+            metrics::counter!("tenantry_hash_queue_rejections_total").increment(1);
+            let busy = Error::Busy { what: "the password hashing queue is full" };
+            let _ = refused.answer.send(Err(busy));
+        }
+    }
+
+    /// Waits for a job; `None` when there will be no more.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let before = waiting.jobs.len();
+            // Whoever has stopped waiting needs no hash.
+            let job = std::iter::from_fn(|| waiting.jobs.pop()).find(|job| !job.answer.is_closed());
+            count(before, waiting.jobs.len());
+            if job.is_some() || waiting.closed {
+                return job;
+            }
+            waiting = self.arrival.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.0.arrival.notify_all();
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn count(before: usize, after: usize) {
+    gauge!(QUEUE_GAUGE).increment(after as f64 - before as f64);
 }
 
 fn threads(configured: usize) -> usize {
@@ -139,18 +197,10 @@ fn threads(configured: usize) -> usize {
     }
 }
 
-fn work(inbox: &Mutex<Receiver<Job>>, bench: &mut Bench) {
+fn work(lobby: &Lobby, bench: &mut Bench) {
     // Without the right to lower its priority a thread hashes all the same.
     let _ = rustix::process::nice(BACKGROUND_NICENESS);
-    loop {
-        let Ok(inbox) = inbox.lock() else { return };
-        let Ok(job) = inbox.recv() else { return };
-        drop(inbox);
-        gauge!(QUEUE_GAUGE).decrement(1.0);
-        // Whoever has stopped waiting needs no hash.
-        if job.answer.is_closed() {
-            continue;
-        }
+    while let Some(job) = lobby.next() {
         let started = std::time::Instant::now();
         let outcome = match job.work {
             Work::Hash(password) => bench.hash(password.expose().as_bytes()).map(Outcome::Hashed),
@@ -221,9 +271,12 @@ fn internal(error: argon2::password_hash::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use argon2::PasswordVerifier;
 
     use super::*;
+    use crate::domain::OrgId;
 
     const CHEAP: HashParameters =
         HashParameters { memory_kib: 64, iterations: 1, parallelism: 1, concurrency: 1, queue: 1 };
@@ -235,21 +288,34 @@ mod tests {
     #[tokio::test]
     async fn hashes_verify_here_and_by_the_library() {
         let hasher = PasswordHasher::start(CHEAP).unwrap();
-        let digest = hasher.hash(password("correct horse")).await.unwrap();
+        let digest = hasher.hash(HashFor::Operator, password("correct horse")).await.unwrap();
         assert!(digest.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
-        assert!(hasher.verify(password("correct horse"), Some(digest.clone())).await.unwrap());
-        assert!(!hasher.verify(password("correct hors!"), Some(digest.clone())).await.unwrap());
+        assert!(
+            hasher
+                .verify(HashFor::Operator, password("correct horse"), Some(digest.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !hasher
+                .verify(HashFor::Operator, password("correct hors!"), Some(digest.clone()))
+                .await
+                .unwrap()
+        );
         let parsed = PasswordHash::new(digest.expose()).unwrap();
         Argon2::default().verify_password(b"correct horse", &parsed).unwrap();
     }
 
     #[tokio::test]
     async fn hashes_of_other_parameters_still_verify() {
-        let old =
-            PasswordHasher::start(CHEAP).unwrap().hash(password("correct horse")).await.unwrap();
+        let old = PasswordHasher::start(CHEAP)
+            .unwrap()
+            .hash(HashFor::Operator, password("correct horse"))
+            .await
+            .unwrap();
         let now = PasswordHasher::start(HashParameters { memory_kib: 128, ..CHEAP }).unwrap();
-        assert!(now.verify(password("correct horse"), Some(old)).await.unwrap());
-        let new = now.hash(password("correct horse")).await.unwrap();
+        assert!(now.verify(HashFor::Operator, password("correct horse"), Some(old)).await.unwrap());
+        let new = now.hash(HashFor::Operator, password("correct horse")).await.unwrap();
         assert!(new.expose().contains("m=128"));
     }
 
@@ -257,25 +323,68 @@ mod tests {
     async fn bytes_past_72_count() {
         let hasher = PasswordHasher::start(CHEAP).unwrap();
         let (one, two) = (format!("{}1", "a".repeat(72)), format!("{}2", "a".repeat(72)));
-        let digest = hasher.hash(password(&one)).await.unwrap();
-        assert!(!hasher.verify(password(&two), Some(digest)).await.unwrap());
+        let digest = hasher.hash(HashFor::Operator, password(&one)).await.unwrap();
+        assert!(!hasher.verify(HashFor::Operator, password(&two), Some(digest)).await.unwrap());
     }
 
     #[tokio::test]
     async fn nobody_matches_even_the_decoys_password() {
         let hasher = PasswordHasher::start(CHEAP).unwrap();
-        assert!(!hasher.verify(password("nobody's password"), None).await.unwrap());
+        assert!(
+            !hasher.verify(HashFor::Operator, password("nobody's password"), None).await.unwrap()
+        );
     }
 
     #[tokio::test]
     async fn a_full_queue_answers_busy_and_loses_nothing() {
         let slow = HashParameters { memory_kib: 32 * 1024, ..CHEAP };
         let hasher = PasswordHasher::start(slow).unwrap();
-        let all = (0..16).map(|_| hasher.hash(password("correct horse")));
+        let all = (0..16).map(|_| hasher.hash(HashFor::Operator, password("correct horse")));
         let outcomes = futures_util::future::join_all(all).await;
         let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         let busy = outcomes.iter().filter(|o| matches!(o, Err(Error::Busy { .. }))).count();
         assert!(done >= 1 && busy >= 1, "{done} done, {busy} busy");
         assert_eq!(done + busy, 16);
+    }
+
+    /// A hasher whose one thread is at work for a while.
+    async fn occupied(queue: usize) -> PasswordHasher {
+        let slow = HashParameters { memory_kib: 64 * 1024, iterations: 4, queue, ..CHEAP };
+        let hasher = PasswordHasher::start(slow).unwrap();
+        let busy = hasher.clone();
+        tokio::spawn(async move { busy.hash(HashFor::Operator, password("correct horse")).await });
+        while hasher.door.0.waiting.lock().unwrap().jobs.len() > 0 {
+            tokio::task::yield_now().await;
+        }
+        hasher
+    }
+
+    #[tokio::test]
+    async fn whoever_has_the_most_in_a_full_queue_gives_way() {
+        let hasher = occupied(2).await;
+        let org = HashFor::Org(OrgId::generate());
+        let ask = |who: &HashFor| {
+            let (hasher, who) = (hasher.clone(), who.clone());
+            tokio::spawn(async move { hasher.hash(who, password("correct horse")).await })
+        };
+        let all = [ask(&org), ask(&org), ask(&HashFor::SignUp([192, 0, 2, 1].into()))];
+        let [first, second, sign_up] =
+            futures_util::future::join_all(all).await.try_into().unwrap();
+        first.unwrap().unwrap();
+        assert!(matches!(second.unwrap(), Err(Error::Busy { .. })));
+        sign_up.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_has_stopped_waiting_takes_no_place_and_no_hash() {
+        let hasher = occupied(2).await;
+        let org = HashFor::Org(OrgId::generate());
+        for _ in 0..10 {
+            let impatient = hasher.hash(org.clone(), password("correct horse"));
+            assert!(tokio::time::timeout(Duration::ZERO, impatient).await.is_err());
+        }
+        assert_eq!(hasher.door.0.waiting.lock().unwrap().jobs.len(), 2);
+        let patient = hasher.hash(org, password("correct horse"));
+        patient.await.expect("those who have gone were in the way");
     }
 }

@@ -29,6 +29,8 @@ pub struct ThrottleSettings {
     pub login_window_minutes: u64,
     /// Sign-ups from one address in a minute.
     pub sign_ups_per_address_minute: u32,
+    /// Polls of one calendar feed in a minute.
+    pub calendar_polls_per_minute: u32,
 }
 
 /// Refuses a login before it costs a hash, once too many have failed.
@@ -48,7 +50,7 @@ pub struct LoginThrottle {
 pub struct SignUpThrottle(Windows<IpAddr>);
 
 /// Fixed windows that begin with their first event, for at most so many keys.
-struct Windows<K> {
+pub(super) struct Windows<K> {
     limit: u32,
     window: Duration,
     counts: Cache<K, Arc<Window>>,
@@ -62,7 +64,7 @@ struct Window {
 /// Past so many keys the least used are forgotten: memory is bounded whoever asks.
 const KEYS: u64 = 100_000;
 const FAMILIAR_FOR: Duration = Duration::from_hours(30 * 24);
-const MINUTE: Duration = Duration::from_mins(1);
+pub(super) const MINUTE: Duration = Duration::from_mins(1);
 
 impl LoginThrottle {
     /// A throttle that has seen nothing.
@@ -90,6 +92,11 @@ impl LoginThrottle {
         } else {
             self.accounts.check(email)
         }
+    }
+
+    /// Whether the account has logged in from there before.
+    pub fn is_familiar(&self, email: &Email, address: IpAddr) -> bool {
+        self.familiar.contains_key(&(email.clone(), network(address)))
     }
 
     /// An attempt has failed.
@@ -137,7 +144,7 @@ impl SignUpThrottle {
 }
 
 /// Whoever has an IPv6 address has its whole /64 (RFC 6177), so that is what is counted.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,
@@ -145,12 +152,12 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
-    fn new(limit: u32, window: Duration) -> Self {
+    pub(super) fn new(limit: u32, window: Duration) -> Self {
         let counts = Cache::builder().max_capacity(KEYS).time_to_live(window).build();
         Self { limit, window, counts }
     }
 
-    fn check(&self, key: &K) -> Result<()> {
+    pub(super) fn check(&self, key: &K) -> Result<()> {
         let full = (self.limit > 0)
             .then(|| self.counts.get(key))
             .flatten()
@@ -161,13 +168,29 @@ impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
         })
     }
 
-    fn count(&self, key: K) {
+    pub(super) fn count(&self, key: K) {
         if self.limit > 0 {
-            let window = self.counts.get_with(key, || {
-                Arc::new(Window { began: Instant::now(), count: AtomicU32::new(0) })
-            });
-            window.count.fetch_add(1, Ordering::AcqRel);
+            self.window(key).count.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Counts, and refuses what is past the limit, however many come at once.
+    pub(super) fn take(&self, key: K) -> Result<()> {
+        if self.limit == 0 {
+            return Ok(());
+        }
+        let window = self.window(key);
+        if window.count.fetch_add(1, Ordering::AcqRel) < self.limit {
+            return Ok(());
+        }
+        // No further up, so that it never wraps.
+        window.count.store(self.limit, Ordering::Release);
+        Err(Error::Throttled { retry_after: self.window.saturating_sub(window.began.elapsed()) })
+    }
+
+    fn window(&self, key: K) -> Arc<Window> {
+        self.counts
+            .get_with(key, || Arc::new(Window { began: Instant::now(), count: AtomicU32::new(0) }))
     }
 
     fn forget(&self, key: &K) {
@@ -184,6 +207,7 @@ mod tests {
         login_failures_per_address: 5,
         login_window_minutes: 15,
         sign_ups_per_address_minute: 2,
+        calendar_polls_per_minute: 3,
     };
 
     fn email(name: &str) -> Email {

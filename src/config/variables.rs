@@ -8,7 +8,7 @@ use super::SettingsError;
 use crate::trust;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 51] = [
+pub const VARIABLES: [(&str, &str); 52] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
@@ -47,6 +47,7 @@ pub const VARIABLES: [(&str, &str); 51] = [
     ("LOGIN_FAILURES_PER_ADDRESS", "throttle.login_failures_per_address"),
     ("LOGIN_WINDOW_MINUTES", "throttle.login_window_minutes"),
     ("SIGN_UPS_PER_ADDRESS_MINUTE", "throttle.sign_ups_per_address_minute"),
+    ("CALENDAR_POLLS_PER_MINUTE", "throttle.calendar_polls_per_minute"),
     ("JWT_ALGORITHM", "jwt.algorithm"),
     ("JWT_SECRET", "jwt.secret"),
     ("JWT_PREVIOUS_SECRET", "jwt.previous_secret"),
@@ -179,9 +180,22 @@ mod tests {
         let refusal = load(&[("APP_ENV", "production"), ("JWT_SECRET", "short")]).unwrap_err();
         assert!(refusal.contains("JWT_SECRET") && !refusal.contains("`short`"), "{refusal}");
         let secret = "0123456789abcdef0123456789abcdef";
-        let settings = load(&[("APP_ENV", "production"), ("JWT_SECRET", secret)]).unwrap();
+        let url = ("PUBLIC_URL", "https://api.example.com");
+        let settings = load(&[("APP_ENV", "production"), ("JWT_SECRET", secret), url]).unwrap();
         assert_eq!(settings.throttle.sign_ups_per_address_minute, 60);
         assert_eq!(settings.log.format, LogFormat::Json);
+    }
+
+    #[test]
+    fn production_wants_to_know_where_clients_reach_it() {
+        let production =
+            [("APP_ENV", "production"), ("JWT_SECRET", "0123456789abcdef0123456789abcdef")];
+        let refusal = load(&production).unwrap_err();
+        assert!(refusal.contains("PUBLIC_URL"), "{refusal}");
+        let url = ("PUBLIC_URL", "https://api.example.com/");
+        let settings = load(&[production[0], production[1], url]).unwrap();
+        assert_eq!(settings.server.public_url.unwrap().to_string(), "https://api.example.com");
+        assert!(load(&[]).unwrap().server.public_url.is_none());
     }
 
     #[test]
@@ -194,6 +208,8 @@ mod tests {
             ("JWT_ALGORITHM", "none"),
             ("JWT_ALGORITHM", "EdDSA"),
             ("TRUSTED_PROXIES", "proxy.example"),
+            ("PUBLIC_URL", "api.example.com"),
+            ("PUBLIC_URL", "https://api.example.com/?a=b"),
             ("MASTER_DB", "a.b"),
             ("HEADER_TIMEOUT_SECONDS", "0"),
             ("BODY_TIMEOUT_SECONDS", "soon"),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{AdminScope, TenantManager};
 use crate::{
+    auth::HashFor,
     domain::{Account, AccountId, Email, Label, OperationId, OrgId, Password, Role},
     error::{Error, Result},
     failpoint,
@@ -43,6 +44,9 @@ impl TenantManager {
     /// # Errors
     /// [`Error::EmailTaken`]; [`Error::Busy`] when the hashing queue is full; the store's.
     pub async fn member_create(&self, scope: &AdminScope, input: MemberInput) -> Result<Account> {
+        self.refuse_taken_email(&input.email, None).await?;
+        let who = HashFor::Org(scope.org_id());
+        let password = self.passwords.hash(who, input.password).await?;
         let now = self.clock.now();
         let account = Account {
             id: AccountId::generate(),
@@ -50,7 +54,7 @@ impl TenantManager {
             email: input.email,
             name: input.name,
             role: input.role,
-            password: self.passwords.hash(input.password).await?,
+            password,
             token_version: 1,
             created_at: now,
             updated_at: now,
@@ -103,10 +107,11 @@ impl TenantManager {
         id: AccountId,
         patch: MemberPatch,
     ) -> Result<Account> {
-        let password = match patch.password {
-            Some(password) => Some(self.passwords.hash(password).await?),
-            None => None,
-        };
+        self.member_get(scope, id).await?;
+        if let Some(email) = &patch.email {
+            self.refuse_taken_email(email, Some(id)).await?;
+        }
+        let password = self.hash_for(scope.org_id(), patch.password).await?;
         let update =
             AccountUpdate { email: patch.email, password, name: patch.name, role: patch.role };
         let (org, now) = (scope.org_id(), self.clock.now());

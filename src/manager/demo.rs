@@ -8,6 +8,7 @@ use super::{
     AdminScope, EventInput, OrgScope, RecurrenceInput, ScheduleInput, TenantManager, seed::invalid,
 };
 use crate::{
+    auth::HashFor,
     domain::{
         Account, AccountId, Actor, Email, EventId, Label, OccurrenceId, OrgName, Password,
         PasswordDigest, Role, TimeZone,
@@ -81,7 +82,7 @@ impl TenantManager {
     /// # Errors
     /// The store's.
     pub async fn seed_demo(self: &Arc<Self>, password: Password) -> Result<Vec<DemoOrg>> {
-        let digest = self.passwords.hash(password).await?;
+        let digest = self.passwords.hash(HashFor::Operator, password).await?;
         let mut made = Vec::new();
         for template in &ORGANIZATIONS {
             let name = OrgName::parse(template.name).map_err(|e| invalid(&e))?;

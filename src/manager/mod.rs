@@ -9,6 +9,7 @@ mod combiner;
 mod demo;
 mod directory;
 mod drains;
+mod early;
 mod employees;
 mod event_input;
 mod events;
@@ -41,7 +42,7 @@ pub use directory::Directory;
 pub use drains::Drains;
 pub use employees::{Departure, EmployeeInput, EmployeePatch};
 pub use event_input::{EventInput, EventPatch, RecurrenceInput, ScheduleInput};
-pub use feeds::FeedItem;
+pub use feeds::{Feed, FeedItem, Feeds, Poll};
 pub use fence::Found;
 pub use imports::ImportMode;
 pub use large::{Room, Rooms};
@@ -57,7 +58,7 @@ pub use verify::{Finding, Report};
 
 pub use crate::store::{Held, Span};
 use crate::{
-    auth::{LoginThrottle, PasswordHasher, SignUpThrottle, TokenIssuer},
+    auth::{LoginThrottle, PasswordHasher, PollThrottle, SignUpThrottle, TokenIssuer},
     domain::{Clock, OrgId},
     store::Store,
 };
@@ -81,6 +82,8 @@ pub struct Throttles {
     pub logins: LoginThrottle,
     /// On new organizations.
     pub sign_ups: SignUpThrottle,
+    /// On polls of calendar feeds.
+    pub polls: PollThrottle,
     /// On the number of tenants.
     pub ceiling: Ceiling,
 }
@@ -103,6 +106,8 @@ pub struct Work {
     pub drains: Drains,
     /// Events and their occurrences, as far as they were asked for.
     pub agenda: Agenda,
+    /// Calendar feeds that were read lately.
+    pub feeds: Feeds,
     /// How long a request waits for a tenant that is being moved or changed.
     pub patience: Duration,
 }

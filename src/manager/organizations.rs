@@ -7,6 +7,7 @@ use super::{
     lifecycle::{self, Plan},
 };
 use crate::{
+    auth::HashFor,
     domain::{
         Account, AccountId, Email, OrgId, OrgName, OrgStatus, Organization, Password,
         PasswordDigest, Role,
@@ -55,7 +56,10 @@ impl TenantManager {
     /// [`Error::Busy`] when the hashing queue is full; the store's.
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
         self.throttles.sign_ups.sign_up(input.address)?;
-        let digest = self.passwords.hash(input.password).await?;
+        self.throttles.ceiling.admit(&self.store).await?;
+        self.refuse_taken_email(&input.email, None).await?;
+        self.refuse_taken_name(&input.name, None).await?;
+        let digest = self.passwords.hash(HashFor::SignUp(input.address), input.password).await?;
         self.organization_found(input.name, input.email, digest).await
     }
 
@@ -147,10 +151,13 @@ impl TenantManager {
         scope: &AdminScope,
         patch: OrgPatch,
     ) -> Result<OrgView> {
-        let password = match patch.password {
-            Some(password) => Some(self.passwords.hash(password).await?),
-            None => None,
-        };
+        if let Some(name) = &patch.name {
+            self.refuse_taken_name(name, Some(scope.org_id())).await?;
+        }
+        if let Some(email) = &patch.email {
+            self.refuse_taken_email(email, Some(scope.account_id())).await?;
+        }
+        let password = self.hash_for(scope.org_id(), patch.password).await?;
         let credentials = Credentials::of(patch.email, password);
         let deadline = Instant::now() + self.work.patience;
         loop {

@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{AdminScope, ImportMode, OrgScope, TenantManager};
 use crate::{
+    auth::HashFor,
     domain::{
         self, Actor, Email, Invalid, Label, ManagedBy, OrgName, Password, PasswordDigest, Placed,
         RosterLine,
@@ -75,7 +76,7 @@ impl TenantManager {
         progress: impl Fn(u64),
     ) -> Result<Seeded> {
         // One hash for all: it is the same password, and a hash each would take most of the time.
-        let digest = self.passwords.hash(password).await?;
+        let digest = self.passwords.hash(HashFor::Operator, password).await?;
         let per_tenant = seed.per_tenant.max(1);
         let tenants = (0..seed.charts.div_ceil(per_tenant)).map(|number| {
             let charts = per_tenant.min(seed.charts - number * per_tenant);

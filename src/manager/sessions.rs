@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::TenantManager;
 use crate::{
+    auth::HashFor,
     domain::{Account, Email, OrgStatus, Organization, Password, Role},
     error::{Error, Result},
 };
@@ -57,9 +58,14 @@ impl TenantManager {
         self.throttles.logins.check(&email, login.address)?;
         let account = self.store.account_by_email(&email).await?;
         let digest = account.as_ref().map(|account| account.password.clone());
+        let who = HashFor::Login {
+            address: login.address,
+            email: email.clone(),
+            familiar: self.throttles.logins.is_familiar(&email, login.address),
+        };
         let matches = match Password::attempt(login.password) {
-            Some(password) => self.passwords.verify(password, digest).await?,
-            None => self.passwords.verify(Password::longest(), None).await?,
+            Some(password) => self.passwords.verify(who, password, digest).await?,
+            None => self.passwords.verify(who, Password::longest(), None).await?,
         };
         let admitted = account
             .filter(|account| matches && (kind == LoginKind::Any || account.role == Role::Admin));

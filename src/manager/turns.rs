@@ -28,6 +28,8 @@ pub(super) enum Turn {
     Charts(OrgId),
     /// The events and seats of a tenant.
     Seats(OrgId),
+    /// The calendar feeds of a tenant, which are read and not changed.
+    Feeds(OrgId),
 }
 
 const QUEUES: u64 = 10_000;
@@ -47,6 +49,6 @@ impl Turns {
     pub(super) async fn take(&self, turn: Turn, patience: Duration) -> Result<OwnedMutexGuard<()>> {
         let queue = self.0.get_with(turn, Arc::default);
         let turn = tokio::time::timeout(patience, queue.lock_owned()).await;
-        turn.map_err(|_| Error::Busy { what: "too many changes of one thing wait" })
+        turn.map_err(|_| Error::Busy { what: "too many wait for their turn at one thing" })
     }
 }

@@ -1,6 +1,7 @@
 //! Events, occurrences and registrations in a tenant's collection.
 
 mod book;
+mod brief;
 mod documents;
 
 use std::collections::HashMap;

@@ -45,11 +45,8 @@ impl TenantReader<'_> {
     where
         D: DeserializeOwned + Send + Sync + Unpin,
     {
-        let wanted = keys.iter().map(|key| doc! { "k": { "$literal": key.to_bson() } });
-        let wanted = doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() };
         let store = self.store;
-        let pipeline = [wanted].into_iter().chain(store.found_by("k"));
-        self.all_of(store.database.aggregate(pipeline)).await
+        self.all_of(store.database.aggregate(store.look_up(keys))).await
     }
 
     /// Everything that an aggregation answers, at once.
@@ -90,6 +87,13 @@ impl TenantReader<'_> {
 }
 
 impl TenantStore {
+    /// The stages that find the documents with those keys.
+    pub(super) fn look_up(&self, keys: &[Key]) -> Vec<Document> {
+        let wanted = keys.iter().map(|key| doc! { "k": { "$literal": key.to_bson() } });
+        let wanted = doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() };
+        [wanted].into_iter().chain(self.found_by("k")).collect()
+    }
+
     /// The stages that put the document whose key stands in `field` in the place of each one that
     /// comes to them.
     pub(super) fn found_by(&self, field: &str) -> [Document; 3] {

@@ -41,7 +41,11 @@ pub use graphql::GraphQl;
 pub use openapi::document;
 pub use server::serve;
 
-use crate::{config::ServerSettings, error::Error, manager::TenantManager};
+use crate::{
+    config::{PublicUrl, ServerSettings},
+    error::Error,
+    manager::TenantManager,
+};
 
 /// What every worker thread shares.
 pub struct Shared {
@@ -49,6 +53,8 @@ pub struct Shared {
     pub manager: Arc<TenantManager>,
     /// The HTTP side's settings.
     pub server: ServerSettings,
+    /// What addresses in answers start with.
+    pub public_url: PublicUrl,
     /// The schema of GraphQL.
     pub graphql: GraphQl,
     /// The room for the bodies of requests.

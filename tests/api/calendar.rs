@@ -256,7 +256,7 @@ async fn the_address_is_the_public_one_of_the_server() {
     assert_eq!(reqwest::get(url).await.unwrap().status(), 200);
 
     for public in ["https://tenantry.example.com", "https://example.com/api/"] {
-        let public_url = Some(public.to_owned());
+        let public_url = public.to_owned().try_into().ok();
         let app = TestApp::start_with(|settings| settings.server.public_url = public_url).await;
         let org = app.sign_up("Gym").await;
         let client = app.with(&org.token);

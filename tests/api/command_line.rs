@@ -80,7 +80,7 @@ type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
 #[tokio::test]
 async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
     let database = Database::new().await;
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 9] = [
         (
             &[("MONGO_URI", "mongodb://127.0.0.1:1")],
             &["no MongoDB answers at 127.0.0.1:1", "MONGO_URI"],
@@ -92,6 +92,8 @@ async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
             &["not an Ed25519 private key"],
         ),
         (&[("APP_ENV", "production"), ("JWT_SECRET", "")], &["JWT_SECRET", "production"]),
+        (&[("APP_ENV", "production"), ("PUBLIC_URL", "")], &["PUBLIC_URL", "production"]),
+        (&[("PUBLIC_URL", "api.example.com")], &["PUBLIC_URL", "https://"]),
         (&[("BIND", "256.0.0.1:80")], &["BIND"]),
         (&[("LOG", "=nonsense=")], &["LOG"]),
     ];

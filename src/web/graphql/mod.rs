@@ -12,14 +12,11 @@ mod scalars;
 mod text;
 mod types;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{self, HeaderValue},
-    },
+    http::{StatusCode, header},
     web,
 };
 use async_graphql::{
@@ -42,22 +39,6 @@ pub struct GraphQl(Schema<Query, Mutation, EmptySubscription>);
 
 /// Where it is answered.
 pub(super) const PATH: &str = "/graphql";
-
-/// Where clients reach this server, as far as it is told.
-struct BaseUrl {
-    shared: web::Data<Shared>,
-    host: Option<HeaderValue>,
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(url) = &self.shared.server.public_url {
-            return f.write_str(url.trim_end_matches('/'));
-        }
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        write!(f, "http://{}", host.unwrap_or("localhost"))
-    }
-}
 
 impl GraphQl {
     /// Makes the schema, with its limits; `introspection` lets clients ask what is in it.
@@ -155,10 +136,7 @@ async fn execute(
         Err(error) => return Response::from_errors(vec![error]),
     };
     tracing::Span::current().record("graphql.operation", name);
-    asked = asked.data(BaseUrl {
-        shared: shared.clone(),
-        host: request.headers().get(header::HOST).cloned(),
-    });
+    asked = asked.data(shared.public_url.clone());
     let scope = request.extensions().get::<OrgScope>().copied();
     if let Some(scope) = scope {
         // Of ten requests in one body, the last may be worked on a while after the first.

@@ -3,7 +3,6 @@
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 
 use super::{
-    BaseUrl,
     failure::{Answer, fail},
     id_or,
     inputs::{CreateEventInput, UpdateEventInput},
@@ -11,6 +10,7 @@ use super::{
     types::{CalendarFeed, EventNode, OccurrenceNode, RegistrationNode, WaitingNode},
 };
 use crate::{
+    config::PublicUrl,
     domain::{self, BookingRefusal, RegistrationId},
     manager::Ticket,
 };
@@ -241,7 +241,7 @@ impl Mutation {
     async fn create_calendar_feed(&self, ctx: &Context<'_>) -> Answer<CalendarFeed> {
         let source = source(ctx)?;
         let token = source.manager.feed_create(&source.scope).await.map_err(fail)?;
-        let base = ctx.data::<BaseUrl>()?;
+        let base = ctx.data::<PublicUrl>()?;
         Ok(CalendarFeed { url: format!("{base}/calendar/{token}.ics") })
     }
 

@@ -1,6 +1,7 @@
 //! A client that holds every answer to the contract of errors.
 
 use std::{
+    net::IpAddr,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -51,6 +52,21 @@ impl Client {
 
     pub fn with(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same from another address of this machine, such as 127.0.0.2.
+    pub fn from(&self, address: IpAddr) -> Self {
+        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(3));
+        let http = http.local_address(address).build().unwrap();
+        Self { http, ..self.clone() }
+    }
+
+    /// The number that the server's metric of that name and labels shows.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics").await.expect(200);
+        let lines = metrics.body.as_str().unwrap().lines();
+        let found = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).next();
+        found.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// Host and port.

@@ -1,0 +1,203 @@
+//! Attacks on calendar feeds, which need no token: polls without end, and answers nobody reads.
+
+use std::{fs, time::Duration};
+
+use bson::{doc, oid::ObjectId};
+use reqwest::{Method, StatusCode, header};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::{Client, Database, Event, Org, Raw, Reply, ServerProcess, TestApp, ahead};
+
+const SEATS: i64 = 720;
+/// Characters of four bytes each: 40 KB.
+const LONG: usize = 10_000;
+const POLLS: usize = 64;
+/// What the server may hold more than when it is idle, in KiB.
+const ROOM: usize = 256 << 10;
+
+/// The memory that the server holds, in KiB.
+fn resident(server: &ServerProcess) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// An admin with seats at so many events of the longest description, and the path of the feed. All
+/// but the first are copies that are put beside it: asking for each would take a minute.
+async fn large_feed(client: &Client, database: &Database) -> (Client, Event, String) {
+    let org = client.sign_up("Gym").await;
+    let admin = client.with(&org.token);
+    let start = ahead(24);
+    let event = json!({
+        "title": "Yoga", "description": "🧘".repeat(LONG),
+        "startsAt": start.format("%Y-%m-%dT%H:%M:%S").to_string(),
+    });
+    let event = Event::create(&admin, event).await;
+    admin.register(&event.at(start)).await.registration();
+    copy(database, &org).await;
+    let path = admin.calendar_feed().await;
+    (admin, event, path)
+}
+
+async fn copy(database: &Database, org: &Org) {
+    let tenant = database.tenant_of(org).await;
+    let model = |kind: &str| tenant.find_one(doc! { "_id.kind": kind });
+    let (event, seat) = (model("event").await.unwrap(), model("registration").await.unwrap());
+    let (event, seat) = (event.unwrap(), seat.unwrap());
+    let start = seat.get_document("_id").unwrap().get_datetime("start").unwrap();
+    let end = seat.get_datetime("ends_at").unwrap();
+    let mut documents = Vec::new();
+    for number in 1..SEATS {
+        let later = |moment: &bson::DateTime| {
+            bson::DateTime::from_millis(moment.timestamp_millis() + number * 3_600_000)
+        };
+        let id = ObjectId::new();
+        let (mut event, mut seat) = (event.clone(), seat.clone());
+        event.get_document_mut("_id").unwrap().insert("event", id);
+        let key = seat.get_document_mut("_id").unwrap();
+        key.insert("event", id);
+        key.insert("start", later(start));
+        seat.insert("ends_at", later(end));
+        documents.extend([event, seat]);
+    }
+    tenant.insert_many(documents).await.unwrap();
+}
+
+fn entries(feed: &Reply) -> usize {
+    assert_eq!(feed.status, 200, "{feed:?}");
+    feed.body.as_str().unwrap().matches("BEGIN:VEVENT").count()
+}
+
+#[tokio::test]
+async fn many_polls_of_a_large_feed_that_nobody_reads_cost_little_and_hold_nobody_up() {
+    let database = Database::new().await;
+    // Patience, since the machine is busy with other tests too.
+    let unlimited = [
+        ("CALENDAR_POLLS_PER_MINUTE", "0"),
+        ("PATIENCE_MS", "30000"),
+        ("REQUEST_TIMEOUT_SECONDS", "40"),
+        ("WRITE_TIMEOUT_SECONDS", "600"),
+    ];
+    let server = ServerProcess::start_with(&database, &unlimited);
+    let client = &server.client;
+    let (_, event, path) = large_feed(client, &database).await;
+    let idle = resident(&server);
+
+    let (mut unread, mut slowest) = (Vec::new(), Duration::ZERO);
+    for round in 0..4 {
+        // Nothing that is kept helps: what the feed shows has changed.
+        event.update(json!({ "title": format!("Yoga {round}") })).await.done("event");
+        for _ in 0..POLLS / 4 {
+            let poll = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            unread.push(Raw::sending(client, poll.as_bytes()).await);
+        }
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until {
+            let started = Instant::now();
+            client.get("/health/live").await.expect(200);
+            slowest = slowest.max(started.elapsed());
+        }
+    }
+    for raw in &mut unread {
+        assert!(raw.until("\r\n").await.contains(" 200 "));
+    }
+    let held = resident(&server).saturating_sub(idle);
+    assert!(held < ROOM, "{held} KiB more than when idle");
+    assert!(slowest < Duration::from_secs(3), "/health/live took {slowest:?}");
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn a_feed_is_bounded_in_entries_and_in_bytes() {
+    let app = TestApp::start().await;
+    let (_, _, path) = large_feed(&app, &app.database).await;
+    let feed = app.get(&path).await;
+    assert_eq!(entries(&feed), usize::try_from(SEATS).unwrap());
+    let text = feed.body.as_str().unwrap();
+    assert!(text.len() < 1 << 20, "{} bytes", text.len());
+    let unfolded = text.replace("\r\n ", "");
+    let descriptions = unfolded.lines().filter_map(|line| line.strip_prefix("DESCRIPTION:"));
+    for description in descriptions {
+        assert!(description.starts_with("🧘") && description.ends_with('…'), "{description}");
+        assert!(description.len() > 500, "{} bytes", description.len());
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_the_client_has_is_not_sent_again_until_it_changes() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Gym").await;
+    let admin = app.with(&org.token);
+    let path = admin.calendar_feed().await;
+    let poll = async |tags: &str| {
+        let request = app.request(Method::GET, &path).header(header::IF_NONE_MATCH, tags);
+        Client::send(request).await
+    };
+    let tag = |reply: &Reply| reply.headers[header::ETAG].to_str().unwrap().to_owned();
+
+    let empty = app.get(&path).await.expect(200);
+    let first = tag(&empty);
+    assert_eq!(empty.headers[header::CACHE_CONTROL], "private, no-cache");
+    for tags in [first.as_str(), "*", &format!("\"x\", {first}"), first.trim_start_matches("W/")] {
+        let same = poll(tags).await.expect(StatusCode::NOT_MODIFIED.as_u16());
+        assert_eq!((tag(&same), same.body), (first.clone(), json!("")));
+    }
+    for tags in ["\"x\"", "W/\"x\"", "nonsense", ""] {
+        assert_eq!(entries(&poll(tags).await), 0);
+    }
+
+    let start = ahead(24);
+    let event = Event::once(&admin, start, 5).await;
+    let seat = admin.register(&event.at(start)).await.registration();
+    let taken = poll(&first).await;
+    assert_eq!(entries(&taken), 1);
+    event.update(json!({ "title": "Stretching" })).await.done("event");
+    let renamed = poll(&tag(&taken)).await;
+    assert!(renamed.body.as_str().unwrap().contains("SUMMARY:Stretching"));
+    admin.cancel(&seat).await.done("registration");
+    assert_eq!(entries(&poll(&tag(&renamed)).await), 0);
+    // A feed of before does not tell whether its address is still good.
+    admin.query("mutation { revokeCalendarFeed }", json!({})).await;
+    poll("*").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_feed_is_polled_so_often_in_a_minute_and_others_go_on() {
+    let app = TestApp::start_with(|settings| settings.throttle.calendar_polls_per_minute = 5).await;
+    let org = app.sign_up("Gym").await;
+    let admin = app.with(&org.token);
+    let path = admin.calendar_feed().await;
+    let polls = futures_util::future::join_all((0..20).map(|_| app.get(&path))).await;
+    let good = polls.iter().filter(|reply| reply.status == 200).count();
+    let refused = polls.iter().filter(|reply| reply.body["code"] == "too_many_attempts").count();
+    assert_eq!((good, refused), (5, 15));
+    app.get(&path).await.refused(429, "too_many_attempts");
+
+    let (_, token) = admin.add_member("member").await;
+    app.get(&app.with(&token).calendar_feed().await).await.expect(200);
+}
+
+#[tokio::test]
+async fn whoever_makes_addresses_up_is_stopped_and_feeds_that_there_are_go_on() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Gym").await;
+    let path = app.with(&org.token).calendar_feed().await;
+    app.get(&path).await.expect(200);
+    let mut stopped = None;
+    for number in 0..1_000 {
+        // What cannot be an address costs nothing, so it does not count.
+        app.get(&format!("/calendar/{number}.ics")).await.refused(404, "not_found");
+        let made_up = format!("/calendar/{number:042}A.ics");
+        let reply = app.get(&made_up).await;
+        if reply.status == 429 {
+            stopped = Some(number);
+            break;
+        }
+        assert_eq!(reply.status, 404, "{reply:?}");
+    }
+    assert!(stopped.is_some_and(|number| number >= 500), "{stopped:?}");
+    app.get(&path).await.expect(200);
+    let others = app.from([127, 0, 0, 2].into());
+    others.get(&path).await.expect(200);
+}

@@ -1,0 +1,186 @@
+//! Attacks on the hashing queue: whoever fills it keeps nobody else out.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::support::{Client, Database, Org, PASSWORD, ServerProcess, eventually, unique};
+
+/// Hashes of the real cost, one at a time, and the queue of the defaults.
+const REAL: [(&str, &str); 5] = [
+    ("HASH_MEMORY_KIB", "19456"),
+    ("HASH_ITERATIONS", "2"),
+    ("HASH_CONCURRENCY", "1"),
+    ("LOGIN_FAILURES_PER_ADDRESS", "0"),
+    // New members of one organization conflict in the database: they are back in the queue sooner.
+    ("TRANSACTION_DEADLINE_MS", "1000"),
+];
+const CONNECTIONS: usize = 150;
+/// What an answer may take more than five times its quiet time, on a machine that is busy with
+/// other tests too.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Sends what `body` makes, over and over on each of the connections, until it is dropped.
+fn flood(client: &Client, path: &'static str, body: fn(usize) -> Value) -> JoinSet<()> {
+    let mut connections = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let client = client.clone();
+        connections.spawn(async move {
+            loop {
+                let request = client.request(reqwest::Method::POST, path).json(&body(number));
+                Client::try_send(request).await;
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    connections
+}
+
+/// Waits until the flood has filled the queue.
+async fn full(client: &Client) {
+    eventually("a full queue", || async {
+        client.metric("tenantry_hash_queue_depth").await >= 30.0
+            && client.metric("tenantry_hash_queue_rejections_total").await > 0.0
+    })
+    .await;
+}
+
+/// Logs in to each organization, one after the other: all must succeed. Returns the longest time.
+async fn log_in_to_all(client: &Client, orgs: &[Org]) -> Duration {
+    let mut longest = Duration::ZERO;
+    for org in orgs {
+        let started = Instant::now();
+        client.log_in(&org.email, PASSWORD).await.expect(200);
+        longest = longest.max(started.elapsed());
+    }
+    longest
+}
+
+async fn sign_up(client: &Client, count: usize) -> Vec<Org> {
+    let mut orgs = Vec::new();
+    for _ in 0..count {
+        orgs.push(client.sign_up(&unique("Victim ")).await);
+    }
+    orgs
+}
+
+#[tokio::test]
+async fn an_admin_who_adds_members_on_many_connections_keeps_nobody_from_logging_in() {
+    let database = Database::new().await;
+    let server = ServerProcess::start_with(&database, &REAL);
+    let client = &server.client;
+    let attacker = client.sign_up("Attacker").await;
+    let victims = sign_up(client, 6).await;
+    let quiet = log_in_to_all(client, &victims).await;
+
+    let admin = client.with(&attacker.token);
+    let taken = json!({ "email": "taken@example.com", "password": PASSWORD });
+    admin.post("/org/members", taken).await.expect(201);
+    let flood = flood(&admin, "/org/members", |number| {
+        let email = match number % 3 {
+            0 => "taken@example.com".to_owned(),
+            _ => format!("{}@example.com", unique("fresh")),
+        };
+        json!({ "email": email, "password": PASSWORD })
+    });
+    full(client).await;
+    let mut loaded = log_in_to_all(client, &victims).await;
+    // Where nobody has logged in before, and the other admins get their hashes as well.
+    loaded = loaded.max(log_in_to_all(&client.from([127, 0, 0, 3].into()), &victims).await);
+    for victim in &victims {
+        client.with(&victim.token).add_member("member").await;
+    }
+    sign_up(client, 2).await;
+    drop(flood);
+    assert!(loaded <= quiet * 5 + SLACK, "{loaded:?} instead of {quiet:?}");
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn a_stranger_who_guesses_on_many_connections_keeps_no_other_address_out() {
+    let database = Database::new().await;
+    let server = ServerProcess::start_with(&database, &REAL);
+    let client = &server.client;
+    let victims = sign_up(client, 6).await;
+    let quiet = log_in_to_all(client, &victims).await;
+
+    let stranger: IpAddr = [127, 0, 0, 2].into();
+    let flood = flood(
+        &client.from(stranger),
+        "/auth/login",
+        |_| json!({ "email": format!("{}@example.com", unique("guess")), "password": "guessed" }),
+    );
+    full(client).await;
+    let mut loaded = log_in_to_all(client, &victims).await;
+    loaded = loaded.max(log_in_to_all(&client.from([127, 0, 0, 3].into()), &victims).await);
+    client.with(&victims[0].token).add_member("member").await;
+    sign_up(client, 1).await;
+    drop(flood);
+    assert!(loaded <= quiet * 5 + SLACK, "{loaded:?} instead of {quiet:?}");
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn members_behind_the_address_of_a_guesser_log_in_where_they_always_do() {
+    let database = Database::new().await;
+    let server = ServerProcess::start_with(&database, &REAL);
+    let client = &server.client;
+    let victims = sign_up(client, 4).await;
+    let flood = flood(
+        client,
+        "/auth/login",
+        |_| json!({ "email": format!("{}@example.com", unique("guess")), "password": "guessed" }),
+    );
+    full(client).await;
+    log_in_to_all(client, &victims).await;
+    drop(flood);
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn what_is_refused_for_what_is_stored_costs_no_hash() {
+    let database = Database::new().await;
+    let server = ServerProcess::start(&database);
+    let client = &server.client;
+    let org = client.sign_up("Acme").await;
+    let other = client.sign_up("Globex").await;
+    let admin = client.with(&org.token);
+    let (member, _) = admin.add_member("member").await;
+    let before = client.metric("tenantry_hash_seconds_count").await;
+
+    let taken = json!({ "email": other.email, "password": PASSWORD });
+    admin.post("/org/members", taken.clone()).await.refused(409, "email_taken");
+    let path = format!("/org/members/{member}");
+    admin.patch(&path, taken.clone()).await.refused(409, "email_taken");
+    admin.put("/org/update", taken.clone()).await.refused(409, "email_taken");
+    let name = json!({ "organization_name": "GLOBEX!", "password": PASSWORD });
+    admin.put("/org/update", name).await.refused(409, "org_name_taken");
+    for unknown in [other.admin_id.as_str(), "68a1f0c2e4b0a1b2c3d4e5f6"] {
+        let path = format!("/org/members/{unknown}");
+        admin.patch(&path, json!({ "password": PASSWORD })).await.refused(404, "not_found");
+    }
+    assert_eq!(client.metric("tenantry_hash_seconds_count").await, before);
+
+    // One's own address and name are not taken.
+    let own = json!({ "email": org.email, "organization_name": "ACME", "password": PASSWORD });
+    admin.put("/org/update", own).await.expect(200);
+    assert!(client.metric("tenantry_hash_seconds_count").await > before);
+    drop(server);
+
+    let server = ServerProcess::start(&database);
+    let client = &server.client;
+    client.create("Globex", "new@example.com").await.refused(409, "org_name_taken");
+    client.create("Initech", &other.email).await.refused(409, "email_taken");
+    assert_eq!(client.metric("tenantry_hash_seconds_count").await, 0.0);
+    drop(server);
+
+    let server = ServerProcess::start_with(&database, &[("MAX_ORGANIZATIONS", "1")]);
+    let client = &server.client;
+    client.create("Initech", "new@example.com").await.refused(503, "capacity_reached");
+    assert_eq!(client.metric("tenantry_hash_seconds_count").await, 0.0);
+    database.drop_all();
+}
