@@ -193,6 +193,7 @@ impl Application {
             graphql: GraphQl::new(settings.graphql.introspection),
             bodies: Arc::default(),
             answers: Arc::default(),
+            texts: Arc::default(),
             metrics,
         });
         let server = crate::web::serve(listener, shared, move || {

@@ -9,5 +9,5 @@ mod token;
 pub use fair::HashFor;
 pub use password::{HashParameters, PasswordHasher};
 pub use polls::PollThrottle;
-pub use throttle::{LoginThrottle, SignUpThrottle, ThrottleSettings};
+pub use throttle::{LoginThrottle, SignUpThrottle, ThrottleSettings, network};
 pub use token::{Claims, Keys, TokenIssuer, TokenSettings};

@@ -144,7 +144,8 @@ impl SignUpThrottle {
 }
 
 /// Whoever has an IPv6 address has its whole /64 (RFC 6177), so that is what is counted.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,

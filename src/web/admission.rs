@@ -11,6 +11,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
+    auth::network,
     domain::OrgId,
     error::{Error, Result},
 };
@@ -25,8 +26,10 @@ const PER_ADDRESS: usize = 64 * MIB;
 const PER_ORGANIZATION: usize = 40 * MIB;
 /// What those of all who show no token may take: what they have to say is short.
 const STRANGERS: usize = 32 * MIB;
-/// How many requests may wait for room.
-const WAITING: usize = 256;
+/// What those of one address may take without a token.
+const STRANGERS_PER_ADDRESS: usize = 8 * MIB;
+/// How many requests of one address may wait for room.
+const WAITING: usize = 128;
 /// How long one waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +45,7 @@ pub struct Bodies {
 struct Held {
     total: usize,
     by_holder: HashMap<Holder, usize>,
-    waiting: usize,
+    waiting: HashMap<IpAddr, usize>,
 }
 
 /// Whose bodies count together.
@@ -51,6 +54,7 @@ enum Holder {
     Address(IpAddr),
     Organization(OrgId),
     Strangers,
+    Stranger(IpAddr),
 }
 
 /// The room of one body, until dropped.
@@ -62,7 +66,10 @@ pub(super) struct BodyRoom {
 }
 
 /// One that waits, until dropped.
-struct Waiting<'b>(&'b Bodies);
+struct Waiting<'b> {
+    bodies: &'b Bodies,
+    address: IpAddr,
+}
 
 impl Default for Bodies {
     fn default() -> Self {
@@ -81,12 +88,15 @@ impl Bodies {
         address: IpAddr,
         org: Option<OrgId>,
     ) -> Result<BodyRoom> {
-        let whose = org.map_or(Holder::Strangers, Holder::Organization);
-        let holders = [Holder::Address(address), whose];
+        let address = network(address);
+        let holders = match org {
+            Some(org) => [Holder::Address(address), Holder::Organization(org)],
+            None => [Holder::Stranger(address), Holder::Strangers],
+        };
         if self.lock().fits(bytes, &holders) {
             return Ok(self.room(bytes, holders));
         }
-        let _waiting = self.wait()?;
+        let _waiting = self.wait(address)?;
         let deadline = Instant::now() + self.patience;
         loop {
             let freed = self.freed.notified();
@@ -108,14 +118,15 @@ impl Bodies {
         BodyRoom { bodies: Arc::clone(self), holders, bytes }
     }
 
-    fn wait(&self) -> Result<Waiting<'_>> {
+    fn wait(&self, address: IpAddr) -> Result<Waiting<'_>> {
         let mut held = self.lock();
-        if held.waiting >= WAITING {
+        let waiting = held.waiting.entry(address).or_default();
+        if *waiting >= WAITING {
             metrics::counter!("tenantry_bodies_without_room_total").increment(1);
             return Err(Error::Busy { what: "too many wait for room for a body" });
         }
-        held.waiting += 1;
-        Ok(Waiting(self))
+        *waiting += 1;
+        Ok(Waiting { bodies: self, address })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -159,6 +170,7 @@ impl Holder {
             Self::Address(_) => PER_ADDRESS,
             Self::Organization(_) => PER_ORGANIZATION,
             Self::Strangers => STRANGERS,
+            Self::Stranger(_) => STRANGERS_PER_ADDRESS,
         }
     }
 }
@@ -172,7 +184,13 @@ impl Drop for BodyRoom {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
+        let mut held = self.bodies.lock();
+        if let Some(waiting) = held.waiting.get_mut(&self.address) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                held.waiting.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -204,36 +222,41 @@ mod tests {
         let held = take(&bodies, 32, 1, Some(one)).await.unwrap();
         assert!(take(&bodies, 32, 2, Some(one)).await.is_err(), "the same organization");
         let _more = take(&bodies, 32, 1, Some(two)).await.unwrap();
-        assert!(take(&bodies, 1, 1, None).await.is_err(), "the same address");
-        let _stranger = take(&bodies, 32, 3, None).await.unwrap();
-        assert!(take(&bodies, 1, 4, None).await.is_err(), "another stranger");
+        assert!(take(&bodies, 1, 1, Some(OrgId::generate())).await.is_err(), "the same address");
+        let mut strangers = Vec::new();
+        for last in 1..=4 {
+            strangers.push(take(&bodies, 8, last, None).await.unwrap());
+            assert!(take(&bodies, 1, last, None).await.is_err(), "the same stranger");
+        }
+        assert!(take(&bodies, 1, 5, None).await.is_err(), "another stranger");
+        strangers.pop();
         let _others = take(&bodies, 32, 2, Some(OrgId::generate())).await.unwrap();
         drop(held);
         take(&bodies, 32, 2, Some(one)).await.unwrap();
-        assert_eq!(bodies.lock().waiting, 0);
+        assert!(bodies.lock().waiting.is_empty());
     }
 
     #[tokio::test]
     async fn whoever_waits_gets_what_is_freed() {
         let bodies = Arc::new(Bodies::default());
-        let held = take(&bodies, 32, 1, None).await.unwrap();
+        let held = take(&bodies, 8, 1, None).await.unwrap();
         let waiting = tokio::spawn({
             let bodies = Arc::clone(&bodies);
-            async move { take(&bodies, 32, 1, None).await.map(drop) }
+            async move { take(&bodies, 8, 1, None).await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(bodies.lock().waiting, 1);
+        assert_eq!(bodies.lock().waiting[&address(1)], 1);
         drop(held);
         waiting.await.unwrap().unwrap();
         let held = bodies.lock();
-        assert_eq!((held.total, held.by_holder.len(), held.waiting), (0, 0, 0));
+        assert_eq!((held.total, held.by_holder.len(), held.waiting.len()), (0, 0, 0));
     }
 
     #[tokio::test]
     async fn only_so_many_wait() {
         let bodies = impatient();
-        let _held = take(&bodies, 32, 1, None).await.unwrap();
-        let all = (0..WAITING + 9).map(|_| take(&bodies, 32, 1, None));
+        let _held = take(&bodies, 8, 1, None).await.unwrap();
+        let all = (0..WAITING + 9).map(|_| take(&bodies, 8, 1, None));
         let all = futures_util::future::join_all(all).await;
         assert!(all.iter().all(|one| matches!(one, Err(Error::Busy { .. }))));
     }

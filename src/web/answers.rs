@@ -3,7 +3,7 @@
 //! loses its oldest answer.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -26,7 +26,7 @@ const SMALL: usize = 16 * 1024;
 /// What all answers may take, in bytes. One that is larger waits for nobody, and evicts all others.
 const ROOM: usize = 96 * 1024 * 1024;
 /// How much of an answer is handed over at once.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// The answers that wait for their clients.
 #[derive(Debug, Default)]
@@ -36,8 +36,15 @@ pub struct Answers(Mutex<Held>);
 struct Held {
     next: u64,
     bytes: usize,
-    /// By age.
-    answers: BTreeMap<u64, Answer>,
+    answers: HashMap<u64, Answer>,
+    by_address: HashMap<IpAddr, Share>,
+}
+
+/// The answers of one address, the oldest one first.
+#[derive(Debug, Default)]
+struct Share {
+    bytes: usize,
+    answers: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -80,6 +87,8 @@ impl Answers {
             return None;
         }
         let address = address();
+        // An answer before this one may have been evicted just when it was taken after all.
+        eviction.over.store(false, Ordering::Release);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while held.bytes + bytes > ROOM && held.evict_one() {}
         let number = held.next;
@@ -88,6 +97,9 @@ impl Answers {
         metrics::gauge!("tenantry_answer_bytes").set(to_gauge(held.bytes));
         let answer = Answer { address, bytes, eviction: Arc::clone(eviction) };
         held.answers.insert(number, answer);
+        let share = held.by_address.entry(address).or_default();
+        share.bytes += bytes;
+        share.answers.insert(number);
         drop(held);
         Some(Place { number, answers: Arc::clone(self) })
     }
@@ -96,14 +108,9 @@ impl Answers {
 impl Held {
     /// Ends the oldest answer of the address that holds the most; whether there was one.
     fn evict_one(&mut self) -> bool {
-        let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
-        for answer in self.answers.values() {
-            *by_address.entry(answer.address).or_default() += answer.bytes;
-        }
-        let most = by_address.into_iter().max_by_key(|(_, bytes)| *bytes);
-        let Some((address, _)) = most else { return false };
-        let oldest = self.answers.iter().find(|(_, answer)| answer.address == address);
-        let Some((&number, _)) = oldest else { return false };
+        let most = self.by_address.values().max_by_key(|share| share.bytes);
+        let oldest = most.and_then(|share| share.answers.first().copied());
+        let Some(number) = oldest else { return false };
         if let Some(answer) = self.remove(number) {
             answer.eviction.evict();
         }
@@ -113,6 +120,13 @@ impl Held {
     fn remove(&mut self, number: u64) -> Option<Answer> {
         let answer = self.answers.remove(&number)?;
         self.bytes -= answer.bytes;
+        if let Some(share) = self.by_address.get_mut(&answer.address) {
+            share.bytes -= answer.bytes;
+            share.answers.remove(&number);
+            if share.answers.is_empty() {
+                self.by_address.remove(&answer.address);
+            }
+        }
         metrics::gauge!("tenantry_answer_bytes").set(to_gauge(self.bytes));
         Some(answer)
     }

@@ -13,12 +13,11 @@ use actix_web::{
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use tokio::time::Instant;
 
-use super::{
-    Shared,
-    address::ClientAddress,
-    connection::{Connection, READ_AHEAD},
-};
+use super::{Shared, address::ClientAddress, connection::Connection};
 use crate::{error::Error, manager::OrgScope};
+
+/// Bodies up to this size take no room: there are at most as many as connections.
+const SMALL: usize = 16 * 1024;
 
 /// The time that a request has waited for its body.
 #[derive(Clone, Debug, Default)]
@@ -83,12 +82,8 @@ pub(super) fn read(
 impl Reading {
     async fn read(&self, payload: web::Payload) -> Result<Bytes, BodyRefusal> {
         let size = self.size()?;
-        if size > usize::try_from(READ_AHEAD).unwrap_or(usize::MAX) {
-            let address = ClientAddress::of(&self.request).0;
-            let org = self.scope().map(|scope| scope.org_id());
-            let room = self.shared.bodies.take(size, address, org).await?;
-            // What is made of the body is larger still, so the room is kept for all of the request.
-            self.request.extensions_mut().insert(room);
+        if size > SMALL && !self.is_chunked() {
+            self.take_room(size).await?;
         }
         let time = self.request.extensions().get::<BodyTime>().cloned().unwrap_or_default();
         time.set_waiting(true);
@@ -96,6 +91,19 @@ impl Reading {
         let body = tokio::time::timeout(self.shared.server.body_timeout(), body).await;
         time.set_waiting(false);
         body.map_err(|_| BodyRefusal::Status(StatusCode::REQUEST_TIMEOUT))?
+    }
+
+    /// What is made of the body is larger still, so the room is kept for all of the request.
+    async fn take_room(&self, bytes: usize) -> Result<(), Error> {
+        let address = ClientAddress::of(&self.request).0;
+        let org = self.scope().map(|scope| scope.org_id());
+        let room = self.shared.bodies.take(bytes, address, org).await?;
+        self.request.extensions_mut().insert(room);
+        Ok(())
+    }
+
+    fn is_chunked(&self) -> bool {
+        self.request.headers().contains_key(header::TRANSFER_ENCODING)
     }
 
     /// How large the body is, or may become where it does not say.
@@ -108,23 +116,30 @@ impl Reading {
                 let fits = usize::try_from(length).ok().filter(|length| *length <= self.limit);
                 fits.ok_or(BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE))
             }
-            None if headers.contains_key(header::TRANSFER_ENCODING) => Ok(self.limit),
+            None if self.is_chunked() => Ok(self.limit),
             None => Ok(0),
         }
     }
 
     async fn collect(&self, mut payload: web::Payload, size: usize) -> Result<Bytes, BodyRefusal> {
         let connection = self.request.conn_data::<Connection>();
-        let _wanted = connection.map(Connection::want_body);
-        let known = self.request.headers().contains_key(header::CONTENT_LENGTH);
-        let mut body = BytesMut::with_capacity(if known { size } else { 0 });
+        let known = (!self.is_chunked()).then_some(size);
+        let _wanted = connection.map(|connection| connection.want_body(known));
+        let mut body = BytesMut::with_capacity(known.unwrap_or(0));
+        let mut small = known.is_none();
         while let Some(piece) = payload.next().await {
             let piece = piece.map_err(|error| match error {
                 PayloadError::Overflow => BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE),
                 _ => unreadable(),
             })?;
-            if body.len() + piece.len() > self.limit {
+            // An upgraded connection is read to its end by the library, whatever it said.
+            if body.len() + piece.len() > size {
                 return Err(BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE));
+            }
+            if small && body.len() + piece.len() > SMALL {
+                // Most bodies in chunks are small, too.
+                self.take_room(size).await?;
+                small = false;
             }
             if let Some(connection) = connection {
                 connection.took(piece.len() as u64);

@@ -10,8 +10,11 @@ use std::{
 
 use super::answers::Eviction;
 
-/// The bytes that are read ahead of what is handled: enough for the body of most requests.
-pub(super) const READ_AHEAD: u64 = 16 * 1024;
+/// The bytes that are read ahead of what is handled, and at once where no body is. Requests that wait
+/// take far more memory than their bytes: a head of 200 bytes can have 57 headers, in 28 KiB.
+const READ_AHEAD: usize = 2 * 1024;
+/// The bytes of a body that are read at once.
+const BODY_PIECE: usize = 64 * 1024;
 /// Bytes on the wire that may be no body while one is read: heads and buffers.
 const FRAMING: u64 = 1024 * 1024;
 /// Bytes on the wire for each byte of a body: a chunk of one byte takes six.
@@ -29,8 +32,8 @@ struct State {
     answering: Cell<bool>,
     /// How many bodies of answers are being sent.
     unsent: Cell<u32>,
-    /// Whether a handler waits for its body.
-    body_wanted: Cell<bool>,
+    /// The bytes that are missing of the body that a handler waits for, as far as it says.
+    wanted: Cell<Option<Wanted>>,
     /// Bytes that have come since something was last answered.
     read: Cell<u64>,
     /// Bytes of bodies that handlers have got of them.
@@ -39,6 +42,15 @@ struct State {
     reader: RefCell<Option<Waker>>,
     /// Ends the connection when its unread answer is in the way of others.
     eviction: Arc<Eviction>,
+}
+
+/// What a handler waits for.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    /// So many bytes of the connection.
+    Bytes(usize),
+    /// Chunks, of which the last one ends the body.
+    Chunks,
 }
 
 /// A request that is being handled, until dropped.
@@ -76,9 +88,12 @@ impl Connection {
         }
     }
 
-    /// Begins to read a body, of which more than [`READ_AHEAD`] may come from now on.
-    pub(super) fn want_body(&self) -> BodyWanted {
-        self.0.body_wanted.set(true);
+    /// Begins to read a body of so many bytes, or one in chunks.
+    pub(super) fn want_body(&self, bytes: Option<usize>) -> BodyWanted {
+        let wanted = bytes.map_or(Wanted::Chunks, Wanted::Bytes);
+        self.0.wanted.set(Some(wanted));
+        self.0.read.set(0);
+        self.0.taken.set(0);
         self.wake();
         BodyWanted(self.clone())
     }
@@ -92,18 +107,31 @@ impl Connection {
         self.0.handled.get() == 0
     }
 
-    /// Whether the stream may be read, or the reader is woken when it may.
-    pub(super) fn may_read(&self, cx: &Context<'_>) -> bool {
+    /// How many bytes may be read now. Where it is none, the reader is woken when there are some.
+    pub(super) fn allowance(&self, cx: &Context<'_>) -> usize {
         let state = &self.0;
-        let may = self.is_idle() || state.body_wanted.get() || state.read.get() < READ_AHEAD;
-        if !may {
+        let allowed = match state.wanted.get() {
+            Some(Wanted::Chunks) => READ_AHEAD,
+            Some(Wanted::Bytes(left)) => left.clamp(READ_AHEAD, BODY_PIECE),
+            None if self.is_idle() => READ_AHEAD,
+            None => {
+                let ahead = usize::try_from(state.read.get()).unwrap_or(usize::MAX);
+                READ_AHEAD.saturating_sub(ahead)
+            }
+        };
+        if allowed == 0 {
             *state.reader.borrow_mut() = Some(cx.waker().clone());
         }
-        may
+        allowed
     }
 
-    pub(super) fn came(&self, bytes: u64) {
-        self.0.read.set(self.0.read.get().saturating_add(bytes));
+    /// So many bytes have come.
+    pub(super) fn came(&self, bytes: usize) {
+        let state = &self.0;
+        state.read.set(state.read.get().saturating_add(bytes as u64));
+        if let Some(Wanted::Bytes(left)) = state.wanted.get() {
+            state.wanted.set(Some(Wanted::Bytes(left.saturating_sub(bytes))));
+        }
     }
 
     /// So many bytes of a body have reached their handler.
@@ -115,14 +143,16 @@ impl Connection {
     pub(super) fn is_flooded(&self) -> bool {
         let taken = self.0.taken.get();
         let allowed = taken.saturating_mul(FRAMING_RATIO).saturating_add(FRAMING);
-        self.0.body_wanted.get() && self.0.read.get().saturating_sub(taken) > allowed
+        self.0.wanted.get().is_some() && self.0.read.get().saturating_sub(taken) > allowed
     }
 
-    /// Something was answered; what comes from now on is counted anew.
+    /// Something was answered; what comes from now on is counted anew, unless the next request has
+    /// begun already. Each answer would let more be read than is handled otherwise.
     pub(super) fn answered(&self) {
-        self.0.read.set(0);
-        self.0.taken.set(0);
-        self.wake();
+        if self.is_idle() {
+            self.0.read.set(0);
+            self.wake();
+        }
     }
 
     fn wake(&self) {
@@ -150,6 +180,6 @@ impl Drop for Unsent {
 
 impl Drop for BodyWanted {
     fn drop(&mut self) {
-        self.0.0.body_wanted.set(false);
+        self.0.0.wanted.set(None);
     }
 }

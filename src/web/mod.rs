@@ -37,7 +37,7 @@ use utoipa_actix_web::AppExt;
 
 pub use admission::Bodies;
 pub use answers::Answers;
-pub use graphql::GraphQl;
+pub use graphql::{GraphQl, Texts};
 pub use openapi::document;
 pub use server::serve;
 
@@ -61,6 +61,8 @@ pub struct Shared {
     pub bodies: Arc<Bodies>,
     /// The room for answers that wait for their clients.
     pub answers: Arc<Answers>,
+    /// The texts of answers that are being made.
+    pub texts: Arc<Texts>,
     /// Renders the metrics of this process.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

@@ -10,19 +10,16 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
-use super::{
-    connection::{Connection, READ_AHEAD},
-    malformed::Refusal,
-};
+use super::{connection::Connection, malformed::Refusal};
 
 /// What a client must take of an answer, in bytes, within the time that an answer may wait.
 const TAKEN: usize = 16 * 1024;
 /// How much is read before the other connections of the thread have their turn. A task that only
 /// wakes itself would keep the thread from looking at its sockets, hence the rest by a timer.
-const SLICE: u64 = 256 * 1024;
+const SLICE: usize = 256 * 1024;
 const REST: Duration = Duration::from_millis(1);
 
 /// How long a client may take.
@@ -42,9 +39,9 @@ pub(super) struct Wire {
     limits: Limits,
     connection: Connection,
     /// What was read since the library could look at it.
-    turn: u64,
+    turn: usize,
     /// What was read since the thread did something else.
-    slice: u64,
+    slice: usize,
     rest: Option<Pin<Box<Sleep>>>,
     /// What is being sent in place of the library's own words.
     refusal: Option<Refusal>,
@@ -85,31 +82,28 @@ impl Wire {
         self.connection.clone()
     }
 
-    /// Whether there may be another read in this turn; if not, the task is woken for the next one.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(rest) = &mut self.rest {
+    /// How many bytes may be read in this turn; where it is none, the task is woken for the next one.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let allowed = self.connection.allowance(cx);
+        if allowed == 0 {
+            return Poll::Pending;
+        }
+        if self.slice >= SLICE {
+            let rest = self.rest.get_or_insert_with(|| Box::pin(sleep(REST)));
             ready!(rest.as_mut().poll(cx));
             (self.rest, self.slice) = (None, 0);
         }
-        if self.slice >= SLICE {
-            let mut rest = Box::pin(sleep_until(Instant::now() + REST));
-            let rested = rest.as_mut().poll(cx).is_ready();
-            debug_assert!(!rested, "a millisecond is not over at once");
-            self.rest = Some(rest);
-            return Poll::Pending;
-        }
-        if self.turn >= READ_AHEAD && self.connection.is_idle() {
+        if self.turn >= allowed {
             // A request may have come that has to be handled before more is read.
             self.turn = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(())
+        Poll::Ready(allowed - self.turn)
     }
 
     /// Counts what was read and gives up who sends much that is no request or body.
     fn came(&mut self, bytes: usize) -> io::Result<()> {
-        let bytes = bytes as u64;
         self.turn += bytes;
         self.slice += bytes;
         self.connection.came(bytes);
@@ -199,12 +193,9 @@ impl AsyncRead for Wire {
             this.put_off = true;
             return Poll::Pending;
         }
-        if !this.connection.may_read(cx) {
-            return Poll::Pending;
-        }
-        ready!(this.poll_turn(cx));
-        let before = buffer.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+        let allowed = ready!(this.poll_turn(cx)).min(buffer.remaining());
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(allowed));
+        match Pin::new(&mut this.stream).poll_read(cx, &mut piece) {
             Poll::Pending => {
                 (this.turn, this.slice) = (0, 0);
                 let Some(since) = this.unanswered.filter(|_| this.connection.is_idle()) else {
@@ -215,7 +206,9 @@ impl AsyncRead for Wire {
                 Poll::Ready(Err(given_up("slow_request")))
             }
             read @ Poll::Ready(_) => {
-                this.came(buffer.filled().len() - before)?;
+                let came = piece.filled().len();
+                buffer.advance(came);
+                this.came(came)?;
                 read
             }
         }

@@ -12,8 +12,36 @@ use serde::{
 use super::limits;
 use crate::error::{Error, Result};
 
+/// How many values a body may have.
+const VALUES: usize = 40_000;
+/// What a value takes in memory, in bytes, beside its text: a zero in a list takes all of it.
+const VALUE_BYTES: usize = size_of::<async_graphql::Value>();
+
+/// What the values of a body take in memory, about, in bytes.
+pub(super) fn memory(body: &[u8]) -> usize {
+    body.len() + values(body) * VALUE_BYTES
+}
+
+/// How many commas and opening brackets stand outside of texts.
+fn values(body: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 /// One request, or a list of them.
 pub(super) fn parse(body: &[u8]) -> Result<BatchRequest> {
+    if values(body) > VALUES {
+        return Err(Error::field("", "must have at most 40000 values"));
+    }
     if body.trim_ascii_start().first() != Some(&b'[') {
         let Asked(one) = serde_json::from_slice(body).map_err(|_| wrong())?;
         return Ok(BatchRequest::Single(one));
@@ -108,6 +136,12 @@ mod tests {
             assert!(parse(body.as_bytes()).is_err(), "{body}");
         }
         let many = |count| format!("[{}]", vec![r#"{"query":"{ a }"}"#; count].join(","));
+        assert!(parse(many(50_000).as_bytes()).is_err());
+        let list =
+            format!(r#"{{"query":"{{ a }}","variables":{{"a":[{}0]}}}}"#, "0,".repeat(39_990));
+        assert!(
+            single(&list).is_some() && single(&list.replace("[", "[0,0,0,0,0,0,0,0,")).is_none()
+        );
         assert!(parse(many(10).as_bytes()).is_ok() && parse(many(11).as_bytes()).is_err());
     }
 }

@@ -4,7 +4,11 @@
 
 use std::collections::HashMap;
 
-use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::{
+    Name, Positioned,
+    parser::types::{Directive, ExecutableDocument, Field, Selection, SelectionSet},
+};
+use async_graphql_value::Value;
 
 use crate::error::{Error, Result};
 
@@ -27,15 +31,52 @@ const NESTING: usize = 32;
 /// 16,000; types within the fields of types within fields would give millions.
 const INTROSPECTION: usize = 20_000;
 
+/// How many words a document may have: fields, arguments, directives and their values, each fragment
+/// as often as it is spread. The library reports what is wrong with a word as often as it meets it.
+const WORDS: usize = 20_000;
+/// How many operations a document may hold: each of them follows its fragments anew.
+const OPERATIONS: usize = 10;
+/// How many variables an operation may have.
+const VARIABLES: usize = 100;
+/// How many arguments a field or a directive may have: each is looked for among all of them.
+const ARGUMENTS: usize = 64;
+/// What the copies of variables may take in memory: the library makes one for every use, before it
+/// looks at any type.
+const COPIES: usize = 16 * 1024 * 1024;
+
+/// Refuses a document that uses variables so often if they are as large as that, in bytes.
+pub(super) fn copies(uses: usize, bytes: usize) -> Result<()> {
+    if uses.saturating_mul(bytes) > COPIES {
+        return Err(Error::field("query", "must use variables of that size less often"));
+    }
+    Ok(())
+}
+
 /// Refuses documents that cost more to check than to answer, or ask for the same thing too often.
 pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
     if document.fragments.len() > FRAGMENTS {
         return Err(Error::field("query", "must have at most 100 fragments"));
     }
+    if document.operations.iter().count() > OPERATIONS {
+        return Err(Error::field("query", "must have at most 10 operations"));
+    }
     let mut counter = Counter { document, known: HashMap::new() };
     let mut all = Weight::default();
     for (_, operation) in document.operations.iter() {
-        all.add(counter.set(&operation.node.selection_set.node, 0)?);
+        let operation = &operation.node;
+        if operation.variable_definitions.len() > VARIABLES {
+            return Err(Error::field("query", "must have at most 100 variables"));
+        }
+        all.add(counter.set(&operation.selection_set.node, 0)?);
+        all.words = all.words.saturating_add(directives(&operation.directives)?);
+    }
+    // Those that no operation reaches are checked all the same.
+    for name in document.fragments.keys() {
+        let Weight { selections, words, .. } = counter.fragment(name, 0)?;
+        if selections > SELECTIONS {
+            all.selections = all.selections.max(selections);
+        }
+        all.words = all.words.saturating_add(words);
     }
     match all {
         _ if all.aliases > ALIASES => Err(Error::field("query", "must have at most 50 aliases")),
@@ -43,6 +84,7 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
         _ if all.selections > SELECTIONS => {
             Err(Error::field("query", "must have at most 2000 fields"))
         }
+        _ if all.words > WORDS => Err(Error::field("query", "must have at most 20000 words")),
         _ if all.introspection > INTROSPECTION => {
             Err(Error::field("query", "must ask for less of the schema at once"))
         }
@@ -55,6 +97,7 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
 struct Weight {
     selections: usize,
     aliases: usize,
+    words: usize,
     /// Fields that stand in the set itself.
     roots: usize,
     /// How many fields the set would give as a part of the schema, where lists have members.
@@ -73,6 +116,7 @@ impl Weight {
     const fn add(&mut self, other: Self) {
         self.selections = self.selections.saturating_add(other.selections);
         self.aliases = self.aliases.saturating_add(other.aliases);
+        self.words = self.words.saturating_add(other.words);
         self.roots = self.roots.saturating_add(other.roots);
         self.members = self.members.saturating_add(other.members);
         self.introspection = self.introspection.saturating_add(other.introspection);
@@ -92,16 +136,40 @@ fn members_of(field: &str) -> usize {
 }
 
 /// The weight of a field with what it selects.
-fn of_field(field: &Field, inner: Weight) -> Weight {
+fn of_field(field: &Field, inner: Weight) -> Result<Weight> {
     let name = field.name.node.as_str();
     let members = inner.members.saturating_mul(members_of(name)).saturating_add(1);
     let given = if matches!(name, "__schema" | "__type") { members } else { 0 };
-    Weight {
+    let words = arguments(&field.arguments)? + directives(&field.directives)?;
+    Ok(Weight {
         roots: 1,
+        words: inner.words.saturating_add(words).saturating_add(1),
         aliases: inner.aliases + usize::from(field.alias.is_some()),
         members,
         introspection: inner.introspection.saturating_add(given),
         ..inner
+    })
+}
+
+/// The words of arguments and their values.
+fn arguments(arguments: &[(Positioned<Name>, Positioned<Value>)]) -> Result<usize> {
+    if arguments.len() > ARGUMENTS {
+        return Err(Error::field("query", "must have at most 64 arguments at one place"));
+    }
+    Ok(arguments.iter().map(|(_, value)| 1 + values(&value.node)).sum())
+}
+
+fn directives(given: &[Positioned<Directive>]) -> Result<usize> {
+    let words = given.iter().map(|directive| Ok(1 + arguments(&directive.node.arguments)?));
+    words.sum()
+}
+
+/// How many values a value holds; brackets were counted before, so it is not deep.
+fn values(value: &Value) -> usize {
+    1 + match value {
+        Value::List(items) => items.iter().map(values).sum(),
+        Value::Object(fields) => fields.values().map(values).sum(),
+        _ => 0,
     }
 }
 
@@ -115,12 +183,14 @@ impl<'d> Counter<'d> {
             match &selection.node {
                 Selection::Field(field) => {
                     let inner = self.set(&field.node.selection_set.node, depth + 1)?;
-                    weight.add(of_field(&field.node, inner));
+                    weight.add(of_field(&field.node, inner)?);
                 }
                 Selection::InlineFragment(fragment) => {
+                    weight.words += 1 + directives(&fragment.node.directives)?;
                     weight.add(self.set(&fragment.node.selection_set.node, depth + 1)?);
                 }
                 Selection::FragmentSpread(spread) => {
+                    weight.words += 1 + directives(&spread.node.directives)?;
                     weight.add(self.fragment(&spread.node.fragment_name.node, depth + 1)?);
                 }
             }
@@ -140,7 +210,8 @@ impl<'d> Counter<'d> {
                 Ok(weight)
             }
             None => {
-                let weight = self.set(&fragment.node.selection_set.node, depth)?;
+                let mut weight = self.set(&fragment.node.selection_set.node, depth)?;
+                weight.words += directives(&fragment.node.directives)?;
                 self.known.insert(name.as_str(), Some(weight));
                 Ok(weight)
             }

@@ -16,9 +16,15 @@ use crate::{
     manager::{OrgScope, TenantManager},
 };
 
+/// The bytes of the texts of all answers that are being made.
+#[derive(Debug, Default)]
+pub struct Texts(AtomicUsize);
+
 /// The texts of an answer, which count by their length: there may be hundreds of long ones.
-#[derive(Default)]
-pub(super) struct AnswerText(AtomicUsize);
+pub(super) struct AnswerText {
+    bytes: AtomicUsize,
+    all: Arc<Texts>,
+}
 
 /// The right to read, and where; with the loaders of one request, as far as it needs them.
 pub(super) struct Source {
@@ -62,11 +68,15 @@ impl Source {
     /// Takes so many bytes of the answer for a text.
     ///
     /// # Errors
-    /// [`Error::AnswerTooLarge`] when they are used up.
+    /// [`Error::AnswerTooLarge`] when they are used up; [`Error::Busy`] when those of all answers are.
     pub(super) fn take_text(&self, bytes: usize) -> Result<()> {
-        let before = self.text.0.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > AnswerText::MOST {
+        let add = |to: &AtomicUsize| to.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let (own, all) = (add(&self.text.bytes), add(&self.text.all.0));
+        if own > AnswerText::MOST {
             return Err(Error::AnswerTooLarge);
+        }
+        if all > Texts::MOST {
+            return Err(Error::Busy { what: "too many large answers are made" });
         }
         Ok(())
     }
@@ -88,14 +98,30 @@ impl Source {
     }
 }
 
+impl Texts {
+    /// The most bytes of texts in all answers: each is there twice or three times for a moment.
+    const MOST: usize = 64 * 1024 * 1024;
+}
+
+impl Drop for AnswerText {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
+}
+
 impl AnswerText {
+    /// None yet, of an answer that is one of `all`.
+    pub(super) fn of(all: &Arc<Texts>) -> Self {
+        Self { bytes: AtomicUsize::new(0), all: Arc::clone(all) }
+    }
+
     /// The most bytes of texts in one answer.
     const MOST: usize = 16 * 1024 * 1024;
     /// From so many on, an answer takes a while to be written.
     const LARGE: usize = 256 * 1024;
 
     pub(super) fn is_large(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= Self::LARGE
+        self.bytes.load(Ordering::Relaxed) >= Self::LARGE
     }
 }
 

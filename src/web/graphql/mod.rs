@@ -24,6 +24,7 @@ use async_graphql::{
     SchemaBuilder, parser::types::ExecutableDocument,
 };
 
+pub use self::loaders::Texts;
 use self::{
     failure::{Answer, ERROR_BYTES, PASSING, bounded, codes_of, fail},
     loaders::{AnswerText, Source},
@@ -87,17 +88,17 @@ async fn answer(
         Err(BodyRefusal::Invalid(error)) => return Ok(refusal(error)),
         Err(refused) => return Err(refused),
     };
-    let text = Arc::new(AnswerText::default());
+    let (size, text) = (body::memory(&body.0), Arc::new(AnswerText::of(&shared.texts)));
     let response = match body::parse(&body.0) {
         Ok(BatchRequest::Single(one)) => BatchResponse::Single(bounded(
-            execute(&request, &shared, &api, &text, one).await,
+            execute(&request, &shared, &api, &text, (size, one)).await,
             ERROR_BYTES,
         )),
         Ok(BatchRequest::Batch(many)) => {
             let share = ERROR_BYTES / many.len().max(1);
             let mut responses = Vec::with_capacity(many.len());
             for one in many {
-                let response = execute(&request, &shared, &api, &text, one).await;
+                let response = execute(&request, &shared, &api, &text, (size, one)).await;
                 responses.push(bounded(response, share));
             }
             BatchResponse::Batch(responses)
@@ -122,9 +123,9 @@ async fn execute(
     shared: &web::Data<Shared>,
     api: &GraphQl,
     text: &Arc<AnswerText>,
-    mut asked: Request,
+    (size, mut asked): (usize, Request),
 ) -> Response {
-    if let Err(error) = text::check(&asked.query) {
+    if let Err(error) = text::check(&asked.query).and_then(|uses| limits::copies(uses, size)) {
         return failed(error);
     }
     let given = asked.operation_name.clone();

@@ -11,16 +11,17 @@ const TOKENS: usize = 20_000;
 /// How long a name or a number may be, in bytes.
 const WORD: usize = 256;
 
-/// Refuses documents that nest too deep, have too many or too long tokens, or end in a string.
+/// Refuses documents that nest too deep, have too many or too long tokens, or end in a string; how
+/// often they name a variable, otherwise.
 ///
 /// Strings and comments are told from the rest by the same rules as in the grammar (GraphQL
 /// specification, October 2021, section 2.1), so what is counted here is what the parser sees.
 ///
 /// # Errors
 /// [`Error::Validation`] that names `query`.
-pub(super) fn check(document: &str) -> Result<()> {
+pub(super) fn check(document: &str) -> Result<usize> {
     let mut rest = document.as_bytes();
-    let (mut depth, mut tokens) = (0_usize, 0_usize);
+    let (mut depth, mut tokens, mut variables) = (0_usize, 0_usize, 0_usize);
     while let Some((&byte, after)) = rest.split_first() {
         tokens += usize::from(!matches!(byte, b' ' | b',' | b'\t' | b'\r' | b'\n' | b'#'));
         if tokens > TOKENS {
@@ -38,6 +39,10 @@ pub(super) fn check(document: &str) -> Result<()> {
                 depth = depth.saturating_sub(1);
                 after
             }
+            b'$' => {
+                variables += 1;
+                after
+            }
             b'"' => after_string(after).ok_or_else(|| refused("has a string that does not end"))?,
             b'#' => &after[after.iter().take_while(|b| !matches!(b, b'\r' | b'\n')).count()..],
             _ if is_word(byte) => {
@@ -50,16 +55,16 @@ pub(super) fn check(document: &str) -> Result<()> {
             _ => after,
         };
     }
-    Ok(())
+    Ok(variables)
 }
 
 fn refused(message: &str) -> Error {
     Error::field("query", message)
 }
 
-/// Names, numbers and spreads. Bytes outside of ASCII have no meaning there and count together.
+/// Names, and numbers without their signs and points: the grammar takes `0-0` for two of them.
 const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+') || !byte.is_ascii()
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// What follows a string of which the first quotation mark has been read.
@@ -173,6 +178,9 @@ mod tests {
             format!("]]]]{many}"),
             "a".repeat(257),
             "@a ".repeat(TOKENS),
+            "0-".repeat(TOKENS),
+            "...a".repeat(TOKENS / 2),
+            "a\u{feff}".repeat(TOKENS / 2),
         ] {
             assert!(check(&wrong).is_err(), "{wrong:.60}");
         }

@@ -147,8 +147,8 @@ fn password() -> Password {
 }
 
 /// Everything that changes accounts or the organization, with a scope that may be out of date.
-async fn change_all(app: &TestApp, scope: &AdminScope, own: &str) -> Vec<Option<Error>> {
-    let (manager, own) = (&app.manager, own.parse().unwrap());
+async fn change_all(app: &TestApp, scope: &AdminScope, whom: &str) -> Vec<Option<Error>> {
+    let (manager, whom) = (&app.manager, whom.parse().unwrap());
     let input = MemberInput { email: email(), password: password(), name: None, role: Role::Admin };
     let admin = MemberPatch { role: Some(Role::Admin), ..MemberPatch::default() };
     let name = |raw| Some(tenantry::domain::OrgName::parse(raw).unwrap());
@@ -156,8 +156,8 @@ async fn change_all(app: &TestApp, scope: &AdminScope, own: &str) -> Vec<Option<
     let address = OrgPatch { name: None, email: Some(email()), password: None };
     vec![
         manager.member_create(scope, input).await.err(),
-        manager.member_update(scope, own, admin).await.err(),
-        manager.member_delete(scope, own).await.err(),
+        manager.member_update(scope, whom, admin).await.err(),
+        manager.member_delete(scope, whom).await.err(),
         manager.organization_update(scope, rename("Taken over")).await.err(),
         manager.organization_update(scope, rename("ACME")).await.err(),
         manager.organization_update(scope, address).await.err(),
@@ -184,7 +184,7 @@ async fn a_change_that_waited_past_the_second_look_is_refused_by_its_transaction
     admin.patch(&path, json!({ "password": "another password" })).await.expect(200);
     as_admin(change_all(&app, &scope, &id).await, "unauthenticated");
     admin.delete(&path).await.expect(200);
-    as_admin(change_all(&app, &scope, &id).await, "unauthenticated");
+    as_admin(change_all(&app, &scope, &org.admin_id).await, "unauthenticated");
     assert_eq!(admin.get("/org/members").await.expect(200).body.as_array().unwrap().len(), 1);
     app.assert_sound().await;
 }

@@ -128,6 +128,70 @@ async fn a_document_full_of_errors_is_refused_in_few_words() {
     database.drop_all();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_is_not_copied_again_and_again() {
+    let database = Database::new().await;
+    let (server, admin) = start(&database).await;
+    let watch = Watch::start(&server).await;
+    let uses = format!("{{ organization @include(if: [{}]) {{ id }} }}", "$v ".repeat(9_000));
+    for variable in [json!(vec![0; 440_000]), json!(vec![0; 20_000]), json!("x".repeat(900_000))] {
+        for query in [uses.clone(), format!("query($v: [Int]) {uses}")] {
+            let reply = admin.ask(&query, json!({ "v": variable })).await.expect(200);
+            assert_eq!(code(&reply), "validation");
+        }
+    }
+    // What somebody uses now and then may be large.
+    let query = "query($v: ID!) { a: event(id: $v) { id } b: event(id: $v) { id } }";
+    admin.query(query, json!({ "v": "x".repeat(900_000) })).await;
+    watch.assert_unharmed().await;
+    drop(server);
+    database.drop_all();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_document_repeats_by_fragments_is_weighed_also_where_nothing_reaches_it() {
+    let database = Database::new().await;
+    let (server, admin) = start(&database).await;
+    let watch = Watch::start(&server).await;
+    let numbered = |count: usize, one: &dyn Fn(usize) -> String| -> String {
+        (0..count).map(one).collect::<Vec<_>>().join(" ")
+    };
+    let variables = numbered(7_000, &|i| format!("$a{i}"));
+    let arguments = |start: usize| numbered(1_500, &|i| format!("a{}:1", start + i));
+    for document in [
+        // Each operation would report each variable.
+        format!(
+            "fragment f on Query {{ ...g @d(a: [{variables}]) }} fragment g on Query {{ __typename }} {}",
+            numbered(900, &|i| format!("query q{i} {{ ...f }}")),
+        ),
+        format!(
+            "fragment f on Query {{ __typename @d(a: [{variables}]) }} {}",
+            numbered(9, &|i| format!("query q{i} {{ ...f }}")),
+        ),
+        // Each argument would be looked for among all of them.
+        format!(
+            "{{ organization {{ {} }} }} fragment f on Organization {{ x({}) x({}) }}",
+            numbered(400, &|i| format!("...on Organization {{ a{} ...f }}", i % 9)),
+            arguments(0),
+            arguments(9_000),
+        ),
+        // No operation reaches these.
+        format!(
+            "{{ __typename }} fragment f on Query {{ {} }} fragment g on Query {{ {} }}",
+            numbered(1_500, &|i| format!("x{i}")),
+            numbered(1_500, &|_| "organization { ...f }".to_owned()),
+        ),
+        format!("query({}) {{ __typename }}", numbered(3_000, &|i| format!("$a{i}: Int"))),
+    ] {
+        let reply = admin.ask(&document, json!({})).await.expect(200);
+        assert_eq!(code(&reply), "validation", "{document:.80}");
+        assert!(reply.body.to_string().len() < 70_000, "{document:.80}");
+    }
+    watch.assert_unharmed().await;
+    drop(server);
+    database.drop_all();
+}
+
 /// The schema asked for by forty names.
 fn again_and_again(what: &str) -> String {
     let all: Vec<String> = (0..40).map(|i| format!("a{i}: __schema {what}")).collect();

@@ -17,7 +17,7 @@ const MEMORY: u64 = 256 * 1024 * 1024;
 /// How much longer than in quiet times others may wait.
 const FACTOR: u32 = 5;
 /// What a busy machine adds to any wait.
-const NOISE: Duration = Duration::from_secs(1);
+const NOISE: Duration = Duration::from_millis(2_500);
 const PROBES: usize = 100;
 
 /// Asks a server again and again, as its other clients would.
