@@ -62,11 +62,11 @@ impl Client {
     }
 
     /// The number that the server's metric of that name and labels shows.
-    pub async fn metric(&self, name: &str) -> f64 {
+    pub async fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").await.expect(200);
-        let lines = metrics.body.as_str().unwrap().lines();
-        let found = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).next();
-        found.map_or(0.0, |value| value.parse().unwrap())
+        let mut lines = metrics.body.as_str().unwrap().lines();
+        let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.map_or(0, |value| value.parse().unwrap())
     }
 
     /// Host and port.
