@@ -95,6 +95,7 @@ impl LoginThrottle {
     }
 
     /// Whether the account has logged in from there before.
+    #[must_use]
     pub fn is_familiar(&self, email: &Email, address: IpAddr) -> bool {
         self.familiar.contains_key(&(email.clone(), network(address)))
     }
