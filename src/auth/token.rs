@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{SigningKey, pkcs8::DecodePrivateKey};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -106,6 +107,7 @@ impl TokenIssuer {
         };
         let mut validation = Validation::new(algorithm);
         validation.leeway = 0;
+        validation.validate_nbf = true;
         validation.set_issuer(&[&settings.issuer]);
         validation.set_audience(&[&settings.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -155,6 +157,7 @@ impl TokenIssuer {
         self.verifying
             .iter()
             .find_map(|key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok())
+            .filter(|_| !has_extensions(token))
             .and_then(|data| CheckedClaims::of(&data.claims))
             .ok_or(Error::Unauthenticated)
     }
@@ -182,6 +185,17 @@ impl CheckedClaims {
             expires_at: DateTime::from_timestamp(claims.exp, 0)?,
         })
     }
+}
+
+/// Whether the header asks for something that we do not know: `crit` names what must be understood,
+/// and `b64` says that the claims are not encoded. A token with either is to be refused (RFC 7515,
+/// 4.1.11; RFC 7797, 6).
+fn has_extensions(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    let header = header.and_then(|header| {
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&header).ok()
+    });
+    header.is_none_or(|header| header.contains_key("crit") || header.contains_key("b64"))
 }
 
 fn public_key(private_pem: &SecretString) -> Result<DecodingKey> {
@@ -299,6 +313,23 @@ mod tests {
                 prop_assert_eq!(&claims["iss"], "tenantry");
                 prop_assert_eq!(&claims["aud"], "tenantry");
             }
+        }
+
+        #[test]
+        fn hostile_headers_with_a_good_signature_are_refused_or_ask_for_nothing(
+            name in prop::sample::select(vec!["crit", "b64", "typ", "cty", "kid", "x"]),
+            value in values(),
+        ) {
+            let mut header = json!({ "alg": "HS256" });
+            header[name] = value;
+            let token = issuer().issue(&account([1; 12], [2; 12], 1), then()).unwrap();
+            let body = token.split('.').nth(1).unwrap();
+            let signed = format!("{}.{body}", URL_SAFE_NO_PAD.encode(header.to_string()));
+            let key = EncodingKey::from_secret(SECRET.as_bytes());
+            let signature =
+                jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+            let taken = issuer().check(&format!("{signed}.{signature}")).is_ok();
+            prop_assert!(!taken || !matches!(name, "crit" | "b64"), "{}", header);
         }
     }
 }

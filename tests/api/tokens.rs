@@ -29,6 +29,16 @@ fn hs256(claims: &Value, secret: &[u8]) -> String {
     sign(Algorithm::HS256, claims, &EncodingKey::from_secret(secret))
 }
 
+/// A token with a good signature whose header says more.
+fn asking(claims: &Value, extensions: &Value) -> String {
+    let mut header = json!({ "alg": "HS256", "typ": "JWT" });
+    header.as_object_mut().unwrap().extend(extensions.as_object().unwrap().clone());
+    let signed = format!("{}.{}", part(&header), part(claims));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+    format!("{signed}.{signature}")
+}
+
 async fn ask(app: &Client, token: &str) -> Reply {
     app.with(token).get("/org/members").await
 }
@@ -47,6 +57,34 @@ async fn the_claims_are_the_documented_ones() {
     assert!(claims["jti"].is_string());
     // Signed again with the same secret it is good: the refusals below are for what they change.
     ask(&app, &hs256(&claims, SECRET.as_bytes())).await.expect(200);
+}
+
+#[tokio::test]
+async fn tokens_that_ask_for_what_is_not_known_or_are_for_later_are_refused() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let good = claims(&org.token);
+    let now = good["iat"].as_i64().unwrap();
+    let from = |nbf: Value| {
+        let mut claims = good.clone();
+        claims["nbf"] = nbf;
+        hs256(&claims, SECRET.as_bytes())
+    };
+    let asking = |extensions: Value| asking(&good, &extensions);
+    ask(&app, &asking(json!({ "kid": "x" }))).await.expect(200);
+    ask(&app, &from(json!(now))).await.expect(200);
+    for token in [
+        from(json!(now + 3_600)),
+        from(json!("tomorrow")),
+        asking(json!({ "crit": ["exp"] })),
+        asking(json!({ "crit": ["b64"], "b64": true })),
+        asking(json!({ "crit": [] })),
+        asking(json!({ "crit": null })),
+        asking(json!({ "b64": true })),
+        asking(json!({ "b64": false })),
+    ] {
+        ask(&app, &token).await.refused(401, "unauthenticated");
+    }
 }
 
 #[tokio::test]
