@@ -81,7 +81,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig, document: Document) {
         HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
     };
     let options = Config::from("/openapi.json")
-        .persist_authorization(true)
+        // Else the token stays in the browser's storage when the page is closed.
+        .persist_authorization(false)
         .try_it_out_enabled(true)
         .display_request_duration(true)
         .doc_expansion("list");

@@ -1,6 +1,7 @@
 //! What docs/SECURITY.md says: that its tests exist, and what only a look at the whole program
 //! shows.
 
+mod accounts;
 mod authority;
 mod bodies;
 mod counters;
