@@ -3,6 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use bson::oid::ObjectId;
+use chrono::{DateTime, Utc};
+
+use super::{Clock, SystemClock};
 
 /// The text is not an id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,10 +19,11 @@ macro_rules! object_id {
         pub struct $name(ObjectId);
 
         impl $name {
-            /// A new id, unique across processes, that sorts by its second of creation.
+            /// A new id, unique across processes, that sorts by its moment of creation. Nobody
+            /// can tell it from another one of that moment.
             #[must_use]
             pub fn generate() -> Self {
-                Self(ObjectId::new())
+                Self(object_id(SystemClock.now()))
             }
 
             /// The id as the database stores it.
@@ -89,6 +93,18 @@ macro_rules! counted_id {
     };
 }
 
+/// The seconds of the moment in four bytes, as MongoDB has them, its fraction in two, and six random
+/// ones. MongoDB's own ids count up: whoever knows one knows the next.
+fn object_id(now: DateTime<Utc>) -> ObjectId {
+    let seconds = u32::try_from(now.timestamp()).unwrap_or(u32::MAX);
+    let fraction = u64::from(now.timestamp_subsec_nanos()) * 0x1_0000 / 1_000_000_000;
+    let fraction = u16::try_from(fraction).unwrap_or(u16::MAX);
+    let mut bytes: [u8; 12] = rand::random();
+    bytes[..4].copy_from_slice(&seconds.to_be_bytes());
+    bytes[4..6].copy_from_slice(&fraction.to_be_bytes());
+    ObjectId::from_bytes(bytes)
+}
+
 counted_id!(
     /// An org chart of one tenant.
     ChartId
@@ -122,6 +138,30 @@ mod tests {
         super::hostile::{almost, any_text},
         *,
     };
+
+    #[test]
+    fn ids_of_one_moment_have_nothing_else_in_common() {
+        let now = DateTime::from_timestamp(1_800_000_000, 500_000_000).unwrap();
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| object_id(now)).collect();
+        assert_eq!(ids.len(), 10_000);
+        for (place, moment) in [0x6b, 0x49, 0xd2, 0x00, 0x80, 0x00].into_iter().enumerate() {
+            assert!(ids.iter().all(|id| id.bytes()[place] == moment), "byte {place}");
+        }
+        for place in 6..12 {
+            let seen: std::collections::HashSet<_> =
+                ids.iter().map(|id| id.bytes()[place]).collect();
+            assert!(seen.len() > 250, "byte {place} has {} values", seen.len());
+        }
+    }
+
+    #[test]
+    fn ids_sort_by_their_moment() {
+        let at = |nanos| DateTime::from_timestamp(1_800_000_000, nanos).unwrap();
+        let moments = [0, 20_000, 1_000_000, 500_000_000, 999_999_999];
+        let ids: Vec<_> = moments.into_iter().map(|nanos| object_id(at(nanos))).collect();
+        assert!(ids.is_sorted());
+        assert_eq!(ids[4].timestamp().timestamp_millis(), 1_800_000_000_000);
+    }
 
     proptest! {
         #[test]

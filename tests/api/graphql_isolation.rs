@@ -8,9 +8,9 @@ use async_graphql::parser::{
     types::{OperationType, Selection, TypeKind, TypeSystemDefinition},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bson::oid::ObjectId;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
+use tenantry::domain::{AccountId, EventId};
 
 use crate::support::{Client, Event, Reply, TestApp, ahead, code};
 
@@ -142,10 +142,10 @@ impl Scene {
             "startsAt": start.format("%Y-%m-%dT%H:%M:%S").to_string(),
         });
         let event = Event::create(&victim, event).await;
-        // The server runs in this process, so these are the ids that come next.
-        let no_event = ObjectId::new().to_string();
+        // Ids sort by their moments, so these come next.
+        let no_event = EventId::generate().to_string();
         let (member, token) = victim.add_member("member").await;
-        let nobody = ObjectId::new().to_string();
+        let nobody = AccountId::generate().to_string();
         let victims_member = app.with(&token);
         let later = Event::once(&intruder, start + Duration::hours(3), 5).await;
         let (colleague, _) = intruder.add_member("member").await;
