@@ -36,6 +36,8 @@ pub struct MemberPatch {
     pub name: Option<Option<Label>>,
     /// A new role.
     pub role: Option<Role>,
+    /// Whether the address of its calendar feed stops working.
+    pub revoke_calendar: bool,
 }
 
 impl TenantManager {
@@ -112,8 +114,13 @@ impl TenantManager {
             self.refuse_taken_email(email, Some(id)).await?;
         }
         let password = self.hash_for(scope.org_id(), patch.password).await?;
-        let update =
-            AccountUpdate { email: patch.email, password, name: patch.name, role: patch.role };
+        let update = AccountUpdate {
+            email: patch.email,
+            password,
+            name: patch.name,
+            role: patch.role,
+            revoke_feed: patch.revoke_calendar,
+        };
         let (org, now) = (scope.org_id(), self.clock.now());
         let account = self
             .store
@@ -128,6 +135,16 @@ impl TenantManager {
             .await?;
         self.directory.forget(Change::Account(id)).await;
         Ok(account)
+    }
+
+    /// Takes the calendar feed of an account of the organization away, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the store's.
+    pub async fn member_calendar_revoke(&self, scope: &AdminScope, id: AccountId) -> Result<()> {
+        let patch = MemberPatch { revoke_calendar: true, ..MemberPatch::default() };
+        self.member_update(scope, id, patch).await?;
+        Ok(())
     }
 
     /// Removes an account of the organization; its tokens are dead from then on, and its seats

@@ -37,6 +37,8 @@ pub struct OrgPatch {
     pub email: Option<Email>,
     /// The acting admin's new password.
     pub password: Option<Password>,
+    /// Whether the address of the acting admin's calendar feed stops working.
+    pub revoke_calendar: bool,
 }
 
 /// An organization as somebody may see it.
@@ -158,7 +160,7 @@ impl TenantManager {
             self.refuse_taken_email(email, Some(scope.account_id())).await?;
         }
         let password = self.hash_for(scope.org_id(), patch.password).await?;
-        let credentials = Credentials::of(patch.email, password);
+        let credentials = Credentials::of(patch.email, password, patch.revoke_calendar);
         let deadline = Instant::now() + self.work.patience;
         loop {
             let org = self.organization_at_rest(scope.org_id(), deadline).await?;
@@ -245,8 +247,13 @@ async fn start_move(
 struct Credentials(AccountUpdate);
 
 impl Credentials {
-    fn of(email: Option<Email>, password: Option<PasswordDigest>) -> Option<Self> {
-        (email.is_some() || password.is_some())
-            .then(|| Self(AccountUpdate { email, password, ..AccountUpdate::default() }))
+    fn of(
+        email: Option<Email>,
+        password: Option<PasswordDigest>,
+        revoke_feed: bool,
+    ) -> Option<Self> {
+        (email.is_some() || password.is_some() || revoke_feed).then(|| {
+            Self(AccountUpdate { email, password, revoke_feed, ..AccountUpdate::default() })
+        })
     }
 }

@@ -33,6 +33,7 @@ struct Case {
 
 fn cases(victim: &Org) -> Vec<Case> {
     let member = format!("/org/members/{}", victim.admin_id);
+    let calendar = format!("{member}/calendar");
     let case = |method, path, aimed: &str, body, status| Case {
         method,
         path,
@@ -51,6 +52,7 @@ fn cases(victim: &Org) -> Vec<Case> {
         case("GET", "/org/members", "/org/members", None, 200),
         case("GET", "/org/members/{id}", &member, None, 404),
         case("PATCH", "/org/members/{id}", &member, Some(demote), 404),
+        case("DELETE", "/org/members/{id}/calendar", &calendar, None, 404),
         case("DELETE", "/org/members/{id}", &member, None, 404),
         case("POST", "/orgcharts", "/orgcharts", Some(json!({ "name": "Own" })), 201),
         case("GET", "/orgcharts", "/orgcharts", None, 200),

@@ -23,6 +23,8 @@ pub struct AccountUpdate {
     pub name: Option<Option<Label>>,
     /// A new role.
     pub role: Option<Role>,
+    /// Whether its calendar feed is taken away.
+    pub revoke_feed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -250,6 +252,9 @@ impl AccountUpdate {
             set.insert("role", role.as_str());
         }
         let mut update = doc! { "$set": set };
+        if self.revoke_feed {
+            update.insert("$unset", doc! { "feed_hash": "" });
+        }
         if self.password.is_some() {
             update.insert("$inc", doc! { "token_version": 1_i64 });
         }

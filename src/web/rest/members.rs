@@ -52,6 +52,10 @@ struct MemberPatchRequest {
     /// A new role.
     #[schema(example = "admin", pattern = "^(member|admin)$")]
     role: Option<String>,
+    /// With a new password: whether the address of the account's calendar feed stops working, too.
+    #[serde(default)]
+    #[schema(example = false)]
+    revoke_calendar: bool,
 }
 
 /// An account of the organization.
@@ -89,7 +93,13 @@ struct MemberDeletedResponse {
 }
 
 pub(super) fn configure(config: &mut ServiceConfig<'_>) {
-    config.service(create).service(list).service(get).service(update).service(delete);
+    config
+        .service(create)
+        .service(list)
+        .service(get)
+        .service(update)
+        .service(calendar_revoke)
+        .service(delete);
 }
 
 /// Add an account.
@@ -198,6 +208,30 @@ async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<Htt
     Ok(HttpResponse::Ok().json(MemberDeletedResponse { id: id.into_inner(), deleted_at }))
 }
 
+/// Revoke the address of an account's calendar feed
+///
+/// Calendar programs cannot read it any more. The account can have a new one made. Where there is
+/// none, nothing changes.
+#[utoipa::path(
+    tag = "members",
+    params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "There is no address any more"),
+        (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[delete("/org/members/{id}/calendar")]
+async fn calendar_revoke(
+    scope: AdminScope,
+    state: State,
+    id: Path<String>,
+) -> Result<HttpResponse> {
+    state.manager.member_calendar_revoke(&scope, parse_id(&id)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 /// What is no id is the id of nobody.
 fn parse_id(raw: &str) -> Result<AccountId> {
     raw.parse().map_err(|_| Error::NotFound("member"))
@@ -205,6 +239,11 @@ fn parse_id(raw: &str) -> Result<AccountId> {
 
 fn parse_role(raw: &str) -> Result<Role, Invalid> {
     Role::from_word(raw).ok_or(Invalid("must be member or admin"))
+}
+
+/// A calendar is revoked along with a new password, or by itself at a path of its own.
+pub(super) fn with_password(revoke: bool, password: bool) -> Result<(), Invalid> {
+    if revoke && !password { Err(Invalid("needs a new password beside it")) } else { Ok(()) }
 }
 
 /// Absent, `null`, or a value.
@@ -233,6 +272,8 @@ impl MemberRequest {
 impl MemberPatchRequest {
     fn parse(self) -> Result<MemberPatch> {
         let mut errors = FieldErrors::default();
+        let revoke_calendar = self.revoke_calendar;
+        errors.check("revoke_calendar", with_password(revoke_calendar, self.password.is_some()));
         let email = self.email.and_then(|raw| errors.check("email", Email::parse(&raw)));
         let password = self.password.and_then(|raw| errors.check("password", Password::parse(raw)));
         let name =
@@ -243,7 +284,7 @@ impl MemberPatchRequest {
             errors.push("", "needs email, password, name or role");
         }
         if errors.is_empty() {
-            Ok(MemberPatch { email, password, name, role })
+            Ok(MemberPatch { email, password, name, role, revoke_calendar })
         } else {
             Err(errors.into_error())
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::State;
+use super::{State, members::with_password};
 use crate::{
     domain::{Email, OrgName, Password},
     error::{Error, FieldErrors, Result},
@@ -46,6 +46,10 @@ struct UpdateRequest {
     /// The admin's new password; every token of before is refused from then on.
     #[schema(example = "an even longer passphrase", format = Password, min_length = 8, max_length = 128)]
     password: Option<String>,
+    /// With a new password: whether the address of the admin's calendar feed stops working, too.
+    #[serde(default)]
+    #[schema(example = false)]
+    revoke_calendar: bool,
 }
 
 /// Which organization.
@@ -290,6 +294,8 @@ impl CreateRequest {
 impl UpdateRequest {
     fn parse(self) -> Result<OrgPatch> {
         let mut errors = FieldErrors::default();
+        let revoke_calendar = self.revoke_calendar;
+        errors.check("revoke_calendar", with_password(revoke_calendar, self.password.is_some()));
         let name = self
             .organization_name
             .and_then(|raw| errors.check("organization_name", OrgName::parse(&raw)));
@@ -299,7 +305,7 @@ impl UpdateRequest {
             errors.push("", "needs organization_name, email or password");
         }
         if errors.is_empty() {
-            Ok(OrgPatch { name, email, password })
+            Ok(OrgPatch { name, email, password, revoke_calendar })
         } else {
             Err(errors.into_error())
         }
