@@ -95,7 +95,7 @@ impl TenantManager {
     /// its hash is kept.
     ///
     /// # Errors
-    /// The store's.
+    /// [`Error::Unauthenticated`] when the account's password has changed meanwhile; the store's.
     pub async fn feed_create(&self, scope: &OrgScope) -> Result<String> {
         let mut secret = [0; TOKEN_BYTES];
         OsRng
@@ -103,17 +103,17 @@ impl TenantManager {
             .map_err(|e| Error::Internal(format!("no random bytes: {e}")))?;
         let token = URL_SAFE_NO_PAD.encode(secret);
         let hash = hash(&token);
-        let set = self.store.set_feed(scope.org_id(), scope.account_id(), Some(&hash));
+        let set = self.store.set_feed(scope.actor(), Some(&hash));
         if set.await? { Ok(token) } else { Err(Error::Unauthenticated) }
     }
 
     /// Takes the caller's calendar feed away.
     ///
     /// # Errors
-    /// The store's.
+    /// As [`TenantManager::feed_create`].
     pub async fn feed_revoke(&self, scope: &OrgScope) -> Result<()> {
-        self.store.set_feed(scope.org_id(), scope.account_id(), None).await?;
-        Ok(())
+        let set = self.store.set_feed(scope.actor(), None);
+        if set.await? { Ok(()) } else { Err(Error::Unauthenticated) }
     }
 
     /// What the feed with that secret shows. One feed of an organization is looked at at a time,

@@ -30,6 +30,11 @@ impl OrgScope {
         Self { actor, token_expires_at: None }
     }
 
+    /// Who acts, with the authority of when that was looked at.
+    pub(super) const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
     /// The tenant.
     #[must_use]
     pub const fn org_id(&self) -> OrgId {

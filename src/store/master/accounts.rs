@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::undecodable;
 use crate::{
-    domain::{Account, AccountId, Email, Label, OrgId, PasswordDigest, Role},
+    domain::{Account, AccountId, Actor, Email, Label, OrgId, PasswordDigest, Role},
     error::{Error, Result},
     store::{Store, StoreError, Tx, schema},
 };
@@ -107,15 +107,17 @@ impl Store {
         Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// Gives the account of `org` a calendar feed, in place of the one it had, or takes it away;
-    /// whether there is such an account.
+    /// Gives the account a calendar feed, in place of the one it had, or takes it away; whether it
+    /// still acts with those tokens.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn set_feed(&self, org: OrgId, id: AccountId, hash: Option<&str>) -> Result<bool> {
+    pub async fn set_feed(&self, actor: &Actor, hash: Option<&str>) -> Result<bool> {
+        let mut filter = account_filter(actor.org_id, actor.account_id);
+        filter.insert("token_version", actor.token_version);
         let take_away = doc! { "$unset": { "feed_hash": "" } };
         let update = hash.map_or(take_away, |hash| doc! { "$set": { "feed_hash": hash } });
-        let updated = self.accounts().update_one(account_filter(org, id), update).await;
+        let updated = self.accounts().update_one(filter, update).await;
         Ok(updated.map_err(StoreError::from)?.matched_count == 1)
     }
 

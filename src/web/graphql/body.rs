@@ -140,7 +140,7 @@ mod tests {
         let list =
             format!(r#"{{"query":"{{ a }}","variables":{{"a":[{}0]}}}}"#, "0,".repeat(39_990));
         assert!(
-            single(&list).is_some() && single(&list.replace("[", "[0,0,0,0,0,0,0,0,")).is_none()
+            single(&list).is_some() && single(&list.replace('[', "[0,0,0,0,0,0,0,0,")).is_none()
         );
         assert!(parse(many(10).as_bytes()).is_ok() && parse(many(11).as_bytes()).is_err());
     }

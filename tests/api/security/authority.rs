@@ -152,8 +152,10 @@ async fn change_all(app: &TestApp, scope: &AdminScope, whom: &str) -> Vec<Option
     let input = MemberInput { email: email(), password: password(), name: None, role: Role::Admin };
     let admin = MemberPatch { role: Some(Role::Admin), ..MemberPatch::default() };
     let name = |raw| Some(tenantry::domain::OrgName::parse(raw).unwrap());
-    let rename = |raw| OrgPatch { name: name(raw), email: None, password: None };
-    let address = OrgPatch { name: None, email: Some(email()), password: None };
+    let rename =
+        |raw| OrgPatch { name: name(raw), email: None, password: None, revoke_calendar: false };
+    let address =
+        OrgPatch { name: None, email: Some(email()), password: None, revoke_calendar: false };
     vec![
         manager.member_create(scope, input).await.err(),
         manager.member_update(scope, whom, admin).await.err(),
@@ -183,6 +185,8 @@ async fn a_change_that_waited_past_the_second_look_is_refused_by_its_transaction
     admin.patch(&path, json!({ "role": "admin" })).await.expect(200);
     admin.patch(&path, json!({ "password": "another password" })).await.expect(200);
     as_admin(change_all(&app, &scope, &id).await, "unauthenticated");
+    let fed = app.manager.feed_create(&scope).await;
+    assert_eq!(fed.err().as_ref().map(Error::code), Some("unauthenticated"));
     admin.delete(&path).await.expect(200);
     as_admin(change_all(&app, &scope, &org.admin_id).await, "unauthenticated");
     assert_eq!(admin.get("/org/members").await.expect(200).body.as_array().unwrap().len(), 1);
