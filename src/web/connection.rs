@@ -103,6 +103,10 @@ impl Connection {
         &self.0.eviction
     }
 
+    pub(super) fn wants_body(&self) -> bool {
+        self.0.wanted.get().is_some()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.0.handled.get() == 0
     }
@@ -143,7 +147,7 @@ impl Connection {
     pub(super) fn is_flooded(&self) -> bool {
         let taken = self.0.taken.get();
         let allowed = taken.saturating_mul(FRAMING_RATIO).saturating_add(FRAMING);
-        self.0.wanted.get().is_some() && self.0.read.get().saturating_sub(taken) > allowed
+        self.wants_body() && self.0.read.get().saturating_sub(taken) > allowed
     }
 
     /// Something was answered; what comes from now on is counted anew, unless the next request has

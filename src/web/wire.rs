@@ -21,6 +21,9 @@ const TAKEN: usize = 16 * 1024;
 /// wakes itself would keep the thread from looking at its sockets, hence the rest by a timer.
 const SLICE: usize = 256 * 1024;
 const REST: Duration = Duration::from_millis(1);
+/// The same where no handler waits for a body: long heads, and what follows an early answer.
+const IDLE_SLICE: usize = 16 * 1024;
+const IDLE_REST: Duration = Duration::from_millis(4);
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +91,10 @@ impl Wire {
         if allowed == 0 {
             return Poll::Pending;
         }
-        if self.slice >= SLICE {
-            let rest = self.rest.get_or_insert_with(|| Box::pin(sleep(REST)));
+        let (slice, rest) =
+            if self.connection.wants_body() { (SLICE, REST) } else { (IDLE_SLICE, IDLE_REST) };
+        if self.slice >= slice {
+            let rest = self.rest.get_or_insert_with(|| Box::pin(sleep(rest)));
             ready!(rest.as_mut().poll(cx));
             (self.rest, self.slice) = (None, 0);
         }
