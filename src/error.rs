@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{Invalid, Refusal, cut, quote},
-    store::StoreError,
+    domain::{Invalid, charts::Refusal, cut, quote},
+    store::driver::StoreError,
 };
 
 /// What every fallible step of the platform returns.

@@ -28,4 +28,5 @@ pub mod startup;
 pub mod store;
 pub mod telemetry;
 mod trust;
+pub mod upkeep;
 pub mod web;

@@ -19,11 +19,17 @@ use crate::{
     domain::Clock,
     error::{Error, Result},
     manager::{
-        Agenda, Ceiling, Combiner, Drains, Feeds, Rooms, TenantManager, Throttles, Turns, Work,
+        TenantManager, Throttles, Turns, Work,
+        charts::Rooms,
+        scheduling::{Agenda, Combiner, Drains, Feeds},
+        tenancy::Ceiling,
     },
-    store::{ConnectError, Store, StoreSettings},
+    store::{
+        Store,
+        driver::{ConnectError, StoreSettings},
+    },
     telemetry, trust,
-    web::{GraphQl, Shared},
+    web::{Shared, graphql::GraphQl},
 };
 
 /// How long a shutdown waits for operations, after the requests: long enough for the steps of one.
@@ -196,7 +202,7 @@ impl Application {
             texts: Arc::default(),
             metrics,
         });
-        let server = crate::web::serve(listener, shared, move || {
+        let server = crate::web::http::serve(listener, shared, move || {
             // The options have made connections before; without its own, a thread shares them.
             let _ = store.use_own_connections();
         })

@@ -7,8 +7,12 @@ use bson::{Bson, Document, doc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::Collection;
 use tenantry::{
-    domain::{Label, OrgId, Placed},
-    manager::{AdminScope, ImportMode, Login, LoginKind, TenantManager},
+    domain::{Label, OrgId, charts::Placed},
+    manager::{
+        AdminScope, TenantManager,
+        charts::ImportMode,
+        identity::{Login, LoginKind},
+    },
 };
 
 use super::{

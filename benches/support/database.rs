@@ -7,8 +7,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::{Client, options::ClientOptions};
 use tenantry::{
     config::Settings,
-    domain::{Email, OrgName, Password, SystemClock},
-    manager::{SignUp, TenantManager},
+    domain::{
+        SystemClock,
+        identity::{Email, Password},
+        tenancy::OrgName,
+    },
+    manager::{TenantManager, tenancy::SignUp},
     startup,
     store::Store,
 };

@@ -12,9 +12,14 @@ use hyper::{Request, body::Bytes};
 use mongodb::{Client, ClientSession, options::WriteConcern};
 use serde_json::json;
 use tenantry::{
-    domain::{Clock, EventId, Label, OccurrenceId, SystemClock, TimeZone},
+    domain::{
+        Clock, EventId, Label, SystemClock,
+        scheduling::{OccurrenceId, TimeZone},
+    },
     manager::{
-        AdminScope, EventInput, Login, LoginKind, RecurrenceInput, ScheduleInput, TenantManager,
+        AdminScope, TenantManager,
+        identity::{Login, LoginKind},
+        scheduling::{EventInput, RecurrenceInput, ScheduleInput},
     },
 };
 

@@ -7,8 +7,11 @@ use futures_util::FutureExt;
 use serde_json::json;
 use tenantry::{
     domain::OrgId,
-    manager::{Login, LoginKind, OrgScope, TenantManager},
-    store::Key,
+    manager::{
+        OrgScope, TenantManager,
+        identity::{Login, LoginKind},
+    },
+    store::tenant::Key,
 };
 
 use super::{

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tenantry::web::GraphQl;
+use tenantry::web::graphql::GraphQl;
 
 static API: LazyLock<GraphQl> = LazyLock::new(|| GraphQl::new(true));
 

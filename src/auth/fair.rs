@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::IpAddr};
 
 use super::throttle::network;
-use crate::domain::{Email, OrgId};
+use crate::domain::{OrgId, identity::Email};
 
 /// For whom a password is hashed. Each of them has a share of the queue.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::fair::{FairQueue, HashFor};
 use crate::{
-    domain::{Password, PasswordDigest},
+    domain::identity::{Password, PasswordDigest},
     error::{Error, Result},
 };
 

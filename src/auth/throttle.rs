@@ -13,7 +13,7 @@ use std::{
 use moka::sync::Cache;
 
 use crate::{
-    domain::Email,
+    domain::identity::Email,
     error::{Error, Result},
 };
 

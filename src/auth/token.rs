@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Account, AccountId, OrgId},
+    domain::{AccountId, OrgId, identity::Account},
     error::{Error, Result},
 };
 
@@ -216,8 +216,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Email, PasswordDigest, Role,
         hostile::{almost, any_text},
+        identity::{Email, PasswordDigest, Role},
     };
 
     const SECRET: &str = "a secret of the tests, of 32 bytes and more";

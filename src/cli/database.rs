@@ -16,7 +16,7 @@ use crate::{
     config::{JwtAlgorithm, SECRET_MIN_BYTES, Settings},
     dev::{Embedded, EmbeddedOptions},
     startup,
-    store::StoreSettings,
+    store::driver::StoreSettings,
     trust::{self, Closed},
 };
 

@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 pub(super) fn run() -> ExitCode {
-    print!("{}", crate::web::GraphQl::new(true).sdl());
+    print!("{}", crate::web::graphql::GraphQl::new(true).sdl());
     ExitCode::SUCCESS
 }

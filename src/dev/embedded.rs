@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::binary::Binary;
-use super::data_dir::{DataDir, Lock, Occupancy};
-use super::error::EmbeddedError;
-use super::launch::{Ended, Launch};
-use super::process::Mongod;
-use super::watcher;
-use crate::store::replica_set::{REPLICA_SET, ensure_primary};
+use super::{
+    binary::Binary,
+    data_dir::{DataDir, Lock, Occupancy},
+    error::EmbeddedError,
+    launch::{Ended, Launch},
+    process::Mongod,
+    watcher,
+};
+use crate::store::driver::replica_set::{REPLICA_SET, ensure_primary};
 
 const POLL: Duration = Duration::from_millis(20);
 /// After a crash it reads what every one of its collections is, which takes a while when there are

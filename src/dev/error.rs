@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::store::replica_set::ReplicaSetError;
+use crate::store::driver::replica_set::ReplicaSetError;
 
 const ADVICE: &str = "install MongoDB 6.0 or newer and put mongod on PATH or name it in \
     TENANTRY_MONGOD, or set MONGO_URI, or use `docker compose up`";

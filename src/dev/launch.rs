@@ -12,11 +12,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::binary::Binary;
-use super::data_dir::{DataDir, create, write_atomically};
-use super::process::Mongod;
-use super::watcher::reap;
-use crate::store::replica_set::REPLICA_SET;
+use super::{
+    binary::Binary,
+    data_dir::{DataDir, create, write_atomically},
+    process::Mongod,
+    watcher::reap,
+};
+use crate::store::driver::replica_set::REPLICA_SET;
 
 const PORT: &str = "port";
 /// Below the ports that systems give to outgoing connections, which would take ours now and then.

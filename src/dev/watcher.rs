@@ -7,9 +7,11 @@ use std::{io, thread};
 
 use std::os::unix::process::CommandExt;
 
-use super::data_dir::{DataDir, Lock};
-use super::error::EmbeddedError;
-use super::process;
+use super::{
+    data_dir::{DataDir, Lock},
+    error::EmbeddedError,
+    process,
+};
 
 /// The hidden subcommand that runs [`watch`].
 pub const SUBCOMMAND: &str = "embedded-watch";

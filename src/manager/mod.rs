@@ -1,62 +1,26 @@
 //! `TenantManager`: the centre through which every room above it works.
 
-mod accounts;
-mod agenda;
-mod audit;
-mod ceiling;
-mod charts;
-mod combiner;
-mod demo;
-mod directory;
-mod drains;
-mod early;
-mod employees;
-mod event_input;
-mod events;
-mod feeds;
-mod fence;
-mod imports;
-mod large;
-mod lifecycle;
-mod occurrences;
-mod organizations;
-mod recovery;
-mod registrations;
-mod scope;
-mod seed;
-mod sessions;
-mod teams;
-mod turns;
-mod verify;
+pub mod charts;
+mod context;
+pub mod identity;
+mod keyed_queue;
+pub mod scheduling;
+mod tasks;
+pub mod tenancy;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
-pub use accounts::{MemberInput, MemberPatch};
-pub use agenda::Agenda;
-pub use ceiling::Ceiling;
-pub use combiner::Combiner;
-pub use demo::DemoOrg;
-pub use directory::Directory;
-pub use drains::Drains;
-pub use employees::{Departure, EmployeeInput, EmployeePatch};
-pub use event_input::{EventInput, EventPatch, RecurrenceInput, ScheduleInput};
-pub use feeds::{Feed, FeedItem, Feeds, Poll};
-pub use fence::Found;
-pub use imports::ImportMode;
-pub use large::{Room, Rooms};
-pub use occurrences::Window;
-pub use organizations::{OrgPatch, OrgView, SignUp};
-pub use registrations::Ticket;
-pub use scope::{AdminScope, OrgScope};
-pub use seed::{ChartSeed, Seeded};
-pub use sessions::{Login, LoginKind, Session};
-pub use teams::{Part, WholeChart};
-pub use turns::Turns;
-pub use verify::{Finding, Report};
+pub use context::{AdminScope, OrgScope};
+pub use keyed_queue::Turns;
 
-pub use crate::store::{Held, Span};
+use self::{
+    charts::Rooms,
+    scheduling::{Agenda, Combiner, Drains, Feeds},
+    tenancy::{Ceiling, Directory},
+};
+pub use crate::store::scheduling::{Held, Span};
 use crate::{
     auth::{LoginThrottle, PasswordHasher, PollThrottle, SignUpThrottle, TokenIssuer},
     domain::{Clock, OrgId},
@@ -132,6 +96,18 @@ impl TenantManager {
     #[must_use]
     pub const fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) const fn passwords(&self) -> &PasswordHasher {
+        &self.passwords
     }
 
     /// Waits for the steps that go on behind requests.

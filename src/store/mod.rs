@@ -1,38 +1,18 @@
 //! The only room that knows the database driver.
 
-mod capacity;
-mod changes;
-mod charts;
-mod collections;
-mod connect;
-mod error;
-mod events;
-mod keys;
-mod many;
-mod master;
-pub mod replica_set;
+pub mod charts;
+pub mod driver;
+pub mod identity;
+pub mod scheduling;
 mod schema;
-mod survey;
-mod tenant;
-mod transaction;
+pub mod tenancy;
+pub mod tenant;
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use mongodb::{Client, Collection, options::ClientOptions};
 
-pub use capacity::Fullness;
-pub use changes::{Change, Changes};
-pub use charts::{Above, Team, TouchedChart};
-pub use collections::Moved;
-pub use connect::{ConnectError, StoreSettings};
-pub use error::StoreError;
-pub use events::{Held, Span, StartsAt, StoredEvent};
-pub use keys::{Key, Kind};
-pub use master::{AccountUpdate, Drain, DrainOf, Operation, OperationKind};
-pub use survey::AccountFacts;
-pub use tenant::{TenantReader, TenantStore, TenantTx};
-pub use transaction::Tx;
-
+use self::driver::StoreError;
 use crate::error::Result;
 
 /// The connection to one cluster: the master database and the tenants' database in it.

@@ -1,25 +1,9 @@
 //! HTTP: routes, and what lies around every handler.
 
-mod address;
-mod admission;
-mod answers;
-mod body;
-mod connection;
-mod explorer;
-mod graphql;
-mod guard;
-mod input;
-mod malformed;
+pub mod graphql;
+pub mod http;
 mod openapi;
-mod page;
-mod picture;
-mod problem;
-mod request;
 mod rest;
-mod roster;
-mod server;
-mod tree;
-mod wire;
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
@@ -35,12 +19,12 @@ use actix_web::{
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt;
 
-pub use admission::Bodies;
-pub use answers::Answers;
-pub use graphql::{GraphQl, Texts};
 pub use openapi::document;
-pub use server::serve;
 
+use self::{
+    graphql::{GraphQl, Texts},
+    http::{guard, request},
+};
 use crate::{
     config::{PublicUrl, ServerSettings},
     error::Error,
@@ -58,9 +42,9 @@ pub struct Shared {
     /// The schema of GraphQL.
     pub graphql: GraphQl,
     /// The room for the bodies of requests.
-    pub bodies: Arc<Bodies>,
+    pub bodies: Arc<http::Bodies>,
     /// The room for answers that wait for their clients.
-    pub answers: Arc<Answers>,
+    pub answers: Arc<http::Answers>,
     /// The texts of answers that are being made.
     pub texts: Arc<Texts>,
     /// Renders the metrics of this process.

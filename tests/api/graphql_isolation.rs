@@ -195,7 +195,7 @@ async fn ask(client: &Client, query: &str, aimed: &Ids, own: &str) -> Reply {
 
 /// The fields and arguments of the root types, `Query.event(id)`.
 fn fields_of_the_schema() -> BTreeSet<String> {
-    let schema = parse_schema(tenantry::web::GraphQl::new(true).sdl()).unwrap();
+    let schema = parse_schema(tenantry::web::graphql::GraphQl::new(true).sdl()).unwrap();
     let mut all = BTreeSet::new();
     for definition in schema.definitions {
         let TypeSystemDefinition::Type(kind) = definition else { continue };

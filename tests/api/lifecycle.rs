@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use tenantry::{
     domain::OrgId,
     manager::OrgScope,
-    store::{Key, Kind},
+    store::tenant::{Key, Kind},
 };
 
 use crate::support::{Database, Org, TestApp};
@@ -145,7 +145,7 @@ async fn with_the_fence_a_write_to_a_stale_location_is_refused_and_finds_its_way
         .await;
     assert!(matches!(
         written,
-        Err(tenantry::error::Error::Store(tenantry::store::StoreError::FenceMissing))
+        Err(tenantry::error::Error::Store(tenantry::store::driver::StoreError::FenceMissing))
     ));
     write_probe(&app, &scope, 1).await;
     assert_eq!(stored(&app.database, "org_after").await, BTreeSet::from([1]));

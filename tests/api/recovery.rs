@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 
 use bson::{DateTime, Document, doc, oid::ObjectId};
 use rustix::process::{Pid, Signal, kill_process};
-use tenantry::domain::OccurrenceId;
+use tenantry::domain::scheduling::OccurrenceId;
 
 use crate::support::{
     Client, Database, Event, Org, ServerProcess, TestApp, ahead, command, eventually, made_ago,

@@ -1,7 +1,7 @@
 //! `tenantry verify` finds what should never be: each state is written past the server.
 
 use bson::{doc, oid::ObjectId};
-use tenantry::manager::Finding;
+use tenantry::upkeep::Finding;
 
 use crate::support::{Chart, Org, TestApp, command, made_ago, seconds_from_now};
 

@@ -2,7 +2,10 @@
 
 use chrono::Duration;
 use serde_json::json;
-use tenantry::domain::{AccountId, OccurrenceId, RegistrationId};
+use tenantry::domain::{
+    AccountId,
+    scheduling::{OccurrenceId, RegistrationId},
+};
 
 use crate::support::{Event, TestApp, ahead};
 

@@ -4,9 +4,9 @@ use bson::{Document, doc};
 
 use super::documents::EmployeeDoc;
 use crate::{
-    domain::{ChartId, Employee, EmployeeId},
+    domain::{ChartId, EmployeeId, charts::Employee},
     error::Result,
-    store::{Key, TenantReader, keys},
+    store::tenant::{Key, TenantReader, keys},
 };
 
 /// Which of those above a person, from the manager up.

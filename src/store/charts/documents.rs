@@ -3,32 +3,35 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{Chart, Employee, EmployeeId, Label, OrgId},
-    store::Kind,
+    domain::{
+        EmployeeId, Label, OrgId,
+        charts::{Chart, Employee},
+    },
+    store::tenant::Kind,
 };
 
 #[derive(Deserialize, Serialize)]
-pub(super) struct ChartDoc {
+pub(in crate::store) struct ChartDoc {
     #[serde(rename = "_id")]
     key: ChartKey,
     name: String,
     ceo: Option<i64>,
     employee_count: i64,
-    pub(super) next_employee: i64,
+    pub(in crate::store) next_employee: i64,
     structure_version: i64,
     created_at: bson::DateTime,
     updated_at: bson::DateTime,
 }
 
 #[derive(Deserialize, Serialize)]
-pub(super) struct ChartKey {
+pub(in crate::store) struct ChartKey {
     org: bson::oid::ObjectId,
     kind: String,
     chart: i64,
 }
 
 #[derive(Deserialize, Serialize)]
-pub(super) struct EmployeeDoc {
+pub(in crate::store) struct EmployeeDoc {
     #[serde(rename = "_id")]
     key: EmployeeKey,
     name: String,
@@ -41,7 +44,7 @@ pub(super) struct EmployeeDoc {
 }
 
 #[derive(Deserialize, Serialize)]
-pub(super) struct EmployeeKey {
+pub(in crate::store) struct EmployeeKey {
     org: bson::oid::ObjectId,
     kind: String,
     chart: i64,
@@ -78,7 +81,7 @@ impl From<EmployeeDoc> for Employee {
 }
 
 impl EmployeeDoc {
-    pub(super) fn of(org: OrgId, employee: &Employee) -> Self {
+    pub(in crate::store) fn of(org: OrgId, employee: &Employee) -> Self {
         Self {
             key: EmployeeKey {
                 org: org.object_id(),

@@ -4,8 +4,8 @@ use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{ChartId, EmployeeId, Write},
-    store::{Key, TenantStore, keys},
+    domain::{ChartId, EmployeeId, charts::Write},
+    store::tenant::{Key, TenantStore, keys},
 };
 
 /// Which employees of a chart.
@@ -26,7 +26,12 @@ pub enum Team {
 impl TenantStore {
     /// The chart's number stands beside the key range, although it follows from it: that is what a
     /// secondary index starts with, so that the planner may choose it where there is one.
-    pub(super) fn team(&self, chart: ChartId, team: Team, after: Option<EmployeeId>) -> Document {
+    pub(in crate::store) fn team(
+        &self,
+        chart: ChartId,
+        team: Team,
+        after: Option<EmployeeId>,
+    ) -> Document {
         let mut filter = keys::employees_after(self.org, chart, after);
         filter.insert("_id.chart", chart.get());
         match team {
@@ -53,7 +58,7 @@ impl TenantStore {
 
     /// A write of the rules as MongoDB says it: a filter, and a stage that updates what it finds, or
     /// none where that is to be deleted.
-    pub(super) fn update_for(
+    pub(in crate::store) fn update_for(
         &self,
         chart: ChartId,
         write: &Write,

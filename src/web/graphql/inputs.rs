@@ -5,9 +5,12 @@ use chrono::NaiveDateTime;
 
 use super::scalars::{Local, Moment};
 use crate::{
-    domain::{Event, Invalid, Label, Schedule, TimeZone},
+    domain::{
+        Invalid, Label,
+        scheduling::{Event, Schedule, TimeZone},
+    },
     error::{FieldErrors, Result},
-    manager::{EventInput, EventPatch, RecurrenceInput as Recurrence, ScheduleInput},
+    manager::scheduling::{EventInput, EventPatch, RecurrenceInput as Recurrence, ScheduleInput},
 };
 
 /// A new event.

@@ -11,7 +11,11 @@ use std::{
 use async_graphql::dataloader::{DataLoader, Loader};
 
 use crate::{
-    domain::{Account, AccountId, Event, Occurrence, OccurrenceId, Waiter},
+    domain::{
+        AccountId,
+        identity::Account,
+        scheduling::{Event, Occurrence, OccurrenceId, Waiter},
+    },
     error::{Error, Result},
     manager::{OrgScope, TenantManager},
 };

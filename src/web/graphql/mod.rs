@@ -1,6 +1,8 @@
 //! Scheduling in GraphQL: the schema, and the endpoint that answers it.
 
 mod body;
+mod document;
+mod explorer;
 mod failure;
 mod inputs;
 mod limits;
@@ -9,7 +11,6 @@ mod mutation;
 mod pages;
 mod query;
 mod scalars;
-mod text;
 mod types;
 
 use std::{str::FromStr, sync::Arc};
@@ -31,7 +32,10 @@ use self::{
     mutation::Mutation,
     query::Query,
 };
-use super::{Shared, body::BodyRefusal, input::JsonBytes, request::OwnBody};
+use super::{
+    Shared,
+    http::{body::BodyRefusal, input::JsonBytes, request::OwnBody},
+};
 use crate::{error::Error, manager::OrgScope};
 
 /// The schema of GraphQL, made once.
@@ -59,7 +63,7 @@ impl GraphQl {
     #[must_use]
     pub fn accepts(&self, document: &str) -> bool {
         let parsed =
-            text::check(document).is_ok().then(|| async_graphql::parser::parse_query(document));
+            document::check(document).is_ok().then(|| async_graphql::parser::parse_query(document));
         parsed.is_some_and(|parsed| parsed.is_ok_and(|document| limits::check(&document).is_ok()))
     }
 
@@ -74,7 +78,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig, api: GraphQl) {
     config
         .app_data(web::Data::new(api))
         .route(PATH, web::post().to(answer))
-        .configure(super::explorer::configure);
+        .configure(explorer::configure);
 }
 
 async fn answer(
@@ -125,7 +129,7 @@ async fn execute(
     text: &Arc<AnswerText>,
     (size, mut asked): (usize, Request),
 ) -> Response {
-    if let Err(error) = text::check(&asked.query).and_then(|uses| limits::copies(uses, size)) {
+    if let Err(error) = document::check(&asked.query).and_then(|uses| limits::copies(uses, size)) {
         return failed(error);
     }
     let given = asked.operation_name.clone();

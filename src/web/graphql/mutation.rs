@@ -11,8 +11,11 @@ use super::{
 };
 use crate::{
     config::PublicUrl,
-    domain::{self, BookingRefusal, RegistrationId},
-    manager::Ticket,
+    domain::{
+        self,
+        scheduling::{self, BookingRefusal, RegistrationId},
+    },
+    manager::scheduling::Ticket,
 };
 
 /// What can be changed.
@@ -23,7 +26,7 @@ pub(super) struct RefusalNode(BookingRefusal);
 
 /// The reasons.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
-#[graphql(remote = "domain::RefusalCode")]
+#[graphql(remote = "scheduling::RefusalCode")]
 pub(super) enum RefusalCode {
     /// Every seat is taken.
     EventFull,

@@ -70,8 +70,9 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        EventId, OccurrenceId,
+        EventId,
         hostile::{almost, any_text},
+        scheduling::OccurrenceId,
     };
 
     /// Cursors of pages of occurrences, mostly.

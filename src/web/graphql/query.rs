@@ -12,9 +12,12 @@ use super::{
     types::{EventNode, OccurrenceNode, OrganizationNode, RegistrationNode},
 };
 use crate::{
-    domain::{AccountId, EventId, OccurrenceId, Registration},
+    domain::{
+        AccountId, EventId,
+        scheduling::{OccurrenceId, Registration},
+    },
     error::Error,
-    manager::{Held, Span, Window},
+    manager::{Held, Span, scheduling::Window},
 };
 
 /// What can be read.

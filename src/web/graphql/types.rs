@@ -10,7 +10,12 @@ use super::{
     scalars::{Local, Moment},
 };
 use crate::{
-    domain::{self, Account, AccountId, Organization, Role, Rule},
+    domain::{
+        self, AccountId,
+        identity::{Account, Role},
+        scheduling::{self, Rule},
+        tenancy::Organization,
+    },
     error::Error,
 };
 
@@ -72,7 +77,7 @@ pub(super) enum MemberRole {
 }
 
 /// Something scheduled, once or again and again.
-pub(super) struct EventNode(pub(super) Arc<domain::Event>);
+pub(super) struct EventNode(pub(super) Arc<scheduling::Event>);
 
 #[Object(name = "Event")]
 impl EventNode {
@@ -144,8 +149,8 @@ pub(super) struct RecurrenceNode {
 
 /// One concrete happening of an event.
 pub(super) struct OccurrenceNode {
-    pub(super) occurrence: domain::Occurrence,
-    pub(super) event: Arc<domain::Event>,
+    pub(super) occurrence: scheduling::Occurrence,
+    pub(super) event: Arc<scheduling::Event>,
 }
 
 /// Whether an occurrence takes place.
@@ -190,8 +195,8 @@ impl OccurrenceNode {
     /// Whether it takes place.
     async fn status(&self) -> OccurrenceStatus {
         match self.occurrence.status {
-            domain::OccurrenceStatus::Scheduled => OccurrenceStatus::Scheduled,
-            domain::OccurrenceStatus::Cancelled | domain::OccurrenceStatus::Withdrawn => {
+            scheduling::OccurrenceStatus::Scheduled => OccurrenceStatus::Scheduled,
+            scheduling::OccurrenceStatus::Cancelled | scheduling::OccurrenceStatus::Withdrawn => {
                 OccurrenceStatus::Cancelled
             }
         }
@@ -210,14 +215,14 @@ impl OccurrenceNode {
 }
 
 impl OccurrenceNode {
-    async fn waiting(&self, ctx: &Context<'_>) -> Answer<Option<Arc<Vec<domain::Waiter>>>> {
+    async fn waiting(&self, ctx: &Context<'_>) -> Answer<Option<Arc<Vec<scheduling::Waiter>>>> {
         let source = ctx.data::<Source>()?;
         source.waiting().load_one(self.occurrence.id).await.map_err(|e| fail_shared(&e))
     }
 }
 
 /// A member's seat at one occurrence.
-pub(super) struct RegistrationNode(pub(super) domain::Registration);
+pub(super) struct RegistrationNode(pub(super) scheduling::Registration);
 
 /// Whether a registration holds a seat.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
@@ -245,8 +250,8 @@ impl RegistrationNode {
     /// Whether it holds a seat.
     async fn status(&self) -> RegistrationStatus {
         match self.0.status {
-            domain::RegistrationStatus::Confirmed => RegistrationStatus::Confirmed,
-            domain::RegistrationStatus::Cancelled => RegistrationStatus::Cancelled,
+            scheduling::RegistrationStatus::Confirmed => RegistrationStatus::Confirmed,
+            scheduling::RegistrationStatus::Cancelled => RegistrationStatus::Cancelled,
         }
     }
     /// When the seat was taken, the last time.
@@ -261,9 +266,9 @@ impl RegistrationNode {
 
 /// A place on a waiting list.
 pub(super) struct WaitingNode {
-    pub(super) occurrence: domain::OccurrenceId,
+    pub(super) occurrence: scheduling::OccurrenceId,
     pub(super) position: usize,
-    pub(super) waiter: domain::Waiter,
+    pub(super) waiter: scheduling::Waiter,
 }
 
 #[Object(name = "WaitingListEntry")]
@@ -301,7 +306,7 @@ fn counted(ctx: &Context<'_>, bytes: usize) -> Answer<()> {
     ctx.data::<Source>()?.take_text(bytes).map_err(fail)
 }
 
-async fn occurrence(ctx: &Context<'_>, id: domain::OccurrenceId) -> Answer<OccurrenceNode> {
+async fn occurrence(ctx: &Context<'_>, id: scheduling::OccurrenceId) -> Answer<OccurrenceNode> {
     let source = ctx.data::<Source>()?;
     let found = source.occurrences().load_one(id).await.map_err(|e| fail_shared(&e))?;
     let (occurrence, event) = found.ok_or_else(|| fail(Error::NotFound("occurrence")))?;

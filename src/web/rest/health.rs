@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::State;
-use crate::{error::Result, web::problem::BusyErrors};
+use crate::{error::Result, web::http::problem::BusyErrors};
 
 /// How the server is.
 #[derive(Serialize, ToSchema)]

@@ -1,15 +1,11 @@
 //! The REST API: one file per resource, thin handlers.
 
-mod calendar;
 mod charts;
-mod employees;
 mod health;
-mod lists;
-mod login;
-mod members;
-mod organizations;
+mod identity;
 mod paging;
-mod teams;
+mod scheduling;
+mod tenancy;
 
 use actix_web::web::{self, Data};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -42,13 +38,9 @@ type State = Data<Shared>;
 
 /// Registers every route, and with it its part of the OpenAPI document.
 pub(super) fn configure(config: &mut ServiceConfig<'_>) {
-    organizations::configure(config);
-    members::configure(config);
-    login::configure(config);
+    tenancy::configure(config);
+    identity::configure(config);
     charts::configure(config);
-    employees::configure(config);
-    teams::configure(config);
-    lists::configure(config);
-    calendar::configure(config);
+    scheduling::configure(config);
     health::configure(config);
 }

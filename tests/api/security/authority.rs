@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenantry::{
-    domain::{Email, Password, Role},
+    domain::identity::{Email, Password, Role},
     error::Error,
-    manager::{AdminScope, MemberInput, MemberPatch, OrgPatch},
+    manager::{
+        AdminScope,
+        identity::{MemberInput, MemberPatch},
+        tenancy::OrgPatch,
+    },
 };
 
 use crate::support::{Client, Database, Org, PASSWORD, Raw, ServerProcess, TestApp, unique};
@@ -151,7 +155,7 @@ async fn change_all(app: &TestApp, scope: &AdminScope, whom: &str) -> Vec<Option
     let (manager, whom) = (&app.manager, whom.parse().unwrap());
     let input = MemberInput { email: email(), password: password(), name: None, role: Role::Admin };
     let admin = MemberPatch { role: Some(Role::Admin), ..MemberPatch::default() };
-    let name = |raw| Some(tenantry::domain::OrgName::parse(raw).unwrap());
+    let name = |raw| Some(tenantry::domain::tenancy::OrgName::parse(raw).unwrap());
     let rename =
         |raw| OrgPatch { name: name(raw), email: None, password: None, revoke_calendar: false };
     let address =

@@ -6,7 +6,7 @@ use bson::{Document, doc, oid::ObjectId};
 use tenantry::{
     auth::{Keys, TokenIssuer, TokenSettings},
     config::Settings,
-    domain::{AccountId, Clock, OccurrenceId, Role, SystemClock},
+    domain::{AccountId, Clock, SystemClock, identity::Role, scheduling::OccurrenceId},
 };
 
 use super::{Client, Database, Org, SECRET, unique};

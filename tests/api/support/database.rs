@@ -11,7 +11,7 @@ use mongodb::{Client, Collection};
 use rustix::process::Pid;
 use tenantry::{
     dev::{Embedded, EmbeddedOptions},
-    store::{Store, StoreSettings},
+    store::{Store, driver::StoreSettings},
 };
 use tokio::sync::OnceCell;
 

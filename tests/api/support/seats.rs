@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bson::{DateTime, Document, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
-use tenantry::domain::{Clock, OccurrenceId, SystemClock};
+use tenantry::domain::{Clock, SystemClock, scheduling::OccurrenceId};
 
 use super::{Database, Org};
 

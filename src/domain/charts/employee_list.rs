@@ -1,0 +1,338 @@
+//! A list of people that is to become a chart: every wrong line with its reason, or everybody's
+//! place.
+
+use std::collections::HashMap;
+
+use super::MAX_DEPTH;
+use crate::domain::{EmployeeId, Label, QUOTED, quote};
+
+/// One line of a list, as it was read.
+#[derive(Clone, Debug)]
+pub struct RosterLine {
+    /// Where it stands, counted from 1.
+    pub line: u64,
+    /// The person's id, where the list gives ids.
+    pub id: Option<String>,
+    /// What others may call the person by; the name where the list has no keys.
+    pub key: String,
+    /// The person's name.
+    pub name: String,
+    /// The person's title.
+    pub title: String,
+    /// The manager's id or key; empty for the CEO.
+    pub manager: String,
+}
+
+/// How lines name their managers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ManagedBy {
+    /// By id.
+    Id,
+    /// By key, or by name.
+    Key,
+}
+
+/// A person with a place in the chart that the list describes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Placed {
+    /// The person's id.
+    pub id: EmployeeId,
+    /// The name.
+    pub name: Label,
+    /// The title.
+    pub title: Label,
+    /// Everybody above, from the CEO down to the manager.
+    pub ancestors: Vec<EmployeeId>,
+}
+
+/// A line that is wrong, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LineError {
+    /// The line.
+    pub line: u64,
+    /// A sentence without its subject.
+    pub message: String,
+}
+
+/// The first lines that are wrong, and how many more errors there are.
+#[derive(Debug, Default)]
+pub struct LineErrors {
+    /// Those that are told, in the order of their lines.
+    pub told: Vec<LineError>,
+    /// How many are not.
+    pub more: usize,
+}
+
+/// The most errors that are told.
+const MAX_TOLD: usize = 100;
+/// Half of the integers that every JSON reader takes exactly (RFC 8259, section 6): those who come
+/// later get the next ids, which must be such integers, too.
+const MAX_ID: i64 = (1 << 52) - 1;
+/// How many ancestors all people of one list may have together: what a list takes in memory.
+const MAX_ANCESTORS: usize = 10_000_000;
+
+struct Draft<'l> {
+    line: &'l RosterLine,
+    id: EmployeeId,
+    name: Label,
+    title: Label,
+}
+
+/// Gives everybody a place, in the order of the list. Without ids the lines are counted.
+///
+/// # Errors
+/// Every line that is wrong: names and ids that are none, ids that stand twice, managers who are
+/// not in the list or more than one, a second person without a manager, cycles with their members.
+pub fn place(lines: &[RosterLine], managed_by: ManagedBy) -> Result<Vec<Placed>, LineErrors> {
+    let mut errors = LineErrors::default();
+    let drafts = draft(lines, &mut errors);
+    let managers = managers(&drafts, managed_by, &mut errors);
+    if !errors.told.is_empty() {
+        return Err(errors.in_order());
+    }
+    let order = below_the_top(&managers);
+    if order.len() < drafts.len() {
+        return Err(cycles(&drafts, &managers, &order));
+    }
+    let mut above: Vec<Vec<EmployeeId>> = vec![Vec::new(); drafts.len()];
+    let mut total = 0;
+    for &person in &order {
+        if let Some(manager) = managers[person] {
+            total += above[manager].len() + 1;
+            if above[manager].len() >= MAX_DEPTH || total > MAX_ANCESTORS {
+                let depth = above[manager].len() + 1;
+                let message = format!("is {depth} levels below the CEO, too deep for this chart");
+                let told = vec![LineError { line: drafts[person].line.line, message }];
+                return Err(LineErrors { told, more: 0 });
+            }
+            let mut ancestors = above[manager].clone();
+            ancestors.push(drafts[manager].id);
+            above[person] = ancestors;
+        }
+    }
+    let places = drafts.into_iter().zip(above);
+    Ok(places
+        .map(|(d, ancestors)| Placed { id: d.id, name: d.name, title: d.title, ancestors })
+        .collect())
+}
+
+impl LineErrors {
+    /// Notes an error; its words are made only if they are told. Each look at the lines adds some,
+    /// so more than the most are kept until all are in order.
+    fn push(&mut self, kept: usize, line: u64, message: impl FnOnce() -> String) {
+        if self.told.len() < kept {
+            self.told.push(LineError { line, message: message() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn in_order(mut self) -> Self {
+        self.told.sort_by_key(|error| error.line);
+        self.more += self.told.len().saturating_sub(MAX_TOLD);
+        self.told.truncate(MAX_TOLD);
+        self
+    }
+}
+
+fn draft<'l>(lines: &'l [RosterLine], errors: &mut LineErrors) -> Vec<Draft<'l>> {
+    let mut drafts = Vec::with_capacity(lines.len());
+    let mut taken: HashMap<EmployeeId, u64> = HashMap::new();
+    for (number, line) in (1_i64..).zip(lines) {
+        let mut wrong = |what: &str, reason: &str| {
+            errors.push(MAX_TOLD, line.line, || format!("{what} {reason}"));
+        };
+        let id = match &line.id {
+            Some(id) => {
+                let id = id.trim().parse().ok().filter(|id: &EmployeeId| id.get() <= MAX_ID);
+                id.or_else(|| {
+                    wrong("id", "must be a positive number below 2^52");
+                    None
+                })
+            }
+            None => Some(EmployeeId::from(number)),
+        };
+        let name = Label::parse(&line.name).map_err(|invalid| wrong("name", invalid.0)).ok();
+        let title = Label::parse(&line.title).map_err(|invalid| wrong("title", invalid.0)).ok();
+        if let Some(first) = id.and_then(|id| taken.insert(id, line.line)) {
+            wrong("id", &format!("stands in line {first} too"));
+        }
+        if let (Some(id), Some(name), Some(title)) = (id, name, title) {
+            drafts.push(Draft { line, id, name, title });
+        }
+    }
+    drafts
+}
+
+/// Each person's manager as a position in the list; `None` for the one at the top.
+fn managers(
+    drafts: &[Draft<'_>],
+    managed_by: ManagedBy,
+    errors: &mut LineErrors,
+) -> Vec<Option<usize>> {
+    let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+    for (position, draft) in drafts.iter().enumerate() {
+        let name = match managed_by {
+            ManagedBy::Id => draft.id.to_string(),
+            ManagedBy::Key => draft.line.key.trim().to_lowercase(),
+        };
+        by_name.entry(name).or_default().push(position);
+    }
+    let mut top: Option<u64> = None;
+    let mut found = Vec::with_capacity(drafts.len());
+    let kept = errors.told.len() + MAX_TOLD;
+    for draft in drafts {
+        let wanted = draft.line.manager.trim();
+        let matches = by_name.get(&wanted.to_lowercase()).map_or(&[][..], Vec::as_slice);
+        match (wanted.is_empty(), matches, top) {
+            (true, _, None) => {
+                top = Some(draft.line.line);
+                found.push(None);
+                continue;
+            }
+            (false, [one], _) => {
+                found.push(Some(*one));
+                continue;
+            }
+            _ => found.push(None),
+        }
+        errors.push(kept, draft.line.line, || match (top, matches) {
+            (Some(first), _) if wanted.is_empty() => {
+                format!("has no manager, and neither has line {first}; only the CEO has none")
+            }
+            (_, []) => format!("manager {:?} is not in the list", quote(wanted)),
+            (_, many) => format!("manager {:?} may be any of {}", quote(wanted), many.len()),
+        });
+    }
+    found
+}
+
+/// Everybody who can be reached from the top, managers before their reports.
+fn below_the_top(managers: &[Option<usize>]) -> Vec<usize> {
+    let mut reports: Vec<Vec<usize>> = vec![Vec::new(); managers.len()];
+    let mut order = Vec::with_capacity(managers.len());
+    for (person, manager) in managers.iter().enumerate() {
+        match manager {
+            Some(manager) => reports[*manager].push(person),
+            None => order.push(person),
+        }
+    }
+    let mut next = 0;
+    while let Some(&person) = order.get(next) {
+        order.append(&mut reports[person]);
+        next += 1;
+    }
+    order
+}
+
+fn cycles(drafts: &[Draft<'_>], managers: &[Option<usize>], reached: &[usize]) -> LineErrors {
+    let mut seen = vec![false; drafts.len()];
+    for person in reached {
+        seen[*person] = true;
+    }
+    let mut errors = LineErrors::default();
+    for start in 0..drafts.len() {
+        let (mut path, mut at) = (Vec::new(), start);
+        while !seen[at] {
+            seen[at] = true;
+            path.push(at);
+            at = managers[at].unwrap_or(at);
+        }
+        if let Some(begin) = path.iter().position(|person| *person == at) {
+            errors.push(drafts.len(), drafts[at].line.line, || circle(drafts, &path[begin..]));
+        }
+    }
+    errors.in_order()
+}
+
+/// Who reports to whom in a circle; of a long one, as many as may be quoted.
+fn circle(drafts: &[Draft<'_>], people: &[usize]) -> String {
+    let mut message = "is in a cycle: ".to_owned();
+    let (mut quoted, mut told) = (0, 0);
+    for person in people.iter().chain(people.first()) {
+        let name = drafts[*person].name.as_str();
+        quoted += name.chars().count();
+        if told > 0 && quoted > QUOTED {
+            let more = (people.len() - told).to_string();
+            message.extend([" and ", more.as_str(), " more"]);
+            break;
+        }
+        message.push_str(if told > 0 { " reports to " } else { "" });
+        message.push_str(&quote(name));
+        told += 1;
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &[(&str, &str)]) -> Vec<RosterLine> {
+        (2..)
+            .zip(text)
+            .map(|(line, (name, manager))| RosterLine {
+                line,
+                id: None,
+                key: (*name).to_owned(),
+                name: (*name).to_owned(),
+                title: "x".to_owned(),
+                manager: (*manager).to_owned(),
+            })
+            .collect()
+    }
+
+    fn refusals(text: &[(&str, &str)]) -> Vec<(u64, String)> {
+        let errors = place(&lines(text), ManagedBy::Key).unwrap_err();
+        errors.told.into_iter().map(|error| (error.line, error.message)).collect()
+    }
+
+    #[test]
+    fn everybody_gets_a_place_whatever_the_order() {
+        let roster = lines(&[("Cy", "Bob"), ("Bob", "ada"), ("Ada", ""), ("Dan", " Ada ")]);
+        let placed = place(&roster, ManagedBy::Key).unwrap();
+        let above: Vec<Vec<i64>> =
+            placed.iter().map(|p| p.ancestors.iter().map(|a| a.get()).collect()).collect();
+        assert_eq!(above, [vec![3, 2], vec![3], vec![], vec![3]]);
+        assert!(place(&[], ManagedBy::Key).unwrap().is_empty());
+    }
+
+    #[test]
+    fn every_wrong_line_is_named() {
+        let refused =
+            refusals(&[("Ada", ""), ("Bob", "Eve"), ("", "Ada"), ("Cy", ""), ("Ada", "Bob")]);
+        assert_eq!(refused.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 4, 5]);
+        assert!(refused[0].1.contains("\"Eve\" is not in the list"));
+        assert!(refused[1].1.contains("name must not be empty"));
+        assert!(refused[2].1.contains("neither has line 2"));
+        let refused = refusals(&[("Ada", ""), ("Bob", "Ada"), ("Bob", "Ada"), ("Cy", "Bob")]);
+        assert_eq!(refused[0], (5, "manager \"Bob\" may be any of 2".to_owned()));
+    }
+
+    #[test]
+    fn cycles_are_told_with_their_members() {
+        let refused =
+            refusals(&[("Ada", ""), ("B", "D"), ("C", "B"), ("D", "C"), ("E", "B"), ("F", "F")]);
+        assert_eq!(refused.len(), 2);
+        assert_eq!(refused[0].1, "is in a cycle: B reports to D reports to C reports to B");
+        assert_eq!(refused[1], (7, "is in a cycle: F reports to F".to_owned()));
+        assert_eq!(refusals(&[("A", "B"), ("B", "A")]).len(), 1);
+    }
+
+    #[test]
+    fn ids_stand_once() {
+        let mut roster = lines(&[("Ada", ""), ("Bob", "7"), ("Cy", "7"), ("Dan", "7")]);
+        for (line, id) in roster.iter_mut().zip(["7", "8", "8", "4503599627370496"]) {
+            line.id = Some(id.to_owned());
+        }
+        let errors = place(&roster, ManagedBy::Id).unwrap_err().told;
+        assert_eq!(errors[0].message, "id stands in line 3 too");
+        assert_eq!(errors[1].message, "id must be a positive number below 2^52");
+        roster[3].id = Some("4503599627370495".to_owned());
+        roster[3].manager = "7".to_owned();
+        roster[2].id = Some("9".to_owned());
+        assert_eq!(place(&roster, ManagedBy::Id).unwrap()[3].id.get(), (1 << 52) - 1);
+        roster.truncate(2);
+        assert_eq!(place(&roster, ManagedBy::Id).unwrap()[1].ancestors, [7.into()]);
+    }
+}

@@ -1,0 +1,29 @@
+//! Somebody who can log in.
+
+use chrono::{DateTime, Utc};
+
+use super::{Email, PasswordDigest, Role};
+use crate::domain::{AccountId, Label, OrgId};
+
+/// An account; it belongs to exactly one organization.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its identity.
+    pub id: AccountId,
+    /// The organization that it belongs to.
+    pub org_id: OrgId,
+    /// What it logs in with.
+    pub email: Email,
+    /// The person's name, if one was given.
+    pub name: Option<Label>,
+    /// What it may do.
+    pub role: Role,
+    /// The hash of its password.
+    pub password: PasswordDigest,
+    /// Tokens that carry another number are dead.
+    pub token_version: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}

@@ -1,0 +1,20 @@
+//! Events, their occurrences, and the seats that members register for.
+
+mod booking;
+mod calendar;
+mod event;
+mod invariants;
+mod recurrence;
+mod schedule;
+mod time_zone;
+
+pub use booking::{Ask, Book, BookingRefusal, Entry, Outcome, Request};
+pub use calendar::{Busy, Calendar};
+pub use event::{
+    Event, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode, Registration, RegistrationId,
+    RegistrationStatus, Waiter,
+};
+pub use invariants::Holdings;
+pub use recurrence::Rule;
+pub use schedule::{Recurrence, Schedule};
+pub use time_zone::TimeZone;

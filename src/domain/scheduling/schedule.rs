@@ -1,0 +1,181 @@
+//! When something happens: once, or by a rule, in the wall-clock time of a place.
+
+use chrono::{DateTime, Datelike, Duration, NaiveDateTime, Timelike, Utc};
+
+use super::{Rule, TimeZone};
+use crate::domain::Invalid;
+
+/// When an event happens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    start: NaiveDateTime,
+    zone: TimeZone,
+    minutes: u32,
+    recurrence: Option<Recurrence>,
+    excluded: Vec<DateTime<Utc>>,
+}
+
+/// How it is repeated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recurrence {
+    /// The rule; without one only `additional` dates repeat it.
+    pub rule: Option<Rule>,
+    /// Wall-clock starts that do not happen. What counts is the moment: one that clocks jump over
+    /// also excludes the time that it is moved to.
+    pub excluded: Vec<NaiveDateTime>,
+    /// Wall-clock starts that the rule does not give and that do happen.
+    pub additional: Vec<NaiveDateTime>,
+}
+
+impl Schedule {
+    /// The longest that one occurrence may last, in minutes: 31 days.
+    pub const MAX_MINUTES: u32 = 44_640;
+    /// The most excluded dates, and the most additional ones.
+    pub const MAX_DATES: usize = 1_000;
+
+    /// A start that a schedule may have.
+    ///
+    /// # Errors
+    /// [`Invalid`] for years outside of 1970 to 2099, and for fractions of a second, which no rule
+    /// would give again.
+    pub fn check_start(start: NaiveDateTime) -> Result<NaiveDateTime, Invalid> {
+        if !(1970..2100).contains(&start.year()) {
+            Err(Invalid("must be in the years 1970 to 2099"))
+        } else if start.nanosecond() != 0 {
+            Err(Invalid("must be in whole seconds"))
+        } else {
+            Ok(start)
+        }
+    }
+
+    /// How long one occurrence may last, in minutes.
+    ///
+    /// # Errors
+    /// [`Invalid`] for less than a minute or more than 31 days.
+    pub fn check_minutes(minutes: i64) -> Result<u32, Invalid> {
+        u32::try_from(minutes)
+            .ok()
+            .filter(|minutes| (1..=Self::MAX_MINUTES).contains(minutes))
+            .ok_or(Invalid("must be 1 to 44640 minutes (31 days)"))
+    }
+
+    /// Puts checked parts together.
+    #[must_use]
+    pub fn new(
+        start: NaiveDateTime,
+        zone: TimeZone,
+        minutes: u32,
+        mut recurrence: Option<Recurrence>,
+    ) -> Self {
+        let mut excluded = Vec::new();
+        if let Some(recurrence) = &mut recurrence {
+            recurrence.excluded.sort_unstable();
+            recurrence.additional.sort_unstable();
+            excluded.extend(recurrence.excluded.iter().map(|local| zone.moment(*local)));
+            excluded.sort_unstable();
+        }
+        Self { start, zone, minutes, recurrence, excluded }
+    }
+
+    /// The wall-clock time of the first start, before any exception.
+    #[must_use]
+    pub const fn local_start(&self) -> NaiveDateTime {
+        self.start
+    }
+
+    /// The place whose clocks it follows.
+    #[must_use]
+    pub const fn zone(&self) -> TimeZone {
+        self.zone
+    }
+
+    /// How long each occurrence lasts, in minutes.
+    #[must_use]
+    pub const fn minutes(&self) -> u32 {
+        self.minutes
+    }
+
+    /// How long each occurrence lasts.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::minutes(self.minutes.into())
+    }
+
+    /// How it is repeated, if it is.
+    #[must_use]
+    pub const fn recurrence(&self) -> Option<&Recurrence> {
+        self.recurrence.as_ref()
+    }
+
+    /// The starts in `[from, to)`, in order, each once.
+    #[must_use]
+    pub fn starts_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let margin = TimeZone::MARGIN;
+        let since = from.naive_utc().checked_sub_signed(margin).unwrap_or(NaiveDateTime::MIN);
+        let last = to.naive_utc().checked_add_signed(margin).unwrap_or(NaiveDateTime::MAX);
+        let mut starts: Vec<_> = self
+            .by_rule(since)
+            .take_while(|local| *local <= last)
+            .chain(self.additional())
+            .map(|local| self.zone.moment(local))
+            .filter(|start| from <= *start && *start < to && self.happens(*start))
+            .collect();
+        // Times that clocks jump over may come out behind later ones, or on top of them.
+        starts.sort_unstable();
+        starts.dedup();
+        starts
+    }
+
+    /// Whether an occurrence starts at that moment.
+    #[must_use]
+    pub fn starts_at(&self, moment: DateTime<Utc>) -> bool {
+        let next = moment.checked_add_signed(Duration::milliseconds(1));
+        next.is_some_and(|next| !self.starts_between(moment, next).is_empty())
+    }
+
+    /// Whether the exceptions leave no occurrence at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self
+            .additional()
+            .chain(self.by_rule(self.start))
+            .any(|local| self.happens(self.zone.moment(local)))
+    }
+
+    /// A moment before which no occurrence starts and, unless it goes on for ever, one behind which
+    /// none does: as near as can be said without looking for them.
+    #[must_use]
+    pub fn bounds(&self) -> (DateTime<Utc>, Option<DateTime<Utc>>) {
+        // Times that clocks jump over may come out behind later ones.
+        let first = self.zone.moment(self.start) - TimeZone::MARGIN;
+        let last = match self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref()) {
+            Some(rule) => rule.end(self.zone),
+            None => Some(self.zone.moment(self.start)),
+        };
+        let added = self.additional().map(|local| self.zone.moment(local));
+        let (first, latest) = added
+            .fold((first, last), |(first, last), added| (first.min(added), last.max(Some(added))));
+        (first, last.and(latest))
+    }
+
+    /// The wall-clock times from `from` on that the rule alone gives.
+    fn by_rule(&self, from: NaiveDateTime) -> Box<dyn Iterator<Item = NaiveDateTime>> {
+        match self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref()) {
+            Some(rule) => Box::new(rule.starts(from, self.zone)),
+            None => Box::new(std::iter::once(self.start).filter(move |start| *start >= from)),
+        }
+    }
+
+    fn additional(&self) -> impl Iterator<Item = NaiveDateTime> {
+        self.recurrence.iter().flat_map(|recurrence| recurrence.additional.iter().copied())
+    }
+
+    /// Whether it is none of the excluded dates.
+    fn happens(&self, start: DateTime<Utc>) -> bool {
+        self.excluded.binary_search(&start).is_err()
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -1,0 +1,128 @@
+//! Charts as lists: whole charts in, whole charts out.
+
+use super::{WholeChart, chart::NO_CHART};
+use crate::{
+    domain::{
+        ChartId, OrgId,
+        charts::{Chart, Employee, Figures, Placed, Refusal},
+    },
+    error::Result,
+    failpoint,
+    manager::{AdminScope, TenantManager},
+    store::Store,
+};
+
+/// What an import is to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImportMode {
+    /// Takes the place of the people who are there; else the chart must be empty.
+    pub replace: bool,
+    /// Only says what would happen.
+    pub dry_run: bool,
+    /// Numbers from the list are positions: the ids follow the last one that was given.
+    pub renumber: bool,
+}
+
+/// From so many people in a chart on, a tenant gets its secondary indexes: below, a scan of the
+/// chart's key range is as fast, and an index costs a file and every write.
+const INDEX_FROM: i64 = 1_000;
+
+impl TenantManager {
+    /// Fills a chart from a list, in one transaction whatever its size; the chart afterwards.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`]; [`Refusal::NotEmpty`]; the store's.
+    pub async fn chart_import(
+        &self,
+        scope: &AdminScope,
+        id: ChartId,
+        people: Vec<Placed>,
+        mode: ImportMode,
+    ) -> Result<Chart> {
+        let _turn = self.turn(scope, id).await?;
+        let now = self.clock.now();
+        let imported = self
+            .tenant_write(scope, "chart.import", people, move |mut tx, people| {
+                Box::pin(async move {
+                    let chart = tx.reader().chart(id).await?.ok_or(NO_CHART)?;
+                    if chart.employee_count > 0 && !mode.replace {
+                        return Err(Refusal::NotEmpty.into());
+                    }
+                    if mode.dry_run {
+                        return Ok(chart);
+                    }
+                    // Conflicts with every change since that look.
+                    let touched = tx.touch_chart(id, 0, 0, now).await?.ok_or(NO_CHART)?;
+                    let offset = if mode.renumber { touched.last_employee } else { 0 };
+                    let employees: Vec<Employee> =
+                        people.iter().map(|placed| employee(placed, id, offset, now)).collect();
+                    let chart = tx.replace_people(id, &employees).await?.ok_or(NO_CHART)?;
+                    failpoint!("chart.before_commit");
+                    Ok(chart)
+                })
+            })
+            .await?;
+        self.index_if_large(scope.org_id(), imported.employee_count);
+        Ok(imported)
+    }
+
+    /// Has the tenant's secondary indexes built behind the scenes once a chart of it is large. A
+    /// process asks once; asking again costs next to nothing.
+    pub(in crate::manager) fn index_if_large(&self, org: OrgId, people: i64) {
+        if people < INDEX_FROM || self.work.indexed.contains_key(&org) {
+            return;
+        }
+        self.work.indexed.insert(org, ());
+        let (store, indexed) = (self.store.clone(), self.work.indexed.clone());
+        let build = async move {
+            if let Err(error) = index(&store, org).await {
+                tracing::warn!(org.id = %org, error = error.detail(), "no index was built");
+                indexed.invalidate(&org);
+            }
+        };
+        self.work.tasks.spawn_on(build, &self.work.runtime);
+    }
+}
+
+impl WholeChart {
+    /// What the chart adds up to, with the people who have the widest span.
+    #[must_use]
+    pub fn figures(self) -> (Figures, Vec<Employee>) {
+        let figures = Figures::of(&self.people);
+        let widest = self
+            .people
+            .into_iter()
+            .filter(|person| figures.widest.binary_search(&person.id).is_ok())
+            .collect();
+        (figures, widest)
+    }
+}
+
+async fn index(store: &Store, org: OrgId) -> Result<()> {
+    let Some(found) = store.organization(org).await? else { return Ok(()) };
+    for location in found.locations() {
+        if let Some(collection) = store.collection_identity(location).await? {
+            store.index_teams(location, collection).await?;
+        }
+    }
+    Ok(())
+}
+
+fn employee(
+    placed: &Placed,
+    chart: ChartId,
+    offset: i64,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Employee {
+    let ancestors: Vec<_> = placed.ancestors.iter().map(|id| (id.get() + offset).into()).collect();
+    Employee {
+        id: (placed.id.get() + offset).into(),
+        chart,
+        name: placed.name.clone(),
+        title: placed.title.clone(),
+        manager: ancestors.last().copied(),
+        ancestors,
+        created_at: now,
+        updated_at: now,
+    }
+}

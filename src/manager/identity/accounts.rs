@@ -1,0 +1,203 @@
+//! The accounts of an organization, as its admins manage them.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    auth::HashFor,
+    domain::{
+        AccountId, Label, OperationId, OrgId,
+        identity::{Account, Email, Password, Role},
+    },
+    error::{Error, Result},
+    failpoint,
+    manager::{AdminScope, TenantManager},
+    store::{
+        Store,
+        driver::{Change, Tx},
+        identity::AccountUpdate,
+        scheduling::{Drain, DrainOf},
+    },
+};
+
+/// A new account.
+pub struct MemberInput {
+    /// Its address.
+    pub email: Email,
+    /// Its password.
+    pub password: Password,
+    /// The person's name.
+    pub name: Option<Label>,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What is to change of an account; `None` leaves it as it is.
+#[derive(Default)]
+pub struct MemberPatch {
+    /// A new address.
+    pub email: Option<Email>,
+    /// A new password, which kills the account's tokens.
+    pub password: Option<Password>,
+    /// A new name; `Some(None)` takes it away.
+    pub name: Option<Option<Label>>,
+    /// A new role.
+    pub role: Option<Role>,
+    /// Whether the address of its calendar feed stops working.
+    pub revoke_calendar: bool,
+}
+
+impl TenantManager {
+    /// Adds an account to the organization.
+    ///
+    /// # Errors
+    /// [`Error::EmailTaken`]; [`Error::Busy`] when the hashing queue is full; the store's.
+    pub async fn member_create(&self, scope: &AdminScope, input: MemberInput) -> Result<Account> {
+        self.refuse_taken_email(&input.email, None).await?;
+        let who = HashFor::Org(scope.org_id());
+        let password = self.passwords.hash(who, input.password).await?;
+        let now = self.clock.now();
+        let account = Account {
+            id: AccountId::generate(),
+            org_id: scope.org_id(),
+            email: input.email,
+            name: input.name,
+            role: input.role,
+            password,
+            token_version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        self.account_add(scope, &account).await?;
+        Ok(account)
+    }
+
+    /// Adds an account whose password is hashed already.
+    pub(crate) async fn account_add(&self, scope: &AdminScope, account: &Account) -> Result<()> {
+        let context = (&self.store, scope, account);
+        self.store
+            .transaction("member.create", context, |tx, (store, scope, account)| {
+                Box::pin(async move {
+                    open_accounts(store, tx, scope).await?;
+                    store.insert_account(tx, account).await
+                })
+            })
+            .await
+    }
+
+    /// The accounts of the organization behind `after`, at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn member_list(
+        &self,
+        scope: &AdminScope,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Account>> {
+        self.store.accounts_of(scope.org_id(), after, limit).await
+    }
+
+    /// One account of the organization.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for an account of another organization; the store's.
+    pub async fn member_get(&self, scope: &AdminScope, id: AccountId) -> Result<Account> {
+        self.store.account_of(scope.org_id(), id).await?.ok_or(NO_MEMBER)
+    }
+
+    /// Changes an account of the organization.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::EmailTaken`], [`Error::LastAdmin`]; the store's.
+    pub async fn member_update(
+        &self,
+        scope: &AdminScope,
+        id: AccountId,
+        patch: MemberPatch,
+    ) -> Result<Account> {
+        self.member_get(scope, id).await?;
+        if let Some(email) = &patch.email {
+            self.refuse_taken_email(email, Some(id)).await?;
+        }
+        let password = self.hash_for(scope.org_id(), patch.password).await?;
+        let update = AccountUpdate {
+            email: patch.email,
+            password,
+            name: patch.name,
+            role: patch.role,
+            revoke_feed: patch.revoke_calendar,
+        };
+        let (org, now) = (scope.org_id(), self.clock.now());
+        let account = self
+            .store
+            .transaction("member.update", (&self.store, &update), |tx, (store, update)| {
+                Box::pin(async move {
+                    open_accounts(store, tx, scope).await?;
+                    let account = store.update_account(tx, org, id, update, now).await?;
+                    keep_an_admin(store, tx, org).await?;
+                    account.ok_or(NO_MEMBER)
+                })
+            })
+            .await?;
+        self.directory.forget(Change::Account(id)).await;
+        Ok(account)
+    }
+
+    /// Takes the calendar feed of an account of the organization away, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the store's.
+    pub async fn member_calendar_revoke(&self, scope: &AdminScope, id: AccountId) -> Result<()> {
+        let patch = MemberPatch { revoke_calendar: true, ..MemberPatch::default() };
+        self.member_update(scope, id, patch).await?;
+        Ok(())
+    }
+
+    /// Removes an account of the organization; its tokens are dead from then on, and its seats
+    /// ahead go to those who wait.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::LastAdmin`]; the store's.
+    pub async fn member_delete(
+        self: &Arc<Self>,
+        scope: &AdminScope,
+        id: AccountId,
+    ) -> Result<DateTime<Utc>> {
+        let org = scope.org_id();
+        let drain = Drain { id: OperationId::generate(), org_id: org, of: DrainOf::Member(id) };
+        self.store
+            .transaction("member.delete", (&self.store, drain), |tx, (store, drain)| {
+                Box::pin(async move {
+                    open_accounts(store, tx, scope).await?;
+                    if !store.remove_account(tx, org, id).await? {
+                        return Err(NO_MEMBER);
+                    }
+                    store.insert_drain(tx, drain).await?;
+                    keep_an_admin(store, tx, org).await
+                })
+            })
+            .await?;
+        self.directory.forget(Change::Account(id)).await;
+        failpoint!("member_delete.after_commit");
+        self.drain_in_background(drain).await?;
+        Ok(self.clock.now())
+    }
+}
+
+const NO_MEMBER: Error = Error::NotFound("member");
+
+/// Begins a change of accounts: such changes of one organization come one after the other, and only
+/// from an admin who is one when the turn comes.
+async fn open_accounts(store: &Store, tx: &mut Tx, scope: &AdminScope) -> Result<()> {
+    if !store.touch_accounts_of(tx, scope.org_id()).await? {
+        return Err(Error::Unauthenticated);
+    }
+    scope.keep_authority(store, tx).await
+}
+
+/// Asked after the change, inside its transaction: what it says is undone with it.
+async fn keep_an_admin(store: &Store, tx: &mut Tx, org: OrgId) -> Result<()> {
+    if store.has_admin(tx, org).await? { Ok(()) } else { Err(Error::LastAdmin) }
+}

@@ -1,0 +1,102 @@
+//! Logging in.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::{
+    auth::HashFor,
+    domain::{
+        identity::{Account, Email, Password, Role},
+        tenancy::{OrgStatus, Organization},
+    },
+    error::{Error, Result},
+    manager::TenantManager,
+};
+
+/// What somebody logs in with, exactly as it came.
+pub struct Login {
+    /// The e-mail address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+    /// The client's address.
+    pub address: IpAddr,
+}
+
+/// Who may log in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LoginKind {
+    /// Only admins.
+    Admin,
+    /// Every account.
+    Any,
+}
+
+/// A login that has succeeded.
+pub struct Session {
+    /// The bearer token.
+    pub token: String,
+    /// How long it is good for.
+    pub lifetime: Duration,
+    /// Whose it is.
+    pub account: Account,
+    /// The account's organization.
+    pub organization: std::sync::Arc<Organization>,
+}
+
+impl TenantManager {
+    /// Trades an e-mail address and a password for a token.
+    ///
+    /// Every failure costs one hash and says the same: an unknown address, a wrong password, a
+    /// member at the admins' door, an organization that is being deleted (OWASP Authentication
+    /// Cheat Sheet, "Authentication Responses").
+    ///
+    /// # Errors
+    /// [`Error::InvalidCredentials`]; [`Error::Throttled`] after too many failures;
+    /// [`Error::Busy`] when the hashing queue is full; the store's.
+    pub async fn log_in(&self, login: Login, kind: LoginKind) -> Result<Session> {
+        // What is no address belongs to nobody, and is counted as what it is.
+        let email = Email::parse(&login.email).unwrap_or_else(|_| {
+            Email::from_stored(login.email.chars().take(Email::MAX_BYTES).collect())
+        });
+        self.throttles.logins.check(&email, login.address)?;
+        let account = self.store.account_by_email(&email).await?;
+        let digest = account.as_ref().map(|account| account.password.clone());
+        let who = HashFor::Login {
+            address: login.address,
+            email: email.clone(),
+            familiar: self.throttles.logins.is_familiar(&email, login.address),
+        };
+        let matches = match Password::attempt(login.password) {
+            Some(password) => self.passwords.verify(who, password, digest).await?,
+            None => self.passwords.verify(who, Password::longest(), None).await?,
+        };
+        let admitted = account
+            .filter(|account| matches && (kind == LoginKind::Any || account.role == Role::Admin));
+        let session = match admitted {
+            Some(account) => self.open_session(account).await?,
+            None => None,
+        };
+        let Some(session) = session else {
+            self.throttles.logins.failed(&email, login.address);
+            count("refused");
+            return Err(Error::InvalidCredentials);
+        };
+        self.throttles.logins.succeeded(&email, login.address);
+        count("ok");
+        Ok(session)
+    }
+
+    async fn open_session(&self, account: Account) -> Result<Option<Session>> {
+        let organization = self.directory.organization(account.org_id).await?;
+        let Some(organization) = organization.filter(|org| org.status != OrgStatus::Deleting)
+        else {
+            return Ok(None);
+        };
+        let token = self.tokens.issue(&account, self.clock.now())?;
+        Ok(Some(Session { token, lifetime: self.tokens.lifetime(), account, organization }))
+    }
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("tenantry_logins_total", "outcome" => outcome).increment(1);
+}

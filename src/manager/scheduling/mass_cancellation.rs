@@ -1,0 +1,219 @@
+//! Giving seats back when what they are for does not take place: in bounded batches, each one
+//! atomic, recorded so that a restart finishes them.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{
+        AccountId, OperationId,
+        identity::{Actor, Role},
+        scheduling::Registration,
+    },
+    error::{Error, Result},
+    failpoint,
+    manager::{OrgScope, TenantManager, keyed_queue::Turn},
+    store::{
+        scheduling::{Drain, DrainOf, Held},
+        tenant::TenantTx,
+    },
+};
+
+/// How many seats one transaction gives back.
+pub(in crate::manager) const BATCH: u32 = 500;
+/// How many where that has met somebody: the fewer members, the fewer of them are at work.
+const SMALL_BATCH: u32 = 64;
+
+/// How many drains of others one process works on at a time.
+const TAKEN_OVER: usize = 8;
+
+/// The drains that this process works on, which it does not take over from itself.
+pub struct Drains {
+    driven: Arc<Mutex<HashSet<OperationId>>>,
+    places: Arc<Semaphore>,
+}
+
+/// Names a drain as this process's own until it is dropped.
+struct Driving {
+    id: OperationId,
+    driven: Arc<Mutex<HashSet<OperationId>>>,
+}
+
+impl Default for Drains {
+    fn default() -> Self {
+        Self { driven: Arc::default(), places: Arc::new(Semaphore::new(TAKEN_OVER)) }
+    }
+}
+
+impl Drains {
+    fn start(&self, id: OperationId) -> Driving {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Driving { id, driven: Arc::clone(&self.driven) }
+    }
+
+    fn driven(&self) -> Vec<OperationId> {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl TenantManager {
+    /// Drains behind the request that has recorded it, and waits for the end.
+    pub(in crate::manager) async fn drain_in_background(
+        self: &Arc<Self>,
+        drain: Drain,
+    ) -> Result<()> {
+        let driving = self.work.drains.start(drain.id);
+        let manager = Arc::clone(self);
+        let work = async move {
+            let _driving = driving;
+            manager.drive_drain(&drain).await
+        };
+        let task = self.work.tasks.spawn_on(work, &self.work.runtime);
+        task.await.map_err(|_| Error::Internal("a drain's task has died".into()))?
+    }
+
+    /// Takes over drains that a process has left, each in a task of its own, so that one that
+    /// cannot be finished holds up nothing; how many. Those that find no place wait for the next
+    /// call.
+    pub(in crate::manager) async fn recover_drains(self: &Arc<Self>) -> u32 {
+        let mut taken = 0;
+        while let Ok(place) = Arc::clone(&self.work.drains.places).try_acquire_owned() {
+            let drain = match self.store.claim_drain(&self.work.drains.driven()).await {
+                Ok(Some(drain)) => drain,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(error = error.detail(), "cancellations could not be recovered");
+                    break;
+                }
+            };
+            tracing::info!(org.id = %drain.org_id, "taking over a cancellation");
+            taken += 1;
+            let driving = self.work.drains.start(drain.id);
+            let manager = Arc::clone(self);
+            let work = async move {
+                let _held = (place, driving);
+                if let Err(error) = manager.drive_drain(&drain).await {
+                    tracing::warn!(
+                        org.id = %drain.org_id,
+                        error = error.detail().unwrap_or_else(|| error.to_string()),
+                        "a cancellation was not finished"
+                    );
+                }
+            };
+            self.work.tasks.spawn_on(work, &self.work.runtime);
+        }
+        taken
+    }
+
+    /// Works on a drain to its end, and renews its lease for as long as that takes.
+    async fn drive_drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {
+        let ended = CancellationToken::new();
+        let work = async {
+            let drained = self.drain(drain).await;
+            ended.cancel();
+            drained
+        };
+        let (drained, ()) = tokio::join!(work, self.keep_leased(drain.id, &ended));
+        drained
+    }
+
+    async fn keep_leased(&self, id: OperationId, ended: &CancellationToken) {
+        loop {
+            let due = tokio::time::sleep_until(self.store.lease_from_now().into());
+            if ended.run_until_cancelled(due).await.is_none() {
+                return;
+            }
+            // Without it another process joins in, which only wastes its time.
+            if let Err(error) = self.store.renew_drain(id).await {
+                tracing::warn!(error = error.detail(), "a lease was not renewed");
+            }
+        }
+    }
+
+    async fn drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {
+        // Nobody asks for it: the right to do so was checked when it was recorded.
+        let actor = Actor {
+            account_id: AccountId::generate(),
+            org_id: drain.org_id,
+            role: Role::Admin,
+            token_version: 0,
+        };
+        let drained = match drain.of {
+            DrainOf::Member(member) => self.member_release(&OrgScope::of(actor), member).await,
+            _ => self.drain_in_batches(&OrgScope::of(actor), drain).await,
+        };
+        match drained {
+            // Where there is no tenant any more there are no seats.
+            Ok(()) | Err(Error::NotFound(_)) => {
+                failpoint!("drain.before_close");
+                self.store.close_drain(drain.id).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn drain_in_batches(&self, scope: &OrgScope, drain: &Drain) -> Result<()> {
+        loop {
+            failpoint!("drain.before_batch");
+            let now = self.clock.now();
+            let turn = self.turn_of_seats(scope).await?;
+            let (drained, limit) = self
+                .tenant_write(scope, "event.drain", drain, move |mut tx, drain| {
+                    Box::pin(async move {
+                        let limit = if tx.is_again() { SMALL_BATCH } else { BATCH };
+                        Ok((drain_in(&mut tx, drain, now, limit).await?, limit))
+                    })
+                })
+                .await?;
+            drop(turn);
+            if drained < limit {
+                return Ok(());
+            }
+            self.store.record_progress(drain.id).await?;
+        }
+    }
+
+    /// Waits until it is this change's turn to write seats of the tenant.
+    pub(in crate::manager) async fn turn_of_seats(
+        &self,
+        scope: &OrgScope,
+    ) -> Result<OwnedMutexGuard<()>> {
+        self.work.turns.take(Turn::Seats(scope.org_id()), self.work.patience).await
+    }
+}
+
+/// Gives at most `limit` seats back; how many.
+pub(in crate::manager) async fn drain_in(
+    tx: &mut TenantTx<'_>,
+    drain: &Drain,
+    now: DateTime<Utc>,
+    limit: u32,
+) -> Result<u32> {
+    let held: Vec<Registration> = match drain.of {
+        DrainOf::Occurrence(id) => {
+            tx.reader().attendees_of(id, Held::Confirmed, None, limit).await?
+        }
+        DrainOf::Event(event, from) => tx.reader().attendees_from(event, from, limit).await?,
+        DrainOf::Member(_) => Vec::new(),
+    };
+    let ids: Vec<_> = held.iter().map(|held| held.id).collect();
+    let mut book = tx.reader().book(&ids, now).await?;
+    for id in &ids {
+        book.release(*id);
+    }
+    tx.write_book(&book).await?;
+    failpoint!("drain.before_commit");
+    Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,200 @@
+//! Occurrences: what takes place, computed from the rules, with what is stored of it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use chrono::{DateTime, Duration, Utc};
+
+use super::{events::NO_EVENT, occurrence_cache::Breath};
+use crate::{
+    domain::{
+        EventId,
+        scheduling::{Event, Occurrence, OccurrenceId},
+    },
+    error::Result,
+    manager::{OrgScope, TenantManager},
+    store::scheduling::Span,
+};
+
+/// Which occurrences a list is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Those that take place, at least in part, in this time.
+    pub span: Span,
+    /// Those of this event only.
+    pub event: Option<EventId>,
+    /// Those behind this one.
+    pub after: Option<OccurrenceId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl TenantManager {
+    /// The occurrences of a window in the order of their starts, each with its event.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotFound`] for an event that does not exist; the store's.
+    pub async fn occurrence_list(
+        &self,
+        scope: &OrgScope,
+        window: Window,
+    ) -> Result<Vec<(Occurrence, Arc<Event>)>> {
+        let events = match window.event {
+            Some(id) => vec![self.event_get(scope, id).await?.map(Arc::new).ok_or(NO_EVENT)?],
+            None => self.events_in(scope, window.span).await?,
+        };
+        let starts = self.starts_in(&events, window).await;
+        let ids: Vec<OccurrenceId> = starts.iter().map(|(id, _)| *id).collect();
+        let mut stored = self.stored_occurrences(scope, ids).await?;
+        let listed = starts.into_iter().map(|(id, event)| {
+            let occurrence = stored.remove(&id);
+            (occurrence.unwrap_or_else(|| Occurrence::untouched(&event, id.start)), event)
+        });
+        Ok(listed.collect())
+    }
+
+    /// One occurrence with its event.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn occurrence_get(
+        &self,
+        scope: &OrgScope,
+        id: OccurrenceId,
+    ) -> Result<Option<(Occurrence, Arc<Event>)>> {
+        Ok(self.occurrences_among(scope, vec![id]).await?.remove(&id))
+    }
+
+    /// Those of `ids` that exist, also of events that were deleted since, each with its event.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn occurrences_among(
+        &self,
+        scope: &OrgScope,
+        ids: Vec<OccurrenceId>,
+    ) -> Result<HashMap<OccurrenceId, (Occurrence, Arc<Event>)>> {
+        let events: Vec<EventId> = ids.iter().map(|id| id.event).collect();
+        let events = self.events_among(scope, events).await?;
+        let stored = self.stored_occurrences(scope, ids.clone()).await?;
+        let (mut found, mut breath) = (HashMap::with_capacity(ids.len()), Breath::default());
+        for id in ids {
+            let Some(event) = events.get(&id.event) else { continue };
+            let occurrence = match stored.get(&id) {
+                Some(occurrence) => occurrence.clone(),
+                None if !event.deleted && self.work.agenda.starts_at(event, id.start) => {
+                    Occurrence::untouched(event, id.start)
+                }
+                None => continue,
+            };
+            found.insert(id, (occurrence, Arc::clone(event)));
+            breath.take().await;
+        }
+        Ok(found)
+    }
+
+    /// Those of `ids` that exist, deleted or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn events_among(
+        &self,
+        scope: &OrgScope,
+        mut ids: Vec<EventId>,
+    ) -> Result<HashMap<EventId, Arc<Event>>> {
+        ids.sort_unstable();
+        ids.dedup();
+        let found = self
+            .tenant_read(scope, "event.among", ids, |mut reader, ids| {
+                Box::pin(async move { reader.events_among(ids).await })
+            })
+            .await?;
+        Ok(found.into_iter().flatten().map(|event| (event.id, Arc::new(event))).collect())
+    }
+
+    /// The events that may take place in `span`.
+    async fn events_in(&self, scope: &OrgScope, span: Span) -> Result<Vec<Arc<Event>>> {
+        let org = scope.org_id();
+        let version = self
+            .tenant_read(scope, "agenda.version", (), |mut reader, ()| {
+                Box::pin(async move { reader.agenda().await })
+            })
+            .await?;
+        let kept = version.and_then(|version| self.work.agenda.events(org, version));
+        let planned = if let Some(planned) = kept {
+            planned
+        } else {
+            // Both of one moment: the version must be that of these events.
+            let (version, stored) = self
+                .tenant_write(scope, "agenda.read", (), |mut tx, ()| {
+                    Box::pin(async move {
+                        let version = tx.reader().agenda().await?.unwrap_or_default();
+                        Ok((version, tx.reader().events_stored().await?))
+                    })
+                })
+                .await?;
+            self.work.agenda.renew(org, version, stored).await?
+        };
+        let reaching = planned.iter().filter(|planned| planned.reaches(span));
+        Ok(reaching.map(|planned| Arc::clone(&planned.event)).collect())
+    }
+
+    /// The starts of a window in order. It looks at a day first, then at twice as much, and so on:
+    /// the first page of a busy year costs no more than that of a busy day.
+    async fn starts_in(
+        &self,
+        events: &[Arc<Event>],
+        window: Window,
+    ) -> Vec<(OccurrenceId, Arc<Event>)> {
+        let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
+        let longest = events.iter().map(|event| event.schedule.duration()).max();
+        let first = window.span.from - longest.unwrap_or_else(Duration::zero);
+        let mut from = window.after.map_or(first, |after| after.start.max(first));
+        let (mut width, mut found) = (Duration::days(1), Vec::new());
+        let mut breath = Breath::default();
+        while from < window.span.to && found.len() < limit {
+            let to = (from + width).min(window.span.to);
+            let mut slice = Vec::new();
+            for event in events {
+                slice.extend(self.starts_of(event, window, from, to));
+                // Expanding some rules for the first time takes a while.
+                breath.take().await;
+            }
+            slice.sort_unstable_by_key(|(id, _)| *id);
+            found.append(&mut slice);
+            (from, width) = (to, width * 2);
+        }
+        found.truncate(limit);
+        found
+    }
+
+    fn starts_of(
+        &self,
+        event: &Arc<Event>,
+        window: Window,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Vec<(OccurrenceId, Arc<Event>)> {
+        let starts = self.work.agenda.starts(event, from, to).into_iter();
+        let ids = starts
+            .filter(|start| *start + event.schedule.duration() > window.span.from)
+            .map(|start| OccurrenceId { start, event: event.id })
+            .filter(|id| window.after.is_none_or(|after| *id > after));
+        ids.map(|id| (id, Arc::clone(event))).collect()
+    }
+
+    async fn stored_occurrences(
+        &self,
+        scope: &OrgScope,
+        ids: Vec<OccurrenceId>,
+    ) -> Result<HashMap<OccurrenceId, Occurrence>> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self
+            .tenant_read(scope, "occurrence.among", ids, |mut reader, ids| {
+                Box::pin(async move { reader.occurrences_among(ids).await })
+            })
+            .await?;
+        Ok(found.into_iter().flatten().map(|occurrence| (occurrence.id, occurrence)).collect())
+    }
+}

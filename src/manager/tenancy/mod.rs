@@ -1,0 +1,13 @@
+//! Organizations: their life, the cache of where they are, and the fence around their documents.
+
+mod capacity;
+mod fence;
+mod lifecycle;
+mod organizations;
+mod tenant_cache;
+
+pub use capacity::Ceiling;
+pub use fence::Found;
+pub use organizations::{OrgPatch, OrgView, SignUp};
+pub use tenant_cache::Directory;
+pub(in crate::manager) use tenant_cache::count;

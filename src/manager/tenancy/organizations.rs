@@ -1,0 +1,263 @@
+//! Organizations: sign-up, look-up, change.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use super::lifecycle::{self, Plan};
+use crate::{
+    auth::HashFor,
+    domain::{
+        AccountId, OrgId,
+        identity::{Account, Email, Password, PasswordDigest, Role},
+        tenancy::{OrgName, OrgStatus, Organization},
+    },
+    error::{Error, Result},
+    failpoint,
+    manager::{AdminScope, OrgScope, TenantManager},
+    store::{
+        Store,
+        driver::{Change, Tx},
+        identity::AccountUpdate,
+        tenancy::Operation,
+    },
+};
+
+/// What a new organization starts with.
+pub struct SignUp {
+    /// Its name.
+    pub name: OrgName,
+    /// Its first admin's address.
+    pub email: Email,
+    /// Its first admin's password.
+    pub password: Password,
+    /// The client's address.
+    pub address: IpAddr,
+}
+
+/// What is to change; `None` leaves it as it is.
+pub struct OrgPatch {
+    /// The organization's new name.
+    pub name: Option<OrgName>,
+    /// The acting admin's new address.
+    pub email: Option<Email>,
+    /// The acting admin's new password.
+    pub password: Option<Password>,
+    /// Whether the address of the acting admin's calendar feed stops working.
+    pub revoke_calendar: bool,
+}
+
+/// An organization as somebody may see it.
+pub struct OrgView {
+    /// The organization.
+    pub organization: Arc<Organization>,
+    /// The viewing admin; `None` for everybody else, who may not see where the tenant lives either.
+    pub admin: Option<(AccountId, Email)>,
+}
+
+impl TenantManager {
+    /// Signs an organization up: its record, its first admin, its collection and its tenant
+    /// document appear together or not at all.
+    ///
+    /// # Errors
+    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`], [`Error::Throttled`], [`Error::Full`],
+    /// [`Error::Busy`] when the hashing queue is full; the store's.
+    pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
+        self.throttles.sign_ups.sign_up(input.address)?;
+        self.throttles.ceiling.admit(&self.store).await?;
+        self.refuse_taken_email(&input.email, None).await?;
+        self.refuse_taken_name(&input.name, None).await?;
+        let digest = self.passwords.hash(HashFor::SignUp(input.address), input.password).await?;
+        self.organization_found(input.name, input.email, digest).await
+    }
+
+    /// The rest of a sign-up, with a password that is hashed already.
+    pub(crate) async fn organization_found(
+        &self,
+        name: OrgName,
+        email: Email,
+        digest: PasswordDigest,
+    ) -> Result<OrgView> {
+        self.throttles.ceiling.admit(&self.store).await?;
+        let now = self.clock.now();
+        let org = Organization {
+            id: OrgId::generate(),
+            name: name.as_str().to_owned(),
+            slugs: vec![name.slug().clone()],
+            location: self.store.location_for(name.slug()),
+            moving_to: None,
+            status: OrgStatus::Active,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        };
+        let admin = Account {
+            id: AccountId::generate(),
+            org_id: org.id,
+            email,
+            name: None,
+            role: Role::Admin,
+            password: digest,
+            token_version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        failpoint!("create.before");
+        self.store
+            .creating_transaction(
+                "org.create",
+                (&self.store, &org, &admin),
+                |tx, (store, org, admin)| {
+                    Box::pin(async move {
+                        store.insert_account(tx, admin).await?;
+                        failpoint!("create.after_account");
+                        store.found_organization(tx, org).await?;
+                        failpoint!("create.before_commit");
+                        Ok(())
+                    })
+                },
+            )
+            .await?;
+        failpoint!("create.after_commit");
+        tracing::info!(org.id = %org.id, "organization created");
+        Ok(OrgView { organization: Arc::new(org), admin: Some((admin.id, admin.email)) })
+    }
+
+    /// The organization of that name, with what `viewer` may see of it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the store's.
+    pub async fn organization_get(
+        &self,
+        viewer: Option<&OrgScope>,
+        name: &OrgName,
+    ) -> Result<OrgView> {
+        let organization = self
+            .directory
+            .organization_by_slug(name.slug())
+            .await?
+            .filter(|org| org.status != OrgStatus::Deleting)
+            .ok_or(Error::NotFound("organization"))?;
+        let own_admin = viewer
+            .filter(|scope| scope.org_id() == organization.id)
+            .and_then(|scope| scope.admin().ok());
+        let admin = match own_admin {
+            Some(scope) => Some(self.admin_of(&scope).await?),
+            None => None,
+        };
+        Ok(OrgView { organization, admin })
+    }
+
+    /// Changes the organization's name and the acting admin's credentials, all or nothing. A name
+    /// with another slug moves the tenant's collection, which takes no longer for a larger one.
+    ///
+    /// # Errors
+    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`]; [`Error::Busy`] when another change of the
+    /// organization does not end in time; the store's.
+    pub async fn organization_update(
+        self: &Arc<Self>,
+        scope: &AdminScope,
+        patch: OrgPatch,
+    ) -> Result<OrgView> {
+        if let Some(name) = &patch.name {
+            self.refuse_taken_name(name, Some(scope.org_id())).await?;
+        }
+        if let Some(email) = &patch.email {
+            self.refuse_taken_email(email, Some(scope.account_id())).await?;
+        }
+        let password = self.hash_for(scope.org_id(), patch.password).await?;
+        let credentials = Credentials::of(patch.email, password, patch.revoke_calendar);
+        let deadline = Instant::now() + self.work.patience;
+        loop {
+            let org = self.organization_at_rest(scope.org_id(), deadline).await?;
+            let Some(plan) = self.plan_update(&org, patch.name.as_ref()).await? else {
+                lifecycle::pause_until(deadline, "the organization has just been renamed").await?;
+                continue;
+            };
+            if self.record_update(scope, &org, &plan, credentials.as_ref()).await? {
+                self.directory.forget(Change::Organization(org.id)).await;
+                self.directory.forget(Change::Account(scope.account_id())).await;
+                if let Plan::Move(_, operation) = plan {
+                    self.drive_in_background(*operation).await?;
+                }
+                break;
+            }
+        }
+        let organization = self
+            .directory
+            .organization_afresh(scope.org_id())
+            .await?
+            .ok_or(Error::NotFound("organization"))?;
+        Ok(OrgView { organization, admin: Some(self.admin_of(scope).await?) })
+    }
+
+    /// The first, recorded step of a change; `false` when the organization has changed meanwhile.
+    async fn record_update(
+        &self,
+        scope: &AdminScope,
+        org: &Organization,
+        plan: &Plan,
+        credentials: Option<&Credentials>,
+    ) -> Result<bool> {
+        let now = self.clock.now();
+        failpoint!("rename.before");
+        let context = (&self.store, scope, org, plan, credentials);
+        self.store
+            .transaction("org.update", context, |tx, (store, scope, org, plan, credentials)| {
+                Box::pin(async move {
+                    // A change of accounts at the same time writes the organization or the account,
+                    // as this one does, so one of the two comes after the other.
+                    scope.keep_authority(store, tx).await?;
+                    if let Some(Credentials(update)) = credentials {
+                        store
+                            .update_account(tx, org.id, scope.account_id(), update, now)
+                            .await?
+                            .ok_or(Error::Unauthenticated)?;
+                    }
+                    match plan {
+                        Plan::Keep => Ok(true),
+                        Plan::Respell(name) => store.respell(tx, org, name, now).await,
+                        Plan::Move(name, operation) => {
+                            start_move(store, tx, org, name, operation, now).await
+                        }
+                    }
+                })
+            })
+            .await
+    }
+
+    async fn admin_of(&self, scope: &AdminScope) -> Result<(AccountId, Email)> {
+        let found = self.directory.authority(scope.account_id()).await?;
+        let own = found.filter(|authority| authority.org_id == scope.org_id());
+        let own = own.ok_or(Error::Unauthenticated)?;
+        Ok((scope.account_id(), own.email.clone()))
+    }
+}
+
+async fn start_move(
+    store: &Store,
+    tx: &mut Tx,
+    org: &Organization,
+    name: &OrgName,
+    operation: &Operation,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<bool> {
+    let to = org.location.renamed_to(name.slug());
+    if !store.start_rename(tx, org, name, &to, now).await? {
+        return Ok(false);
+    }
+    store.insert_operation(tx, operation).await?;
+    Ok(true)
+}
+
+struct Credentials(AccountUpdate);
+
+impl Credentials {
+    fn of(
+        email: Option<Email>,
+        password: Option<PasswordDigest>,
+        revoke_feed: bool,
+    ) -> Option<Self> {
+        (email.is_some() || password.is_some() || revoke_feed).then(|| {
+            Self(AccountUpdate { email, password, revoke_feed, ..AccountUpdate::default() })
+        })
+    }
+}

@@ -1,0 +1,312 @@
+//! Org charts in a tenant's collection.
+
+mod chain;
+mod documents;
+mod writes;
+
+use bson::{Bson, Document, doc};
+use chrono::{DateTime, Utc};
+
+pub use chain::Above;
+use documents::{ChartDoc, EmployeeDoc};
+pub use writes::Team;
+
+use super::{
+    driver::StoreError,
+    tenant::{Key, Kind, TenantReader, TenantTx, keys},
+};
+use crate::{
+    domain::{
+        ChartId, EmployeeId, Label,
+        charts::{Chart, Employee, Write},
+    },
+    error::Result,
+};
+
+/// A chart as its latest change found it, and the last number that it has handed out.
+#[derive(Debug)]
+pub struct TouchedChart {
+    /// The chart after the change.
+    pub chart: Chart,
+    /// The highest employee id that is taken.
+    pub last_employee: i64,
+}
+
+impl TenantReader<'_> {
+    /// The chart, if there is one.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn chart(&mut self, id: ChartId) -> Result<Option<Chart>> {
+        let filter = Key::chart(self.store.org, id).into_filter();
+        let found: Vec<ChartDoc> = self.find(filter, 1).await?;
+        Ok(found.into_iter().next().map(Chart::from))
+    }
+
+    /// The charts behind `after`, in the order of their ids, at most `limit`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn charts(&mut self, after: Option<ChartId>, limit: u32) -> Result<Vec<Chart>> {
+        let range = match after {
+            Some(after) => keys::charts_after(self.store.org, after),
+            None => keys::range(self.store.org, Kind::Chart),
+        };
+        let found: Vec<ChartDoc> = self.find(range, limit).await?;
+        Ok(found.into_iter().map(Chart::from).collect())
+    }
+
+    /// Whether the tenant has never had a chart, as the tenant document says; `false` without it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn never_had_charts(&mut self) -> Result<bool> {
+        let tenant = self.get(Key::tenant(self.store.org)).await?;
+        Ok(tenant.is_some_and(|tenant| tenant.get_i64("charts").is_ok_and(|last| last == 0)))
+    }
+
+    /// The employee, if there is one.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn employee(&mut self, chart: ChartId, id: EmployeeId) -> Result<Option<Employee>> {
+        let filter = Key::employee(self.store.org, chart, id).into_filter();
+        let found: Vec<EmployeeDoc> = self.find(filter, 1).await?;
+        Ok(found.into_iter().next().map(Employee::from))
+    }
+
+    /// The employees of `team` behind `after`, in the order of their ids, at most `limit`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn employees(
+        &mut self,
+        chart: ChartId,
+        team: Team,
+        after: Option<EmployeeId>,
+        limit: u32,
+    ) -> Result<Vec<Employee>> {
+        let filter = self.store.team(chart, team, after);
+        let found: Vec<EmployeeDoc> = self.find(filter, limit).await?;
+        Ok(found.into_iter().map(Employee::from).collect())
+    }
+
+    /// As [`TenantReader::employees`] without `ancestors`, which in a deep chart are most of it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn employees_flat(
+        &mut self,
+        chart: ChartId,
+        team: Team,
+        after: Option<EmployeeId>,
+        limit: u32,
+    ) -> Result<Vec<Employee>> {
+        let filter = self.store.team(chart, team, after);
+        let found: Vec<EmployeeDoc> =
+            self.find_only(filter, limit, doc! { "ancestors": 0 }).await?;
+        Ok(found.into_iter().map(Employee::from).collect())
+    }
+}
+
+impl TenantTx<'_> {
+    /// Inserts a chart without people.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn insert_chart(&mut self, chart: &Chart) -> Result<()> {
+        let fields = doc! {
+            "name": chart.name.as_str(),
+            "ceo": Bson::Null,
+            "employee_count": 0_i64,
+            "next_employee": 0_i64,
+            "structure_version": 0_i64,
+            "created_at": bson::DateTime::from_chrono(chart.created_at),
+            "updated_at": bson::DateTime::from_chrono(chart.updated_at),
+        };
+        let key = Key::chart(self.store.org, chart.id);
+        self.insert(&key, fields).await
+    }
+
+    /// Opens a change of the chart's structure, which serializes it with every other one: snapshot
+    /// isolation alone would let two moves build a cycle together. `people` is by how many the
+    /// chart grows, `ids` how many ids are handed out. `None` if there is no such chart.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn touch_chart(
+        &mut self,
+        id: ChartId,
+        people: i64,
+        ids: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TouchedChart>> {
+        let grow =
+            doc! { "structure_version": 1_i64, "employee_count": people, "next_employee": ids };
+        let set = doc! { "updated_at": bson::DateTime::from_chrono(now) };
+        let touched = self.update_chart(id, doc! { "$inc": grow, "$set": set }).await?;
+        Ok(touched.map(|doc| TouchedChart { last_employee: doc.next_employee, chart: doc.into() }))
+    }
+
+    /// Gives the chart another name; `None` if there is no such chart.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn rename_chart(
+        &mut self,
+        id: ChartId,
+        name: &Label,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Chart>> {
+        let set = doc! { "name": name.as_str(), "updated_at": bson::DateTime::from_chrono(now) };
+        Ok(self.update_chart(id, doc! { "$set": set }).await?.map(Chart::from))
+    }
+
+    /// Names the chart's CEO.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn set_ceo(&mut self, id: ChartId, ceo: EmployeeId) -> Result<()> {
+        self.update_chart(id, doc! { "$set": { "ceo": ceo.get() } }).await?;
+        Ok(())
+    }
+
+    /// Removes the chart with everybody in it; whether there was one.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn remove_chart(&mut self, id: ChartId) -> Result<bool> {
+        let key = Key::chart(self.store.org, id).into_filter();
+        let removed = self.store.collection.delete_one(key).session(&mut self.tx.session);
+        if removed.await.map_err(StoreError::from)?.deleted_count == 0 {
+            return Ok(false);
+        }
+        let people = self.store.team(id, Team::All, None);
+        let removed = self.store.collection.delete_many(people).session(&mut self.tx.session);
+        removed.await.map_err(StoreError::from)?;
+        Ok(true)
+    }
+
+    /// Inserts people who have their place already.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn insert_employees(&mut self, employees: &[Employee]) -> Result<()> {
+        const BATCH: usize = 5_000;
+        let org = self.store.org;
+        let collection = self.store.collection.clone_with_type::<EmployeeDoc>();
+        for batch in employees.chunks(BATCH) {
+            let docs = batch.iter().map(|employee| EmployeeDoc::of(org, employee));
+            let inserted = collection.insert_many(docs).session(&mut self.tx.session).await;
+            inserted.map_err(StoreError::from)?;
+        }
+        Ok(())
+    }
+
+    /// Changes name and title of somebody whose place stays.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn update_employee(&mut self, employee: &Employee, now: DateTime<Utc>) -> Result<()> {
+        let key = Key::employee(self.store.org, employee.chart, employee.id);
+        let set = doc! {
+            "name": employee.name.as_str(),
+            "title": employee.title.as_str(),
+            "updated_at": bson::DateTime::from_chrono(now),
+        };
+        let update = self.store.collection.update_one(key.into_filter(), doc! { "$set": set });
+        update.session(&mut self.tx.session).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// How many people stand above the lowest person of `team`; 0 if nobody is in it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn depth_of(&mut self, chart: ChartId, team: Team) -> Result<usize> {
+        let deepest = doc! { "_id": Bson::Null, "depth": { "$max": { "$size": "$ancestors" } } };
+        let pipeline =
+            [doc! { "$match": self.store.team(chart, team, None) }, doc! { "$group": deepest }];
+        let mut cursor = self
+            .store
+            .collection
+            .aggregate(pipeline)
+            .session(&mut self.tx.session)
+            .await
+            .map_err(StoreError::from)?;
+        let found =
+            cursor.next(&mut self.tx.session).await.transpose().map_err(StoreError::from)?;
+        let depth = found.and_then(|group| group.get_i32("depth").ok()).unwrap_or_default();
+        Ok(usize::try_from(depth).unwrap_or_default())
+    }
+
+    /// How many people report to that person.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn count_reports(&mut self, chart: ChartId, manager: EmployeeId) -> Result<u64> {
+        let filter = self.store.team(chart, Team::ReportsOf(manager), None);
+        let count = self.store.collection.count_documents(filter).session(&mut self.tx.session);
+        Ok(count.await.map_err(StoreError::from)?)
+    }
+
+    /// Fills the chart with people who have their places, in place of those who are there.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn replace_people(
+        &mut self,
+        chart: ChartId,
+        people: &[Employee],
+    ) -> Result<Option<Chart>> {
+        let all = self.store.team(chart, Team::All, None);
+        let removed = self.store.collection.delete_many(all).session(&mut self.tx.session);
+        removed.await.map_err(StoreError::from)?;
+        self.insert_employees(people).await?;
+        let ceo = people.iter().find(|person| person.manager.is_none()).map(|ceo| ceo.id.get());
+        let last = people.iter().map(|person| person.id.get()).max().unwrap_or_default();
+        let count = i64::try_from(people.len()).unwrap_or(i64::MAX);
+        let set = doc! { "ceo": ceo, "employee_count": count };
+        let update = doc! { "$set": set, "$max": { "next_employee": last } };
+        Ok(self.update_chart(chart, update).await?.map(Chart::from))
+    }
+
+    /// Does what the rules have said; how many people each write has changed.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn apply(
+        &mut self,
+        chart: ChartId,
+        writes: &[Write],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<u64>> {
+        let mut changed = Vec::with_capacity(writes.len());
+        for write in writes {
+            let (filter, update) = self.store.update_for(chart, write, now);
+            let count = if let Some(update) = update {
+                let update = self.store.collection.update_many(filter, vec![update]);
+                let done = update.session(&mut self.tx.session).await;
+                done.map_err(StoreError::from)?.modified_count
+            } else {
+                let delete = self.store.collection.delete_one(filter);
+                let done = delete.session(&mut self.tx.session).await;
+                done.map_err(StoreError::from)?.deleted_count
+            };
+            changed.push(count);
+        }
+        Ok(changed)
+    }
+
+    async fn update_chart(&mut self, id: ChartId, update: Document) -> Result<Option<ChartDoc>> {
+        let updated = self
+            .store
+            .collection
+            .clone_with_type::<ChartDoc>()
+            .find_one_and_update(Key::chart(self.store.org, id).into_filter(), update)
+            .return_document(mongodb::options::ReturnDocument::After)
+            .session(&mut self.tx.session)
+            .await;
+        Ok(updated.map_err(StoreError::from)?)
+    }
+}

@@ -1,0 +1,92 @@
+//! Changes of the master database as they happen, from whatever process.
+
+use std::time::Duration;
+
+use bson::{Document, doc, oid::ObjectId};
+use mongodb::change_stream::{
+    ChangeStream,
+    event::{ChangeStreamEvent, OperationType},
+};
+
+use super::StoreError;
+use crate::{
+    domain::{AccountId, OrgId},
+    error::Result,
+    store::{Store, schema},
+};
+
+/// One change that caches must know of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// That organization is not what it was.
+    Organization(OrgId),
+    /// That account is not what it was.
+    Account(AccountId),
+    /// Something happened that says nothing of its extent: forget everything.
+    Everything,
+}
+
+/// An open stream of changes.
+pub struct Changes {
+    stream: ChangeStream<ChangeStreamEvent<Document>>,
+}
+
+impl Store {
+    /// Opens the stream at this moment. `heartbeat` is how long a silent server may keep a call of
+    /// [`Changes::next`] waiting.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn changes(&self, heartbeat: Duration) -> Result<Changes> {
+        let relevant = doc! { "$match": {
+            "$or": [
+                { "operationType": { "$in": ["update", "replace", "delete"] } },
+                { "operationType": { "$in": ["drop", "rename", "dropDatabase", "invalidate"] } },
+            ],
+            "ns.coll": { "$nin": [schema::OPERATIONS, schema::DRAINS] },
+        } };
+        let slim = doc! { "$project": {
+            "operationType": 1, "ns": 1, "documentKey": 1, "to": 1,
+        } };
+        let stream = self
+            .client()
+            .database(&self.master)
+            .watch()
+            .pipeline([relevant, slim])
+            .max_await_time(heartbeat)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(Changes { stream })
+    }
+}
+
+impl Changes {
+    /// The next change, or `None` when the server has said within the heartbeat that there is none.
+    ///
+    /// # Errors
+    /// The driver's; the stream is over then.
+    pub async fn next(&mut self) -> Result<Option<Change>> {
+        let event = self.stream.next_if_any().await.map_err(StoreError::from)?;
+        if event.is_none() && !self.stream.is_alive() {
+            return Err(StoreError::StreamClosed.into());
+        }
+        Ok(event.map(|event| Change::of(&event)))
+    }
+}
+
+impl Change {
+    fn of(event: &ChangeStreamEvent<Document>) -> Self {
+        let document = matches!(
+            event.operation_type,
+            OperationType::Update | OperationType::Replace | OperationType::Delete
+        );
+        let id: Option<ObjectId> =
+            event.document_key.as_ref().and_then(|key| key.get_object_id("_id").ok());
+        let collection = event.ns.as_ref().and_then(|ns| ns.coll.as_deref());
+        match (document, collection, id) {
+            (true, Some(schema::ORGANIZATIONS), Some(id)) => Self::Organization(id.into()),
+            (true, Some(schema::ACCOUNTS), Some(id)) => Self::Account(id.into()),
+            _ => Self::Everything,
+        }
+    }
+}

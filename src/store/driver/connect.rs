@@ -1,0 +1,210 @@
+//! Reaching the database, and telling a person what to do when it cannot be reached.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bson::doc;
+use mongodb::{
+    Client,
+    event::{EventHandler, command::CommandEvent},
+    options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern},
+};
+
+use super::StoreError;
+use crate::{
+    error::Result,
+    store::{Limits, Store, schema},
+};
+
+/// What the store needs to know.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The connection string; it holds the password.
+    pub uri: secrecy::SecretString,
+    /// User and password, where the connection string has none.
+    pub credentials: Option<(String, secrecy::SecretString)>,
+    /// The master database's name.
+    pub master: String,
+    /// The tenants' database's name.
+    pub tenants: String,
+    /// How long a call waits for a server that it can use.
+    pub selection_timeout: Duration,
+    /// How long a transaction is retried.
+    pub transaction_deadline: Duration,
+    /// Whether every command is timed. The driver decodes every answer once more for it.
+    pub command_metrics: bool,
+    /// How long an operation belongs to the process that drives it.
+    pub lease: Duration,
+}
+
+/// Why there is no connection: sentences for who starts the server.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The connection string is not one.
+    #[error("MONGO_URI is not a MongoDB connection string: {0}")]
+    Uri(String),
+    /// Nobody answers.
+    #[error(
+        "no MongoDB answers at {hosts}: {reason}. Start one there, correct MONGO_URI (or MONGO_HOST \
+         and MONGO_PORT), or unset it to use the embedded MongoDB"
+    )]
+    Unreachable {
+        /// The hosts of the connection string.
+        hosts: String,
+        /// The driver's reason.
+        reason: String,
+    },
+    /// User or password are refused.
+    #[error(
+        "MongoDB at {hosts} refuses the login. Check MONGO_USER and MONGO_PASSWORD, or the ones in MONGO_URI"
+    )]
+    Refused {
+        /// The hosts of the connection string.
+        hosts: String,
+    },
+    /// There are no transactions on a standalone server.
+    #[error(
+        "MongoDB at {hosts} is a standalone server, and Tenantry needs transactions. Start it with \
+         --replSet rs0 and run rs.initiate() in mongosh once; one node is enough"
+    )]
+    Standalone {
+        /// The hosts of the connection string.
+        hosts: String,
+    },
+    /// It is too old.
+    #[error(
+        "MongoDB at {hosts} speaks wire version {found}; Tenantry needs MongoDB 6.0 (17) or newer"
+    )]
+    TooOld {
+        /// The hosts of the connection string.
+        hosts: String,
+        /// Its wire version.
+        found: i32,
+    },
+    /// It answers, but the databases cannot be set up.
+    #[error("the database cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// MongoDB 6.0: clustered collections, `collectionUUID` on `drop`.
+const OLDEST_WIRE_VERSION: i32 = 17;
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Store {
+    /// Connects, checks that the deployment can do what Tenantry needs, and ensures the indexes.
+    ///
+    /// # Errors
+    /// [`ConnectError`], which says what to do.
+    pub async fn connect(settings: &StoreSettings) -> Result<Self, ConnectError> {
+        let options = client_options(settings).await?;
+        let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let client =
+            Client::with_options(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
+        check_deployment(&client, &hosts).await?;
+        let store = Self {
+            shared: client,
+            options: Arc::new(options),
+            master: settings.master.clone(),
+            tenants: settings.tenants.clone(),
+            limits: Limits {
+                transaction_deadline: settings.transaction_deadline,
+                lease: settings.lease,
+            },
+        };
+        for (collection, indexes) in schema::master_indexes() {
+            store
+                .master_collection::<bson::Document>(collection)
+                .create_indexes(indexes)
+                .await
+                .map_err(|e| ConnectError::Setup(StoreError::from(e).to_string()))?;
+        }
+        Ok(store)
+    }
+
+    /// Whether the primary answers within two seconds.
+    ///
+    /// # Errors
+    /// The driver's, or [`StoreError::TimedOut`].
+    pub async fn ping(&self) -> Result<()> {
+        let master = self.client().database(&self.master);
+        let call = tokio::time::timeout(PING_TIMEOUT, master.run_command(doc! { "ping": 1 }));
+        let answer = call.await.map_err(|_| StoreError::TimedOut { call: "ping" })?;
+        answer.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Drops both databases; for tests and benchmarks, which have databases of their own.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn drop_databases(&self) -> Result<()> {
+        for name in [&self.master, &self.tenants] {
+            self.client().database(name).drop().await.map_err(StoreError::from)?;
+        }
+        Ok(())
+    }
+}
+
+async fn client_options(settings: &StoreSettings) -> Result<ClientOptions, ConnectError> {
+    use secrecy::ExposeSecret;
+
+    let mut options = ClientOptions::parse(settings.uri.expose_secret())
+        .await
+        .map_err(|e| ConnectError::Uri(e.to_string()))?;
+    if let (None, Some((user, password))) = (&options.credential, &settings.credentials) {
+        let credential = mongodb::options::Credential::builder()
+            .username(user.clone())
+            .password(password.expose_secret().to_owned())
+            .build();
+        options.credential = Some(credential);
+    }
+    options.app_name.get_or_insert_with(|| "tenantry".to_owned());
+    options.server_selection_timeout = Some(settings.selection_timeout);
+    options.connect_timeout.get_or_insert(Duration::from_secs(5));
+    options.retry_writes = Some(true);
+    // What a secondary lags behind by would look like a missing document.
+    options.selection_criteria = Some(ReadPreference::Primary.into());
+    options.write_concern = Some(WriteConcern::majority());
+    // A cache that was filled from a local read could keep what a failover rolls back.
+    options.read_concern = Some(ReadConcern::majority());
+    if settings.command_metrics {
+        options.command_event_handler = Some(EventHandler::callback(count_command));
+    }
+    Ok(options)
+}
+
+fn count_command(event: CommandEvent) {
+    let (command, outcome, duration) = match event {
+        CommandEvent::Succeeded(e) => (e.command_name, "ok", e.duration),
+        CommandEvent::Failed(e) => (e.command_name, "error", e.duration),
+        _ => return,
+    };
+    metrics::histogram!("tenantry_mongo_command_seconds", "command" => command, "outcome" => outcome)
+        .record(duration.as_secs_f64());
+}
+
+async fn check_deployment(client: &Client, hosts: &str) -> Result<(), ConnectError> {
+    let started = Instant::now();
+    let hello = client.database("admin").run_command(doc! { "hello": 1 }).await;
+    let hello = hello.map_err(|e| match e.kind.as_ref() {
+        mongodb::error::ErrorKind::Authentication { .. } => {
+            ConnectError::Refused { hosts: hosts.to_owned() }
+        }
+        // A standalone server never matches a connection string that names a replica set.
+        _ => ConnectError::Unreachable {
+            hosts: hosts.to_owned(),
+            reason: format!("{} (after {:.0?})", StoreError::from(e), started.elapsed()),
+        },
+    })?;
+    let is_router = hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+    if hello.get_str("setName").is_err() && !is_router {
+        return Err(ConnectError::Standalone { hosts: hosts.to_owned() });
+    }
+    let found = hello.get_i32("maxWireVersion").unwrap_or_default();
+    if found < OLDEST_WIRE_VERSION {
+        return Err(ConnectError::TooOld { hosts: hosts.to_owned(), found });
+    }
+    Ok(())
+}

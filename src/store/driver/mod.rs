@@ -1,0 +1,14 @@
+//! The driver: connections, transactions, the change stream, and what can go wrong with them.
+
+mod capacity;
+pub(in crate::store) mod changes;
+mod connect;
+pub(super) mod error;
+pub mod replica_set;
+mod transaction;
+
+pub use capacity::Fullness;
+pub use changes::{Change, Changes};
+pub use connect::{ConnectError, StoreSettings};
+pub use error::StoreError;
+pub use transaction::Tx;

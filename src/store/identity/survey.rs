@@ -1,0 +1,74 @@
+//! Whole-database questions that `tenantry verify` asks.
+
+use bson::{Document, doc, oid::ObjectId};
+use futures_util::TryStreamExt;
+use serde::Deserialize;
+
+use crate::{
+    domain::{AccountId, OrgId},
+    error::Result,
+    store::{Store, driver::StoreError, schema},
+};
+
+/// What the accounts of one organization add up to.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountFacts {
+    /// The organization that the accounts name; it may not exist.
+    pub org_id: OrgId,
+    /// How many of them are admins.
+    pub admins: i64,
+    /// One of them.
+    pub example: AccountId,
+}
+
+#[derive(Deserialize)]
+struct AccountGroup {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    admins: i64,
+    example: ObjectId,
+}
+
+impl Store {
+    /// Whether the organization has an admin at this moment.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn organization_has_admin(&self, org: OrgId) -> Result<bool> {
+        let admin = self
+            .master_collection::<Document>(schema::ACCOUNTS)
+            .find_one(doc! { "org_id": org.object_id(), "role": "admin" })
+            .await
+            .map_err(StoreError::from)?;
+        Ok(admin.is_some())
+    }
+
+    /// The accounts, added up by the organization that they name.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn accounts_by_organization(&self) -> Result<Vec<AccountFacts>> {
+        let is_admin = doc! { "$cond": [{ "$eq": ["$role", "admin"] }, 1_i64, 0_i64] };
+        let groups: Vec<AccountGroup> = self
+            .master_collection::<Document>(schema::ACCOUNTS)
+            .aggregate([doc! { "$group": {
+                "_id": "$org_id",
+                "admins": { "$sum": is_admin },
+                "example": { "$first": "$_id" },
+            } }])
+            .with_type::<AccountGroup>()
+            .await
+            .map_err(StoreError::from)?
+            .try_collect()
+            .await
+            .map_err(StoreError::from)?;
+        Ok(groups
+            .into_iter()
+            .map(|group| AccountFacts {
+                org_id: group.id.into(),
+                admins: group.admins,
+                example: group.example.into(),
+            })
+            .collect())
+    }
+}

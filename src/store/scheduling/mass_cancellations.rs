@@ -1,0 +1,181 @@
+//! Durable records of cancellations that are too large for one transaction, and of the seats of every
+//! member who was removed.
+
+use std::time::Duration;
+
+use bson::{Document, doc, oid::ObjectId};
+use chrono::{DateTime, Utc};
+use mongodb::{Collection, options::ReturnDocument};
+use serde::Deserialize;
+
+use crate::{
+    domain::{AccountId, EventId, OperationId, OrgId, scheduling::OccurrenceId},
+    error::Result,
+    store::{
+        Store,
+        driver::{StoreError, Tx},
+        schema,
+        tenancy::operations::{is_before, recorded_at},
+    },
+};
+
+/// Seats that are to be given back.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// Its identity.
+    pub id: OperationId,
+    /// The tenant.
+    pub org_id: OrgId,
+    /// Which seats.
+    pub of: DrainOf,
+}
+
+/// Which seats are to be given back.
+#[derive(Clone, Copy, Debug)]
+pub enum DrainOf {
+    /// All of an event, from that start on.
+    Event(EventId, DateTime<Utc>),
+    /// All of one occurrence.
+    Occurrence(OccurrenceId),
+    /// All of a member, and its places on waiting lists.
+    Member(AccountId),
+}
+
+#[derive(Deserialize)]
+struct DrainDoc {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    org_id: ObjectId,
+    #[serde(flatten)]
+    of: DrainOfDoc,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "of", rename_all = "lowercase")]
+enum DrainOfDoc {
+    Event { event: ObjectId, start: bson::DateTime },
+    Occurrence { event: ObjectId, start: bson::DateTime },
+    Member { member: ObjectId },
+}
+
+impl Store {
+    fn drains(&self) -> Collection<DrainDoc> {
+        self.master_collection(schema::DRAINS)
+    }
+
+    /// Records what is to be drained, leased to the caller.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn insert_drain(&self, tx: &mut Tx, drain: &Drain) -> Result<()> {
+        let date = bson::DateTime::from_chrono;
+        let mut set = match drain.of {
+            DrainOf::Event(event, from) => {
+                doc! { "of": "event", "event": event.object_id(), "start": date(from) }
+            }
+            DrainOf::Occurrence(id) => {
+                let event = id.event.object_id();
+                doc! { "of": "occurrence", "event": event, "start": date(id.start) }
+            }
+            DrainOf::Member(member) => doc! { "of": "member", "member": member.object_id() },
+        };
+        set.insert("org_id", drain.org_id.object_id());
+        set.insert("lease_until", self.lease_expression());
+        self.drains()
+            .update_one(doc! { "_id": drain.id.object_id() }, vec![doc! { "$set": set }])
+            .upsert(true)
+            .session(&mut tx.session)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Takes over one whose lease has run out, the longest ago first, and none of `driven`, which
+    /// the caller works on already. Two processes that work on the same one only waste their time:
+    /// each of its transactions takes what is left.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn claim_drain(&self, driven: &[OperationId]) -> Result<Option<Drain>> {
+        let driven: Vec<ObjectId> = driven.iter().map(|id| id.object_id()).collect();
+        let claimed = self
+            .drains()
+            .find_one_and_update(
+                doc! {
+                    "_id": { "$nin": driven },
+                    "$expr": { "$lt": ["$lease_until", "$$NOW"] },
+                },
+                vec![doc! { "$set": { "lease_until": self.lease_expression() } }],
+            )
+            .sort(doc! { "lease_until": 1 })
+            .return_document(ReturnDocument::After)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(claimed.map(Drain::from))
+    }
+
+    /// Begins the lease anew, while the work goes on.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn renew_drain(&self, id: OperationId) -> Result<()> {
+        self.set_in_drain(id, doc! { "lease_until": self.lease_expression() }).await
+    }
+
+    /// Notes that a part of the work was done just now.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn record_progress(&self, id: OperationId) -> Result<()> {
+        self.set_in_drain(id, doc! { "progress_at": "$$NOW" }).await
+    }
+
+    async fn set_in_drain(&self, id: OperationId, set: Document) -> Result<()> {
+        let filter = doc! { "_id": id.object_id() };
+        let updated = self.drains().update_one(filter, vec![doc! { "$set": set }]).await;
+        updated.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Whether anything of `org` is being drained.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn has_drains(&self, org: OrgId) -> Result<bool> {
+        let found = self.drains().find_one(doc! { "org_id": org.object_id() }).await;
+        Ok(found.map_err(StoreError::from)?.is_some())
+    }
+
+    /// How many were recorded more than `ago` ago and have made no progress since then.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn stuck_drains(&self, ago: Duration) -> Result<u64> {
+        let last = doc! { "$ifNull": ["$progress_at", recorded_at()] };
+        let count = self.drains().count_documents(is_before(last, ago)).await;
+        Ok(count.map_err(StoreError::from)?)
+    }
+
+    /// Removes the record of what is done.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn close_drain(&self, id: OperationId) -> Result<()> {
+        let filter: Document = doc! { "_id": id.object_id() };
+        self.drains().delete_one(filter).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+}
+
+impl From<DrainDoc> for Drain {
+    fn from(doc: DrainDoc) -> Self {
+        let of = match doc.of {
+            DrainOfDoc::Event { event, start } => DrainOf::Event(event.into(), start.to_chrono()),
+            DrainOfDoc::Occurrence { event, start } => {
+                DrainOf::Occurrence(OccurrenceId { start: start.to_chrono(), event: event.into() })
+            }
+            DrainOfDoc::Member { member } => DrainOf::Member(member.into()),
+        };
+        Self { id: doc.id.into(), org_id: doc.org_id.into(), of }
+    }
+}

@@ -1,0 +1,367 @@
+//! Events, occurrences and registrations in a tenant's collection.
+
+mod brief;
+mod documents;
+mod mass_cancellations;
+mod seats;
+
+use std::collections::HashMap;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use chrono::{DateTime, Utc};
+
+pub use documents::StoredEvent;
+use documents::{
+    CONFIRMED, EventDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, date, event_fields,
+    occurrence_fields,
+};
+pub use mass_cancellations::{Drain, DrainOf};
+pub use seats::StartsAt;
+
+use super::{
+    driver::StoreError,
+    tenant::{Key, Kind, TenantReader, TenantTx, keys},
+};
+use crate::{
+    domain::{
+        AccountId, EventId,
+        scheduling::{
+            Event, Occurrence, OccurrenceId, Registration, RegistrationId, Schedule, Waiter,
+        },
+    },
+    error::Result,
+};
+
+/// Which registrations a list holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Held {
+    /// Those that hold a seat.
+    Confirmed,
+    /// Also those that were cancelled.
+    All,
+}
+
+/// A time that a list is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Its first moment.
+    pub from: DateTime<Utc>,
+    /// The first moment behind it.
+    pub to: DateTime<Utc>,
+}
+
+impl TenantReader<'_> {
+    /// The event, if it is there and was not deleted.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn event(&mut self, id: EventId) -> Result<Option<Event>> {
+        self.one_event(Key::event(self.store.org, id)).await
+    }
+
+    /// The events behind `after`, in the order of their ids, at most `limit`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn events(&mut self, after: Option<EventId>, limit: u32) -> Result<Vec<Event>> {
+        let range = keys::events_after(self.store.org, after);
+        let found: Vec<EventDoc> = self.find(range, limit).await?;
+        Ok(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?)
+    }
+
+    /// All events, not decoded yet: of most of them a cache may know already what they are.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn events_stored(&mut self) -> Result<Vec<StoredEvent>> {
+        let range = keys::range(self.store.org, Kind::Event);
+        let found: Vec<RawDocumentBuf> = self.find(range, 0).await?;
+        Ok(found.into_iter().map(StoredEvent).collect())
+    }
+
+    /// The events, deleted or not, among `ids`; `None` if the tenant is not here.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn events_among(&mut self, ids: &[EventId]) -> Result<Option<Vec<Event>>> {
+        let org = self.store.org;
+        let keys = ids.iter().flat_map(|id| [Key::event(org, *id), Key::past_event(org, *id)]);
+        let Some(found) = self.get_there::<EventDoc>(keys.collect()).await? else {
+            return Ok(None);
+        };
+        Ok(Some(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?))
+    }
+
+    /// The version of the tenant's agenda, which every change of an event raises; `None` if the
+    /// tenant is not here.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn agenda(&mut self) -> Result<Option<i64>> {
+        let Some(tenant) = self.get(Key::tenant(self.store.org)).await? else { return Ok(None) };
+        match tenant.get("agenda") {
+            // There was no event yet.
+            None => Ok(Some(0)),
+            Some(Bson::Int64(version)) => Ok(Some(*version)),
+            Some(other) => {
+                let reason = format!("agenda is {other:?}");
+                Err(StoreError::Decode { kind: "tenant", reason }.into())
+            }
+        }
+    }
+
+    /// What is stored of `ids`; of an occurrence that nobody has touched nothing is. `None`
+    /// if the tenant is not here.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn occurrences_among(
+        &mut self,
+        ids: &[OccurrenceId],
+    ) -> Result<Option<Vec<Occurrence>>> {
+        let keys = ids.iter().map(|id| Key::occurrence(self.store.org, *id)).collect();
+        let found = self.get_there::<OccurrenceDoc>(keys).await?;
+        Ok(found.map(|found| found.into_iter().map(Occurrence::from).collect()))
+    }
+
+    /// What is stored of the event's occurrences that start at `from` or later.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn occurrences_of(
+        &mut self,
+        event: EventId,
+        from: DateTime<Utc>,
+    ) -> Result<Vec<Occurrence>> {
+        let range = keys::of_event(self.store.org, Kind::Occurrence, event, from);
+        let found: Vec<OccurrenceDoc> = self.find(range, 0).await?;
+        Ok(found.into_iter().map(Occurrence::from).collect())
+    }
+
+    /// Who waits for each of `ids`; `None` if the tenant is not here.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn waiting_among(
+        &mut self,
+        ids: &[OccurrenceId],
+    ) -> Result<Option<HashMap<OccurrenceId, Vec<Waiter>>>> {
+        let keys = ids.iter().map(|id| Key::waiting(self.store.org, *id)).collect();
+        let found = self.get_there::<WaitingDoc>(keys).await?;
+        Ok(found.map(|found| found.into_iter().map(Into::into).collect()))
+    }
+
+    /// All waiting lists that `member` is on.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn waits_of(&mut self, member: AccountId) -> Result<Vec<OccurrenceId>> {
+        let mut filter = keys::range(self.store.org, Kind::Waiting);
+        filter.insert("members.member", member.object_id());
+        let found: Vec<WaitingDoc> = self.find(filter, 0).await?;
+        let ids = found.into_iter().map(<(OccurrenceId, Vec<Waiter>)>::from);
+        Ok(ids.map(|(id, _)| id).collect())
+    }
+
+    /// The registrations among `ids`; `None` if the tenant is not here.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn registrations_among(
+        &mut self,
+        ids: &[RegistrationId],
+    ) -> Result<Option<Vec<Registration>>> {
+        let keys = ids.iter().map(|id| Key::registration(self.store.org, *id)).collect();
+        let found = self.get_there::<RegistrationDoc>(keys).await?;
+        Ok(found.map(|found| found.into_iter().map(Registration::from).collect()))
+    }
+
+    /// A member's registrations for what takes place in `span`, in the order of their starts,
+    /// behind `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn registrations_of(
+        &mut self,
+        member: AccountId,
+        span: Span,
+        held: Held,
+        after: Option<OccurrenceId>,
+        limit: u32,
+    ) -> Result<Vec<Registration>> {
+        // Nothing lasts longer, so nothing that started earlier reaches into the span.
+        let from = span.from.checked_sub_signed(longest()).unwrap_or(span.from);
+        let mut filter = keys::registrations_between(self.store.org, member, from, span.to, after);
+        filter.insert("ends_at", doc! { "$gt": date(span.from) });
+        self.registrations(filter, held, limit).await
+    }
+
+    /// The registrations for one occurrence in the order of the members' ids, behind `after`, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn attendees_of(
+        &mut self,
+        occurrence: OccurrenceId,
+        held: Held,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Registration>> {
+        let filter = keys::attendees_after(self.store.org, occurrence, after);
+        self.registrations(filter, held, limit).await
+    }
+
+    /// The seats that are held at occurrences of the event that start at `from` or later, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn attendees_from(
+        &mut self,
+        event: EventId,
+        from: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Registration>> {
+        let filter = keys::of_event(self.store.org, Kind::Attendee, event, from);
+        self.registrations(filter, Held::Confirmed, limit).await
+    }
+
+    async fn registrations(
+        &mut self,
+        mut filter: Document,
+        held: Held,
+        limit: u32,
+    ) -> Result<Vec<Registration>> {
+        if held == Held::Confirmed {
+            filter.insert("status", CONFIRMED);
+        }
+        let found: Vec<RegistrationDoc> = self.find(filter, limit).await?;
+        Ok(found.into_iter().map(Registration::from).collect())
+    }
+
+    async fn one_event(&mut self, key: Key) -> Result<Option<Event>> {
+        let found: Vec<EventDoc> = self.find(key.into_filter(), 1).await?;
+        Ok(found.into_iter().next().map(Event::try_from).transpose()?)
+    }
+}
+
+impl TenantTx<'_> {
+    /// Inserts a new event.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn insert_event(&mut self, event: &Event) -> Result<()> {
+        let mut fields = event_fields(event);
+        fields.insert("touched", 0_i64);
+        self.insert(&Key::event(self.store.org, event.id), fields).await
+    }
+
+    /// Writes the event, and every occurrence of it that is not over with the event's capacity: a registration that goes on at this moment writes one of these documents, too, so
+    /// one of the two is run again.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when the event is not there.
+    pub async fn update_event(&mut self, event: &Event, now: DateTime<Utc>) -> Result<()> {
+        let org = self.store.org;
+        let set = doc! { "$set": event_fields(event) };
+        self.update_many(vec![(Key::event(org, event.id), set)]).await?;
+        let mut range = keys::of_event(org, Kind::Occurrence, event.id, now - longest());
+        range.insert("ends_at", doc! { "$gt": date(now) });
+        let set = doc! { "$set": { "capacity": event.capacity, "version": event.version } };
+        let update = self.store.collection.update_many(range, set);
+        update.session(&mut self.tx.session).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Takes the event out of the calendar. What took place of it still finds it.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when it is not there.
+    pub async fn retire_event(&mut self, event: &Event) -> Result<()> {
+        let org = self.store.org;
+        let filter = Key::event(org, event.id).into_filter();
+        let removed = self.store.collection.delete_one(filter).session(&mut self.tx.session).await;
+        if removed.map_err(StoreError::from)?.deleted_count != 1 {
+            return Err(StoreError::Refused { code: 0 }.into());
+        }
+        self.insert(&Key::past_event(org, event.id), event_fields(event)).await
+    }
+
+    /// Calls the occurrences of the event that start at `from` or later off, as far as they are
+    /// stored.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn cancel_occurrences(&mut self, event: EventId, from: DateTime<Utc>) -> Result<()> {
+        let range = keys::of_event(self.store.org, Kind::Occurrence, event, from);
+        let set = doc! { "$set": { "status": documents::CANCELLED } };
+        let update = self.store.collection.update_many(range, set);
+        update.session(&mut self.tx.session).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Forgets who waits for occurrences of the event that start at `from` or later.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn clear_waiting(&mut self, event: EventId, from: DateTime<Utc>) -> Result<()> {
+        let range = keys::of_event(self.store.org, Kind::Waiting, event, from);
+        let removed = self.store.collection.delete_many(range).session(&mut self.tx.session);
+        removed.await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Forgets who waits for those occurrences.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn clear_waiting_of(&mut self, ids: &[OccurrenceId]) -> Result<()> {
+        let keys = ids.iter().map(|id| Key::waiting(self.store.org, *id));
+        self.delete_those_there(keys.collect()).await
+    }
+
+    /// Closes the member's calendar, whether there is one or not: the member has gone.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn close_calendar(&mut self, member: AccountId) -> Result<()> {
+        let filter = Key::calendar(self.store.org, member).into_filter();
+        let close = doc! { "$set": { "closed": true }, "$setOnInsert": { "busy": [] } };
+        let closed = self.store.collection.update_one(filter, close).upsert(true);
+        closed.session(&mut self.tx.session).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Writes occurrences that are stored.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn put_occurrences(&mut self, occurrences: &[Occurrence]) -> Result<()> {
+        let put = |occurrence: &Occurrence| {
+            let key = Key::occurrence(self.store.org, occurrence.id);
+            (key, doc! { "$set": occurrence_fields(occurrence) })
+        };
+        self.update_many(occurrences.iter().map(put).collect()).await
+    }
+
+    /// Writes an occurrence that may not be stored yet. Its first writer writes the event as well,
+    /// which is what a change of the event meets.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn put_occurrence(&mut self, occurrence: &Occurrence, stored: bool) -> Result<()> {
+        if stored {
+            return self.put_occurrences(std::slice::from_ref(occurrence)).await;
+        }
+        let key = Key::occurrence(self.store.org, occurrence.id);
+        let event = Key::event(self.store.org, occurrence.id.event);
+        self.update_many(vec![seats::touched(event)]).await?;
+        self.insert(&key, occurrence_fields(occurrence)).await
+    }
+}
+
+/// How long an occurrence lasts at most.
+fn longest() -> chrono::Duration {
+    chrono::Duration::minutes(Schedule::MAX_MINUTES.into())
+}

@@ -1,0 +1,292 @@
+//! Reading and writing the part of a tenant that a batch of registrations is about.
+
+use std::collections::{HashMap, HashSet, hash_map::Entry as Slot};
+
+use bson::{Document, RawDocument, RawDocumentBuf};
+use chrono::{DateTime, Utc};
+
+use super::documents::{
+    CalendarDoc, EventDoc, OccurrenceDoc, RegistrationDoc, StoredEvent, WaitingDoc,
+    calendar_fields, occurrence_fields, registration_fields, waiting_fields,
+};
+use crate::{
+    domain::{
+        EventId,
+        scheduling::{
+            Book, Calendar, Entry, Event, Holdings, Occurrence, OccurrenceId, Registration,
+            RegistrationId,
+        },
+    },
+    error::Result,
+    store::{
+        driver::StoreError,
+        tenant::{
+            Key, Kind, TenantReader, TenantTx, keys,
+            many::{decode, kind_of},
+        },
+    },
+};
+
+/// Says whether an occurrence of an event starts at a moment.
+pub type StartsAt<'a> = &'a (dyn Fn(&Event, DateTime<Utc>) -> bool + Sync);
+
+impl TenantReader<'_> {
+    /// The book about seats that are held.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn book(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<Book> {
+        let occurrences = ids.iter().map(|id| id.occurrence).collect();
+        let starts_at = |event: &Event, start| event.schedule.starts_at(start);
+        self.book_of(occurrences, ids, now, &starts_at).await
+    }
+
+    /// The book about `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of
+    /// occurrences that are not stored.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn book_of(
+        &mut self,
+        occurrences: HashSet<OccurrenceId>,
+        ids: &[RegistrationId],
+        now: DateTime<Utc>,
+        starts_at: StartsAt<'_>,
+    ) -> Result<Book> {
+        let org = self.store.org;
+        let events: HashSet<EventId> = occurrences.iter().map(|id| id.event).collect();
+        let mut keys: Vec<Key> = events.iter().map(|id| Key::event(org, *id)).collect();
+        for id in &occurrences {
+            keys.extend([Key::occurrence(org, *id), Key::waiting(org, *id)]);
+        }
+        let (mut stored, mut book) = (HashMap::new(), Book::new(now));
+        for document in self.get_many::<RawDocumentBuf>(keys_of_members(org, ids, keys)).await? {
+            if kind_of(&document) == Kind::Event.as_str() {
+                let event = StoredEvent(document);
+                stored.insert(event.identity()?.0, event);
+            } else {
+                read_into(&mut book, &document)?;
+            }
+        }
+        // What is stored of an occurrence says all of it; of the others the event has to.
+        let mut events: HashMap<EventId, Event> = HashMap::new();
+        for id in occurrences {
+            if book.occurrences.contains_key(&id) {
+                continue;
+            }
+            let event = match (events.entry(id.event), stored.get(&id.event)) {
+                (Slot::Occupied(known), _) => Some(&*known.into_mut()),
+                (Slot::Vacant(new), Some(event)) => Some(&*new.insert(event.decode()?)),
+                (Slot::Vacant(_), None) => None,
+            };
+            let entry = match event.filter(|event| starts_at(event, id.start)) {
+                Some(event) => Entry::implied(Occurrence::untouched(event, id.start)),
+                None => Entry::missing(),
+            };
+            book.occurrences.insert(id, entry);
+        }
+        know(&mut book, ids);
+        Ok(book)
+    }
+
+    /// Everything that has to do with seats.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn holdings(&mut self) -> Result<Holdings> {
+        let org = self.store.org;
+        let mut holdings = Holdings::default();
+        let tenant = self.get(Key::tenant(org)).await?.unwrap_or_default();
+        holdings.counted_events = tenant.get_i64("events").unwrap_or_default();
+        let events: Vec<EventDoc> = self.find(keys::range(org, Kind::Event), 0).await?;
+        for event in events {
+            let event = Event::try_from(event)?;
+            holdings.events.insert(event.id, event);
+        }
+        let found: Vec<OccurrenceDoc> = self.find(keys::range(org, Kind::Occurrence), 0).await?;
+        let found = found.into_iter().map(Occurrence::from);
+        holdings.occurrences = found.map(|found| (found.id, found)).collect();
+        for (kind, all) in [
+            (Kind::Registration, &mut holdings.registrations),
+            (Kind::Attendee, &mut holdings.attendees),
+        ] {
+            let found: Vec<RegistrationDoc> = self.find(keys::range(org, kind), 0).await?;
+            let found = found.into_iter().map(Registration::from);
+            *all = found.map(|found| (found.id, found)).collect();
+        }
+        let found: Vec<CalendarDoc> = self.find(keys::range(org, Kind::Calendar), 0).await?;
+        holdings.calendars = found.into_iter().map(Into::into).collect();
+        let found: Vec<WaitingDoc> = self.find(keys::range(org, Kind::Waiting), 0).await?;
+        holdings.waiting = found.into_iter().map(Into::into).collect();
+        Ok(holdings)
+    }
+
+    /// Adds the registrations and calendars of more members to the book.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn extend_book(&mut self, book: &mut Book, ids: &[RegistrationId]) -> Result<()> {
+        let known = |id: &RegistrationId| {
+            book.calendars.contains_key(&id.member) && book.registrations.contains_key(id)
+        };
+        let more: Vec<RegistrationId> = ids.iter().filter(|id| !known(id)).copied().collect();
+        let keys = keys_of_members(self.store.org, &more, Vec::new());
+        for document in self.get_many::<RawDocumentBuf>(keys).await? {
+            read_into(book, &document)?;
+        }
+        know(book, &more);
+        Ok(())
+    }
+}
+
+impl TenantTx<'_> {
+    /// Writes what has changed in the book.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when the database's own rules say no.
+    pub async fn write_book(&mut self, book: &Book) -> Result<()> {
+        let org = self.store.org;
+        let mut writes = Writes::default();
+        for (id, entry) in &book.occurrences {
+            if let Some((occurrence, new)) = entry.change() {
+                writes.put(Key::occurrence(org, *id), occurrence_fields(occurrence), new);
+                if new {
+                    writes.touched.insert(id.event);
+                }
+            }
+        }
+        for (id, entry) in &book.waiting {
+            if let Some((waiting, new)) = entry.change() {
+                writes.put(Key::waiting(org, *id), waiting_fields(waiting), new);
+            }
+        }
+        for (id, entry) in &book.registrations {
+            if let Some((registration, new)) = entry.change() {
+                let fields = registration_fields(registration);
+                writes.put(Key::registration(org, *id), fields.clone(), new);
+                writes.put(Key::attendee(org, *id), fields, new);
+            }
+        }
+        for (member, entry) in &book.calendars {
+            if let Some((calendar, new)) = entry.change() {
+                writes.put(Key::calendar(org, *member), calendar_fields(calendar), new);
+            }
+        }
+        if !writes.inserts.is_empty() {
+            self.insert_many(writes.inserts).await?;
+        }
+        let touches = writes.touched.into_iter().map(|event| touched(Key::event(org, event)));
+        let updates = writes.updates.into_iter().chain(touches).collect();
+        self.update_many(updates).await
+    }
+
+    /// In a transaction that starts over, writes the occurrences that are stored before it reads
+    /// anything of them. Batches of a busy server follow each other without a pause: whoever writes
+    /// only when everything is read would find that one of them has come in between, every time.
+    ///
+    /// # Errors
+    /// The driver's; a conflict with whoever is at work on one of them.
+    pub async fn claim_if_again(
+        &mut self,
+        occurrences: impl Iterator<Item = OccurrenceId>,
+    ) -> Result<()> {
+        if self.is_again() {
+            let occurrences: HashSet<OccurrenceId> = occurrences.collect();
+            let key = |id| touched(Key::occurrence(self.store.org, id));
+            let claimed = occurrences.into_iter().map(key).collect();
+            self.update_those_there(claimed).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`TenantTx::claim_if_again`], for the event and all of its occurrences that start at
+    /// `from` or later.
+    ///
+    /// # Errors
+    /// The driver's; a conflict with whoever is at work on one of them.
+    pub async fn claim_event_if_again(&mut self, id: EventId, from: DateTime<Utc>) -> Result<()> {
+        if self.is_again() {
+            let org = self.store.org;
+            self.update_those_there(vec![touched(Key::event(org, id))]).await?;
+            let range = keys::of_event(org, Kind::Occurrence, id, from);
+            let update = self.store.collection.update_many(range, touch());
+            update.session(&mut self.tx.session).await.map_err(StoreError::from)?;
+        }
+        Ok(())
+    }
+}
+
+pub(in crate::store) fn touched(key: Key) -> (Key, Document) {
+    (key, touch())
+}
+
+/// An update that changes nothing is none for MongoDB, and meets no other one; this one does.
+fn touch() -> Document {
+    bson::doc! { "$inc": { "touched": 1_i64 } }
+}
+
+#[derive(Default)]
+struct Writes {
+    inserts: Vec<(Key, Document)>,
+    updates: Vec<(Key, Document)>,
+    /// Events whose occurrence is written for the first time: a change of the event at this moment
+    /// knows nothing of the new document, and meets this one instead.
+    touched: HashSet<EventId>,
+}
+
+impl Writes {
+    fn put(&mut self, key: Key, fields: Document, new: bool) {
+        if new {
+            self.inserts.push((key, fields));
+        } else {
+            let (key, mut update) = touched(key);
+            update.insert("$set", fields);
+            self.updates.push((key, update));
+        }
+    }
+}
+
+fn keys_of_members(
+    org: crate::domain::OrgId,
+    ids: &[RegistrationId],
+    mut keys: Vec<Key>,
+) -> Vec<Key> {
+    keys.extend(
+        ids.iter().collect::<HashSet<_>>().into_iter().map(|id| Key::registration(org, *id)),
+    );
+    let members: HashSet<_> = ids.iter().map(|id| id.member).collect();
+    keys.extend(members.into_iter().map(|member| Key::calendar(org, member)));
+    keys
+}
+
+/// What was asked for and not found does not exist.
+fn know(book: &mut Book, ids: &[RegistrationId]) {
+    for id in ids {
+        book.registrations.entry(*id).or_insert_with(Entry::missing);
+        book.calendars.entry(id.member).or_insert_with(Entry::missing);
+    }
+}
+
+fn read_into(book: &mut Book, document: &RawDocument) -> Result<()> {
+    match kind_of(document) {
+        "occurrence" => {
+            let occurrence = Occurrence::from(decode::<OccurrenceDoc>("occurrence", document)?);
+            book.occurrences.insert(occurrence.id, Entry::stored(occurrence));
+        }
+        "waiting" => {
+            let (id, waiting) = decode::<WaitingDoc>("waiting list", document)?.into();
+            book.waiting.insert(id, Entry::stored(waiting));
+        }
+        "registration" => {
+            let found = Registration::from(decode::<RegistrationDoc>("registration", document)?);
+            book.registrations.insert(found.id, Entry::stored(found));
+        }
+        "calendar" => {
+            let (member, calendar): (_, Calendar) =
+                decode::<CalendarDoc>("calendar", document)?.into();
+            book.calendars.insert(member, Entry::stored(calendar));
+        }
+        _ => {}
+    }
+    Ok(())
+}

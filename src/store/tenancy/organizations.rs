@@ -1,0 +1,337 @@
+//! Organizations in the master database.
+
+use bson::{Document, doc, oid::ObjectId};
+use futures_util::{Stream, TryStreamExt};
+use mongodb::Collection;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        OrgId,
+        tenancy::{Location, OrgName, OrgStatus, Organization, Slug},
+    },
+    error::{Error, Result},
+    store::{
+        Store,
+        driver::{StoreError, Tx, error::NAMESPACE_EXISTS},
+        schema,
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct LocationDoc {
+    cluster: String,
+    database: String,
+    collection: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OrganizationDoc {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    name: String,
+    slugs: Vec<String>,
+    location: LocationDoc,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moving_to: Option<LocationDoc>,
+    status: String,
+    created_at: bson::DateTime,
+    updated_at: bson::DateTime,
+    version: i64,
+    /// Every change of the organization's accounts raises it, so that two of them conflict.
+    accounts_version: i64,
+}
+
+impl Store {
+    fn organizations(&self) -> Collection<OrganizationDoc> {
+        self.master_collection(schema::ORGANIZATIONS)
+    }
+
+    /// How many organizations there are, deleted ones included that are not gone yet.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn organization_count(&self) -> Result<u64> {
+        let counted = self.organizations().estimated_document_count().await;
+        Ok(counted.map_err(StoreError::from)?)
+    }
+
+    /// Where a new organization of that name lives.
+    #[must_use]
+    pub fn location_for(&self, slug: &Slug) -> Location {
+        Location {
+            cluster: Self::CLUSTER.to_owned(),
+            database: self.tenants.clone(),
+            collection: Location::collection_for(slug),
+        }
+    }
+
+    /// The organization with that identity.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn organization(&self, id: OrgId) -> Result<Option<Organization>> {
+        self.find_organization(doc! { "_id": id.object_id() }).await
+    }
+
+    /// The organization that holds that slug, or is taking it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn organization_by_slug(&self, slug: &Slug) -> Result<Option<Organization>> {
+        self.find_organization(doc! { "slugs": slug.as_str() }).await
+    }
+
+    /// All organizations, in the order of their creation.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn all_organizations(&self) -> Result<impl Stream<Item = Result<Organization>>> {
+        let cursor = self
+            .organizations()
+            .find(doc! {})
+            .sort(doc! { "_id": 1 })
+            .await
+            .map_err(StoreError::from)?;
+        Ok(cursor
+            .map_err(|e| Error::from(StoreError::from(e)))
+            .and_then(async |found| Ok(Organization::try_from(found)?)))
+    }
+
+    /// Inserts the organization and makes its collection with its tenant document in it, all in
+    /// the caller's transaction.
+    ///
+    /// # Errors
+    /// [`Error::OrgNameTaken`], or the driver's.
+    pub async fn found_organization(&self, tx: &mut Tx, org: &Organization) -> Result<()> {
+        self.organizations()
+            .insert_one(OrganizationDoc::from(org))
+            .session(&mut tx.session)
+            .await
+            .map_err(slug_refusal)?;
+        crate::failpoint!("create.after_organization");
+        self.client()
+            .database(&org.location.database)
+            .create_collection(&org.location.collection)
+            .with_options(schema::tenant_collection())
+            .session(&mut tx.session)
+            .await
+            .map_err(|e| match StoreError::from(e) {
+                // A stray of that name is nobody's to replace; `tenantry verify` names it.
+                e if e.command_code() == Some(NAMESPACE_EXISTS) => Error::OrgNameTaken,
+                e => e.into(),
+            })?;
+        crate::failpoint!("create.after_collection");
+        self.tenant(org.id, &org.location).found(tx).await
+    }
+
+    /// Reserves `name` and its location for the organization and marks it as renaming.
+    ///
+    /// # Errors
+    /// [`Error::OrgNameTaken`], or the driver's.
+    pub async fn start_rename(
+        &self,
+        tx: &mut Tx,
+        org: &Organization,
+        name: &OrgName,
+        to: &Location,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<bool> {
+        let set = doc! {
+            "status": OrgStatus::Renaming.as_str(),
+            "moving_to": location_bson(to)?,
+            "updated_at": bson::DateTime::from_chrono(now),
+        };
+        let update = doc! {
+            "$set": set,
+            "$addToSet": { "slugs": name.slug().as_str() },
+            "$inc": { "version": 1_i64 },
+        };
+        self.update_active(tx, org, update).await
+    }
+
+    /// Changes a name whose slug, and so whose location, stays the same.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn respell(
+        &self,
+        tx: &mut Tx,
+        org: &Organization,
+        name: &OrgName,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<bool> {
+        let set = doc! { "name": name.as_str(), "updated_at": bson::DateTime::from_chrono(now) };
+        self.update_active(tx, org, doc! { "$set": set, "$inc": { "version": 1_i64 } }).await
+    }
+
+    /// Marks the organization as deleting.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn start_delete(
+        &self,
+        tx: &mut Tx,
+        org: &Organization,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<bool> {
+        let set = doc! {
+            "status": OrgStatus::Deleting.as_str(),
+            "updated_at": bson::DateTime::from_chrono(now),
+        };
+        self.update_active(tx, org, doc! { "$set": set, "$inc": { "version": 1_i64 } }).await
+    }
+
+    /// Ends a rename: at `place`, under `name` or, where `name` is `None`, under the old one.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn end_rename(
+        &self,
+        tx: &mut Tx,
+        id: OrgId,
+        name: Option<&str>,
+        slug: &Slug,
+        place: &Location,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<()> {
+        let mut set = doc! {
+            "slugs": [slug.as_str()],
+            "location": location_bson(place)?,
+            "status": OrgStatus::Active.as_str(),
+            "updated_at": bson::DateTime::from_chrono(now),
+        };
+        if let Some(name) = name {
+            set.insert("name", name);
+        }
+        let update =
+            doc! { "$set": set, "$unset": { "moving_to": "" }, "$inc": { "version": 1_i64 } };
+        self.organizations()
+            .update_one(doc! { "_id": id.object_id() }, update)
+            .session(&mut tx.session)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Removes the organization's record.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn remove_organization(&self, tx: &mut Tx, id: OrgId) -> Result<()> {
+        self.organizations()
+            .delete_one(doc! { "_id": id.object_id() })
+            .session(&mut tx.session)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Opens a change of the organization's accounts: two such changes, or one and a delete,
+    /// conflict here, where snapshot isolation alone would let both through. `false` when it is
+    /// being deleted or gone.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn touch_accounts_of(&self, tx: &mut Tx, id: OrgId) -> Result<bool> {
+        let filter =
+            doc! { "_id": id.object_id(), "status": { "$ne": OrgStatus::Deleting.as_str() } };
+        let touched = self
+            .organizations()
+            .update_one(filter, doc! { "$inc": { "accounts_version": 1_i64 } })
+            .session(&mut tx.session)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(touched.matched_count == 1)
+    }
+
+    async fn update_active(
+        &self,
+        tx: &mut Tx,
+        org: &Organization,
+        update: Document,
+    ) -> Result<bool> {
+        let filter = doc! {
+            "_id": org.id.object_id(),
+            "status": OrgStatus::Active.as_str(),
+            "version": org.version,
+        };
+        let updated = self
+            .organizations()
+            .update_one(filter, update)
+            .session(&mut tx.session)
+            .await
+            .map_err(slug_refusal)?;
+        Ok(updated.matched_count == 1)
+    }
+
+    async fn find_organization(&self, filter: Document) -> Result<Option<Organization>> {
+        let found = self.organizations().find_one(filter).await.map_err(StoreError::from)?;
+        Ok(found.map(Organization::try_from).transpose()?)
+    }
+}
+
+fn slug_refusal(error: mongodb::error::Error) -> Error {
+    let error = StoreError::from(error);
+    if error.is_duplicate(schema::SLUG_INDEX) { Error::OrgNameTaken } else { error.into() }
+}
+
+fn location_bson(location: &Location) -> Result<Document> {
+    let doc = LocationDoc::from(location);
+    Ok(bson::serialize_to_document(&doc)
+        .map_err(|e| StoreError::undecodable("location", e.to_string()))?)
+}
+
+impl From<&Location> for LocationDoc {
+    fn from(location: &Location) -> Self {
+        Self {
+            cluster: location.cluster.clone(),
+            database: location.database.clone(),
+            collection: location.collection.clone(),
+        }
+    }
+}
+
+impl From<LocationDoc> for Location {
+    fn from(doc: LocationDoc) -> Self {
+        Self { cluster: doc.cluster, database: doc.database, collection: doc.collection }
+    }
+}
+
+impl From<&Organization> for OrganizationDoc {
+    fn from(org: &Organization) -> Self {
+        Self {
+            id: org.id.object_id(),
+            name: org.name.clone(),
+            slugs: org.slugs.iter().map(|slug| slug.as_str().to_owned()).collect(),
+            location: (&org.location).into(),
+            moving_to: org.moving_to.as_ref().map(LocationDoc::from),
+            status: org.status.as_str().to_owned(),
+            created_at: bson::DateTime::from_chrono(org.created_at),
+            updated_at: bson::DateTime::from_chrono(org.updated_at),
+            version: org.version,
+            accounts_version: 1,
+        }
+    }
+}
+
+impl TryFrom<OrganizationDoc> for Organization {
+    type Error = StoreError;
+
+    fn try_from(doc: OrganizationDoc) -> Result<Self, StoreError> {
+        let status = OrgStatus::from_word(&doc.status).ok_or_else(|| {
+            StoreError::undecodable("organization", format!("status {:?}", doc.status))
+        })?;
+        Ok(Self {
+            id: doc.id.into(),
+            name: doc.name,
+            slugs: doc.slugs.into_iter().map(Slug::from_stored).collect(),
+            location: doc.location.into(),
+            moving_to: doc.moving_to.map(Location::from),
+            status,
+            created_at: doc.created_at.to_chrono(),
+            updated_at: doc.updated_at.to_chrono(),
+            version: doc.version,
+        })
+    }
+}

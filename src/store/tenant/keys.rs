@@ -1,0 +1,300 @@
+//! The one place that builds keys and key ranges of tenant documents.
+//!
+//! Every `_id` is an embedded document that starts with `org` and `kind`. BSON compares embedded
+//! documents field by field, in order, so the order here is a contract with what is stored.
+
+use bson::{Bson, Document, doc};
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{
+    AccountId, ChartId, EmployeeId, EventId, OrgId,
+    scheduling::{OccurrenceId, RegistrationId},
+};
+
+/// The kinds of documents that a tenant's collection holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// The one document that exists from the tenant's creation to its deletion: the fence.
+    Tenant,
+    /// An org chart.
+    Chart,
+    /// A person in an org chart.
+    Employee,
+    /// Something scheduled.
+    Event,
+    /// An event that was deleted; what took place of it still names it.
+    PastEvent,
+    /// One happening of an event, written when somebody registers or it is cancelled.
+    Occurrence,
+    /// Who waits for a seat at an occurrence.
+    Waiting,
+    /// A member's seat at an occurrence, by member.
+    Registration,
+    /// The same fact by occurrence.
+    Attendee,
+    /// When a member is busy.
+    Calendar,
+    /// What load tests and race tests write through the fence; nothing reads it but they.
+    Probe,
+}
+
+/// The `_id` of one tenant document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key(Document);
+
+impl Kind {
+    /// The word in the key.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Chart => "chart",
+            Self::Employee => "employee",
+            Self::Event => "event",
+            Self::PastEvent => "past_event",
+            Self::Occurrence => "occurrence",
+            Self::Waiting => "waiting",
+            Self::Registration => "registration",
+            Self::Attendee => "attendee",
+            Self::Calendar => "calendar",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+impl Key {
+    /// `{org, kind: "tenant"}`.
+    #[must_use]
+    pub fn tenant(org: OrgId) -> Self {
+        Self(prefix(org, Kind::Tenant))
+    }
+
+    /// `{org, kind: "chart", chart}`.
+    #[must_use]
+    pub fn chart(org: OrgId, chart: ChartId) -> Self {
+        let mut key = prefix(org, Kind::Chart);
+        key.insert("chart", chart.get());
+        Self(key)
+    }
+
+    /// `{org, kind: "employee", chart, employee}`.
+    #[must_use]
+    pub fn employee(org: OrgId, chart: ChartId, employee: EmployeeId) -> Self {
+        let mut key = employees(org, chart);
+        key.insert("employee", employee.get());
+        Self(key)
+    }
+
+    /// `{org, kind: "event", event}`.
+    #[must_use]
+    pub fn event(org: OrgId, event: EventId) -> Self {
+        Self(with_event(prefix(org, Kind::Event), event))
+    }
+
+    /// `{org, kind: "past_event", event}`.
+    #[must_use]
+    pub fn past_event(org: OrgId, event: EventId) -> Self {
+        Self(with_event(prefix(org, Kind::PastEvent), event))
+    }
+
+    /// `{org, kind: "occurrence", event, start}`.
+    #[must_use]
+    pub fn occurrence(org: OrgId, id: OccurrenceId) -> Self {
+        Self(with_occurrence(prefix(org, Kind::Occurrence), id))
+    }
+
+    /// `{org, kind: "waiting", event, start}`.
+    #[must_use]
+    pub fn waiting(org: OrgId, id: OccurrenceId) -> Self {
+        Self(with_occurrence(prefix(org, Kind::Waiting), id))
+    }
+
+    /// `{org, kind: "registration", member, start, event}`: a member's own, in the order of time.
+    #[must_use]
+    pub fn registration(org: OrgId, id: RegistrationId) -> Self {
+        let mut key = prefix(org, Kind::Registration);
+        key.insert("member", id.member.object_id());
+        key.insert("start", date(id.occurrence.start));
+        Self(with_event(key, id.occurrence.event))
+    }
+
+    /// `{org, kind: "attendee", event, start, member}`.
+    #[must_use]
+    pub fn attendee(org: OrgId, id: RegistrationId) -> Self {
+        let mut key = with_occurrence(prefix(org, Kind::Attendee), id.occurrence);
+        key.insert("member", id.member.object_id());
+        Self(key)
+    }
+
+    /// `{org, kind: "calendar", member}`.
+    #[must_use]
+    pub fn calendar(org: OrgId, member: AccountId) -> Self {
+        let mut key = prefix(org, Kind::Calendar);
+        key.insert("member", member.object_id());
+        Self(key)
+    }
+
+    /// `{org, kind: "probe", probe}`.
+    #[must_use]
+    pub fn probe(org: OrgId, number: i64) -> Self {
+        let mut key = prefix(org, Kind::Probe);
+        key.insert("probe", number);
+        Self(key)
+    }
+
+    pub(in crate::store) fn into_filter(self) -> Document {
+        doc! { "_id": self.0 }
+    }
+
+    pub(in crate::store) fn to_bson(&self) -> Bson {
+        Bson::Document(self.0.clone())
+    }
+}
+
+/// An expression of an aggregation for the key of the employee whose id `employee` says.
+#[must_use]
+pub(in crate::store) fn employee_expression(
+    org: OrgId,
+    chart: ChartId,
+    employee: &str,
+) -> Document {
+    doc! {
+        "org": { "$literal": org.object_id() },
+        "kind": { "$literal": Kind::Employee.as_str() },
+        "chart": { "$literal": chart.get() },
+        "employee": employee,
+    }
+}
+
+/// All documents of one kind: a range that the clustered index serves as one bounded scan.
+#[must_use]
+pub(in crate::store) fn range(org: OrgId, kind: Kind) -> Document {
+    let from = prefix(org, kind);
+    doc! { "_id": { "$gte": from.clone(), "$lt": end(from) } }
+}
+
+/// The charts whose ids are behind `after`.
+#[must_use]
+pub(in crate::store) fn charts_after(org: OrgId, after: ChartId) -> Document {
+    let to = end(prefix(org, Kind::Chart));
+    doc! { "_id": { "$gt": Key::chart(org, after).0, "$lt": to } }
+}
+
+/// The people of one chart, or those whose ids are behind `after`.
+#[must_use]
+pub(in crate::store) fn employees_after(
+    org: OrgId,
+    chart: ChartId,
+    after: Option<EmployeeId>,
+) -> Document {
+    let to = end(employees(org, chart));
+    if let Some(after) = after {
+        doc! { "_id": { "$gt": Key::employee(org, chart, after).0, "$lt": to } }
+    } else {
+        doc! { "_id": { "$gte": employees(org, chart), "$lt": to } }
+    }
+}
+
+/// The events whose ids are behind `after`, or all.
+#[must_use]
+pub(in crate::store) fn events_after(org: OrgId, after: Option<EventId>) -> Document {
+    match after {
+        Some(after) => between(Key::event(org, after).0, true, prefix(org, Kind::Event)),
+        None => range(org, Kind::Event),
+    }
+}
+
+/// What is kept of the occurrences of an event that start at `from` or later: `kind` is
+/// [`Kind::Occurrence`], [`Kind::Waiting`] or [`Kind::Attendee`].
+#[must_use]
+pub(in crate::store) fn of_event(
+    org: OrgId,
+    kind: Kind,
+    event: EventId,
+    from: DateTime<Utc>,
+) -> Document {
+    let to = with_event(prefix(org, kind), event);
+    let from = with_occurrence(prefix(org, kind), OccurrenceId { start: from, event });
+    between(from, false, to)
+}
+
+/// The attendees of one occurrence behind `after`.
+#[must_use]
+pub(in crate::store) fn attendees_after(
+    org: OrgId,
+    occurrence: OccurrenceId,
+    after: Option<AccountId>,
+) -> Document {
+    let all = with_occurrence(prefix(org, Kind::Attendee), occurrence);
+    match after {
+        Some(member) => {
+            let after = Key::attendee(org, RegistrationId { member, occurrence });
+            between(after.0, true, all)
+        }
+        None => between(all.clone(), false, all),
+    }
+}
+
+/// A member's registrations for what starts in `[from, to)`, behind `after`.
+#[must_use]
+pub(in crate::store) fn registrations_between(
+    org: OrgId,
+    member: AccountId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    after: Option<OccurrenceId>,
+) -> Document {
+    let at = |start| {
+        let mut key = prefix(org, Kind::Registration);
+        key.insert("member", member.object_id());
+        key.insert("start", date(start));
+        key
+    };
+    let after = after.filter(|after| after.start >= from);
+    let (operator, from) = match after {
+        Some(occurrence) => {
+            ("$gt", Key::registration(org, RegistrationId { member, occurrence }).0)
+        }
+        None => ("$gte", at(from)),
+    };
+    doc! { "_id": { operator: from, "$lt": at(to) } }
+}
+
+/// From `from` (behind it, if `behind`) to the end of all keys that start with `within`.
+fn between(from: Document, behind: bool, within: Document) -> Document {
+    let operator = if behind { "$gt" } else { "$gte" };
+    doc! { "_id": { operator: from, "$lt": end(within) } }
+}
+
+fn with_event(mut key: Document, event: EventId) -> Document {
+    key.insert("event", event.object_id());
+    key
+}
+
+fn with_occurrence(key: Document, id: OccurrenceId) -> Document {
+    let mut key = with_event(key, id.event);
+    key.insert("start", date(id.start));
+    key
+}
+
+fn date(moment: DateTime<Utc>) -> bson::DateTime {
+    bson::DateTime::from_chrono(moment)
+}
+
+fn employees(org: OrgId, chart: ChartId) -> Document {
+    let mut key = prefix(org, Kind::Employee);
+    key.insert("chart", chart.get());
+    key
+}
+
+/// The end of all keys that start with `key`: they have one more field, and no value sorts behind
+/// `MaxKey`.
+fn end(mut key: Document) -> Document {
+    key.insert("~", Bson::MaxKey);
+    key
+}
+
+fn prefix(org: OrgId, kind: Kind) -> Document {
+    doc! { "org": org.object_id(), "kind": kind.as_str() }
+}

@@ -1,0 +1,207 @@
+//! Many documents of a tenant by their keys, read or written with one command.
+
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use futures_util::TryStreamExt;
+use mongodb::action::Aggregate;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{Key, Kind, TenantReader, TenantStore, TenantTx};
+use crate::{error::Result, store::driver::StoreError};
+
+/// The database's answer to many writes in one command.
+#[derive(Deserialize)]
+struct Written {
+    n: i64,
+    #[serde(default, rename = "writeErrors")]
+    errors: Vec<WriteError>,
+}
+
+#[derive(Deserialize)]
+struct WriteError {
+    code: i32,
+}
+
+/// How many keys one command asks for: of at most 200 bytes each, they stay far below the 16 MiB that
+/// a command may have.
+const KEYS_AT_ONCE: usize = 10_000;
+/// How many updates one command makes: of calendars of 57 KB each, these are 14 MB.
+const UPDATES_AT_ONCE: usize = 250;
+
+impl TenantReader<'_> {
+    /// The documents with those keys, in whatever order, by as few commands as can be. A look-up
+    /// finds each by its key, while MongoDB 6.0 answers `$in` over whole clustered keys with a scan.
+    pub(in crate::store) async fn get_many<D>(&mut self, keys: Vec<Key>) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        let mut found = Vec::new();
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            found.append(&mut self.get_some(some).await?);
+        }
+        Ok(found)
+    }
+
+    async fn get_some<D>(&mut self, keys: &[Key]) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        let store = self.store;
+        self.all_of(store.database.aggregate(store.look_up(keys))).await
+    }
+
+    /// Everything that an aggregation answers, at once.
+    pub(in crate::store) async fn all_of<D>(&mut self, call: Aggregate<'_>) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        const ALL_AT_ONCE: u32 = 1_000_000;
+        let call = call.batch_size(ALL_AT_ONCE).with_type::<D>();
+        let found = match &mut self.tx {
+            Some(tx) => {
+                let mut cursor = call.session(&mut tx.session).await.map_err(StoreError::from)?;
+                cursor.stream(&mut tx.session).try_collect().await
+            }
+            None => call.await.map_err(StoreError::from)?.try_collect().await,
+        };
+        Ok(found.map_err(StoreError::from)?)
+    }
+
+    /// As [`TenantReader::get_many`], with the tenant document as the proof that what is missing does
+    /// not exist; `None` without it.
+    pub(in crate::store) async fn get_there<D: DeserializeOwned>(
+        &mut self,
+        mut keys: Vec<Key>,
+    ) -> Result<Option<Vec<D>>> {
+        keys.push(Key::tenant(self.store.org));
+        let found: Vec<RawDocumentBuf> = self.get_many(keys).await?;
+        let (mut there, mut documents) = (false, Vec::with_capacity(found.len()));
+        for document in found {
+            if kind_of(&document) == Kind::Tenant.as_str() {
+                there = true;
+            } else {
+                documents.push(decode("document", &document)?);
+            }
+        }
+        Ok(there.then_some(documents))
+    }
+}
+
+impl TenantStore {
+    /// The stages that find the documents with those keys.
+    pub(in crate::store) fn look_up(&self, keys: &[Key]) -> Vec<Document> {
+        let wanted = keys.iter().map(|key| doc! { "k": { "$literal": key.to_bson() } });
+        let wanted = doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() };
+        [wanted].into_iter().chain(self.found_by("k")).collect()
+    }
+
+    /// The stages that put the document whose key stands in `field` in the place of each one that
+    /// comes to them.
+    pub(in crate::store) fn found_by(&self, field: &str) -> [Document; 3] {
+        [
+            doc! { "$lookup": {
+                "from": self.collection.name(),
+                "localField": field,
+                "foreignField": "_id",
+                "as": "found",
+            } },
+            doc! { "$unwind": "$found" },
+            doc! { "$replaceRoot": { "newRoot": "$found" } },
+        ]
+    }
+}
+
+/// The kind that a document's key names.
+pub(in crate::store) fn kind_of(document: &RawDocument) -> &str {
+    document.get_document("_id").and_then(|key| key.get_str("kind")).unwrap_or_default()
+}
+
+/// What a document holds; `kind` is what it is called where it holds something else.
+pub(in crate::store) fn decode<D: DeserializeOwned>(
+    kind: &'static str,
+    document: &RawDocument,
+) -> Result<D, StoreError> {
+    bson::deserialize_from_slice(document.as_bytes())
+        .map_err(|e| StoreError::Decode { kind, reason: e.to_string() })
+}
+
+impl TenantTx<'_> {
+    /// The transaction, for what is written beside the tenant.
+    #[must_use]
+    pub const fn transaction(&mut self) -> &mut super::Tx {
+        self.tx
+    }
+
+    /// Whether the transaction starts over, because it has met another one.
+    #[must_use]
+    pub const fn is_again(&self) -> bool {
+        self.tx.again
+    }
+
+    /// Updates many documents, each found by its key, with as few commands as can be.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when one of them is not there.
+    pub(in crate::store) async fn update_many(
+        &mut self,
+        updates: Vec<(Key, Document)>,
+    ) -> Result<()> {
+        let expected = i64::try_from(updates.len()).unwrap_or(i64::MAX);
+        if self.update_those_there(updates).await? == expected {
+            Ok(())
+        } else {
+            Err(StoreError::Refused { code: 0 }.into())
+        }
+    }
+
+    /// Updates those of many documents that are there, each found by its key; how many.
+    ///
+    /// # Errors
+    /// The driver's; [`StoreError::Refused`] when the database's own rules say no.
+    pub(in crate::store) async fn update_those_there(
+        &mut self,
+        updates: Vec<(Key, Document)>,
+    ) -> Result<i64> {
+        let mut statements = updates
+            .into_iter()
+            .map(|(key, update)| Bson::from(doc! { "q": key.into_filter(), "u": update }))
+            .peekable();
+        let mut found = 0;
+        while statements.peek().is_some() {
+            found += self.update_some(statements.by_ref().take(UPDATES_AT_ONCE).collect()).await?;
+        }
+        Ok(found)
+    }
+
+    /// Deletes those of many documents that are there, each found by its key, with as few commands
+    /// as can be.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(in crate::store) async fn delete_those_there(&mut self, keys: Vec<Key>) -> Result<()> {
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            let delete = |key: &Key| doc! { "q": key.clone().into_filter(), "limit": 1 };
+            let command = doc! {
+                "delete": self.store.collection.name(),
+                "deletes": some.iter().map(delete).collect::<Vec<_>>(),
+            };
+            self.run_many(command).await?;
+        }
+        Ok(())
+    }
+
+    async fn update_some(&mut self, statements: Vec<Bson>) -> Result<i64> {
+        let command = doc! { "update": self.store.collection.name(), "updates": statements };
+        self.run_many(command).await
+    }
+
+    /// Runs a command of many statements; how many documents it found.
+    async fn run_many(&mut self, command: Document) -> Result<i64> {
+        let answer = self.store.database.run_command(command).session(&mut self.tx.session).await;
+        let answer: Written = bson::deserialize_from_document(answer.map_err(StoreError::from)?)
+            .map_err(|e| StoreError::Decode { kind: "write", reason: e.to_string() })?;
+        match answer.errors.first() {
+            Some(error) => Err(StoreError::Refused { code: error.code }.into()),
+            None => Ok(answer.n),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A few made-up organizations to look around in, through the same rules as everybody's.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, NaiveDateTime, Utc};
+
+use super::seed::invalid;
+use crate::{
+    auth::HashFor,
+    domain::{
+        AccountId, EventId, Label,
+        identity::{Account, Actor, Email, Password, PasswordDigest, Role},
+        scheduling::{OccurrenceId, TimeZone},
+        tenancy::OrgName,
+    },
+    error::{Error, Result},
+    manager::{
+        AdminScope, OrgScope, TenantManager,
+        scheduling::{EventInput, RecurrenceInput, ScheduleInput},
+    },
+};
+
+/// An organization of the demonstration.
+#[derive(Clone, Debug)]
+pub struct DemoOrg {
+    /// Its name.
+    pub name: &'static str,
+    /// What its admin logs in with.
+    pub admin: String,
+    /// What its members log in with.
+    pub members: Vec<String>,
+    /// Whether it was made just now.
+    pub new: bool,
+}
+
+struct Template {
+    name: &'static str,
+    zone: &'static str,
+    people: [&'static str; 5],
+    events: [Happening; 4],
+}
+
+/// Title, hour of the day, minutes, seats, and the rule.
+type Happening = (&'static str, i64, u32, i64, Option<&'static str>);
+
+const ORGANIZATIONS: [Template; 3] = [
+    Template {
+        name: "Harbour Yoga",
+        zone: "Europe/Berlin",
+        people: ["Anna Vogel", "Jonas Weber", "Mira Aydin", "Paul Krause", "Sofia Lang"],
+        events: [
+            ("Morning flow", 7, 60, 3, Some("FREQ=WEEKLY;BYDAY=MO,WE,FR")),
+            ("Breath and balance", 18, 75, 12, Some("FREQ=WEEKLY")),
+            ("Teachers' meeting", 12, 45, 6, Some("FREQ=MONTHLY;BYDAY=-1FR")),
+            ("Summer retreat", 9, 600, 4, None),
+        ],
+    },
+    Template {
+        name: "Kauri Robotics",
+        zone: "Pacific/Auckland",
+        people: ["Aroha Ngata", "Liam Chen", "Grace Tui", "Noah Patel", "Ella Brown"],
+        events: [
+            ("Stand-up", 9, 15, 20, Some("FREQ=DAILY")),
+            ("Soldering workshop", 14, 120, 2, Some("FREQ=WEEKLY;INTERVAL=2")),
+            ("Board meeting", 10, 90, 5, Some("FREQ=MONTHLY;BYMONTHDAY=1")),
+            ("Open day", 11, 300, 100, None),
+        ],
+    },
+    Template {
+        name: "Maple Library",
+        zone: "America/Toronto",
+        people: ["Emma Roy", "Lucas Tremblay", "Zoe Martin", "Omar Haddad", "Nina Kowalski"],
+        events: [
+            ("Story hour", 16, 60, 3, Some("FREQ=WEEKLY;BYDAY=TU,TH;COUNT=40")),
+            ("Book club", 19, 90, 8, Some("FREQ=MONTHLY;BYDAY=1WE")),
+            ("Inventory", 8, 480, 5, Some("FREQ=YEARLY")),
+            ("Author's evening", 20, 120, 3, None),
+        ],
+    },
+];
+
+impl TenantManager {
+    /// Makes the organizations of the demonstration; one whose name is taken is left as it is. They
+    /// share `password`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn seed_demo(self: &Arc<Self>, password: Password) -> Result<Vec<DemoOrg>> {
+        let digest = self.passwords().hash(HashFor::Operator, password).await?;
+        let mut made = Vec::new();
+        for template in &ORGANIZATIONS {
+            let name = OrgName::parse(template.name).map_err(|e| invalid(&e))?;
+            let domain = name.slug().as_str().replace('_', "-");
+            let address = |person: &str| {
+                let first = person.split(' ').next().unwrap_or_default().to_lowercase();
+                format!("{first}@{domain}.example")
+            };
+            let mut org = DemoOrg {
+                name: template.name,
+                admin: format!("admin@{domain}.example"),
+                members: template.people.iter().map(|person| address(person)).collect(),
+                new: true,
+            };
+            let email = Email::parse(&org.admin).map_err(|e| invalid(&e))?;
+            org.new = self.found_once(name, &email, &digest).await?;
+            if org.new {
+                self.furnish(template, &org, &email, &digest).await?;
+            }
+            made.push(org);
+        }
+        Ok(made)
+    }
+
+    async fn furnish(
+        self: &Arc<Self>,
+        template: &Template,
+        org: &DemoOrg,
+        email: &Email,
+        digest: &PasswordDigest,
+    ) -> Result<()> {
+        let admin = self.store().account_by_email(email).await?;
+        let admin = admin.ok_or_else(|| Error::Internal("the admin has gone".into()))?;
+        let scope = OrgScope::of(Actor::from(&admin)).admin()?;
+        let mut members = Vec::new();
+        for (person, address) in template.people.iter().zip(&org.members) {
+            members.push(self.demo_member(&scope, person, address, digest).await?);
+        }
+        self.seed_chart(&scope, Some(14), &mut rand::SeedableRng::seed_from_u64(1)).await?;
+        for (number, happening) in template.events.iter().enumerate() {
+            let start = self.next_start(template.zone, *happening)?;
+            let event = self.demo_event(&scope, template.zone, *happening, start).await?;
+            self.demo_seats(&scope, event, &members, number).await?;
+        }
+        Ok(())
+    }
+
+    async fn demo_member(
+        &self,
+        scope: &AdminScope,
+        person: &str,
+        address: &str,
+        digest: &PasswordDigest,
+    ) -> Result<AccountId> {
+        let now = self.clock().now();
+        let account = Account {
+            id: AccountId::generate(),
+            org_id: scope.org_id(),
+            email: Email::parse(address).map_err(|e| invalid(&e))?,
+            name: Some(Label::parse(person).map_err(|e| invalid(&e))?),
+            role: Role::Member,
+            password: digest.clone(),
+            token_version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        self.account_add(scope, &account).await?;
+        Ok(account.id)
+    }
+
+    /// That hour of tomorrow, there.
+    fn next_start(&self, zone: &str, happening: Happening) -> Result<NaiveDateTime> {
+        let zone = TimeZone::parse(zone).map_err(|e| invalid(&e))?;
+        let midnight = zone.local(self.clock().now()).date().and_hms_opt(0, 0, 0);
+        let midnight = midnight.ok_or_else(|| Error::Internal("a day has no beginning".into()))?;
+        Ok(midnight + Duration::days(1) + Duration::hours(happening.1))
+    }
+
+    async fn demo_event(
+        &self,
+        scope: &AdminScope,
+        zone: &str,
+        (title, _, minutes, capacity, rule): Happening,
+        start: NaiveDateTime,
+    ) -> Result<EventId> {
+        let recurrence = rule.map(|rule| RecurrenceInput {
+            rule: Some(rule.to_owned()),
+            ..RecurrenceInput::default()
+        });
+        let input = EventInput {
+            title: Label::parse(title).map_err(|e| invalid(&e))?,
+            description: None,
+            capacity,
+            schedule: ScheduleInput {
+                start: Some(start),
+                zone: Some(TimeZone::parse(zone).map_err(|e| invalid(&e))?),
+                minutes: Some(minutes),
+                recurrence: Some(recurrence),
+            },
+        };
+        Ok(self.event_create(scope, input).await?.id)
+    }
+
+    /// Seats at the next two occurrences: everybody at the first, so that a small one is full and
+    /// the others wait, and some at the second.
+    async fn demo_seats(
+        self: &Arc<Self>,
+        scope: &AdminScope,
+        event: EventId,
+        members: &[AccountId],
+        number: usize,
+    ) -> Result<()> {
+        let event = self.event_get(scope, event).await?;
+        let event = event.ok_or_else(|| Error::Internal("the event has gone".into()))?;
+        let now: DateTime<Utc> = self.clock().now();
+        let starts = event.schedule.starts_between(now, now + Duration::days(366));
+        for (round, start) in starts.into_iter().take(2).enumerate() {
+            let occurrence = OccurrenceId { start, event: event.id };
+            for member in members.iter().skip(round * (number + 1)) {
+                let seat = self.register(scope, occurrence, Some(*member)).await?;
+                if seat.is_err() {
+                    // Full, or elsewhere at that time; who can wait, waits.
+                    let _ = self.waiting_join(scope, occurrence, Some(*member)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

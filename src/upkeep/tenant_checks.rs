@@ -1,0 +1,75 @@
+//! The part of `tenantry verify` that looks into tenants.
+
+use chrono::{DateTime, Utc};
+
+use super::verify::Finding;
+use crate::{
+    domain::{AccountId, OrgId, charts, tenancy::Location},
+    error::{Error, Result},
+    manager::TenantManager,
+    store::{
+        charts::Team,
+        driver::StoreError,
+        tenant::{Kind, TenantReader, TenantStore},
+    },
+};
+
+impl TenantManager {
+    /// Checks every chart and every seat of one tenant. What looks wrong is read again in one
+    /// snapshot: it may have changed between two reads.
+    pub(super) async fn check_tenant(&self, org: OrgId, place: &Location) -> Result<Vec<Finding>> {
+        let tenant = self.store().tenant(org, place);
+        let now = self.clock().now();
+        let (mut findings, holders) = audit(&mut tenant.reader(), org, now).await?;
+        if !findings.is_empty() {
+            findings = self.check_again(&tenant, org, now).await?;
+        }
+        // Whoever left gives seats back in a moment, as long as that is recorded.
+        let known = self.store().accounts_among(org, &holders).await?;
+        if known.len() < holders.len() && !self.store().has_drains(org).await? {
+            findings.push(Finding::WrongSeats(org, "has seats held by nobody".to_owned()));
+        }
+        Ok(findings)
+    }
+
+    async fn check_again(
+        &self,
+        tenant: &TenantStore,
+        org: OrgId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Finding>> {
+        let again = self
+            .store()
+            .fenced(tenant, "verify.tenant", (), move |tx, ()| {
+                Box::pin(async move { audit(&mut tx.into_reader(), org, now).await })
+            })
+            .await;
+        match again {
+            // Renamed or deleted meanwhile, which is no flaw.
+            Err(Error::Store(StoreError::FenceMissing)) => Ok(Vec::new()),
+            audited => Ok(audited?.0),
+        }
+    }
+}
+
+async fn audit(
+    reader: &mut TenantReader<'_>,
+    org: OrgId,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Finding>, Vec<AccountId>)> {
+    let mut findings = Vec::new();
+    let mut counted = 0;
+    for chart in reader.charts(None, 0).await? {
+        let people = reader.employees(chart.id, Team::All, None, 0).await?;
+        counted += people.len() as u64;
+        let flaws = charts::flaws(&chart, &people).into_iter();
+        findings.extend(flaws.map(|flaw| Finding::BrokenChart(org, chart.id, flaw)));
+    }
+    if reader.count(Kind::Employee).await? != counted {
+        findings.push(Finding::UncountedEmployees(org));
+    }
+    let holdings = reader.holdings().await?;
+    let flaws = holdings.flaws(now).into_iter();
+    findings.extend(flaws.map(|flaw| Finding::WrongSeats(org, flaw)));
+    Ok((findings, holdings.holders(now).into_iter().collect()))
+}

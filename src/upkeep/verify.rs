@@ -1,0 +1,208 @@
+//! `tenantry verify`: every invariant of what is stored, checked.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    domain::{
+        ChartId, OrgId,
+        tenancy::{Location, OrgStatus, Organization},
+    },
+    error::Result,
+    manager::TenantManager,
+};
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Finding {
+    /// A tenant collection that no organization knows.
+    OrphanCollection(String),
+    /// An organization without its collection or tenant document.
+    MissingTenant(OrgId, String),
+    /// An organization whose slugs do not fit its status or its location.
+    WrongSlugs(OrgId),
+    /// An organization without an admin.
+    NoAdmin(OrgId),
+    /// Accounts of an organization that does not exist.
+    OrphanAccounts(OrgId),
+    /// A chart that breaks a rule of the hierarchy.
+    BrokenChart(OrgId, ChartId, String),
+    /// Employees of charts that do not exist, or that no chart counts.
+    UncountedEmployees(OrgId),
+    /// Events, seats or calendars that contradict each other.
+    WrongSeats(OrgId, String),
+    /// Operations and drains that were recorded long ago and that nobody gets any further with.
+    StuckOperations(u64),
+}
+
+/// What was checked and what was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many organizations were checked.
+    pub organizations: u64,
+    /// How many tenant collections there are.
+    pub collections: u64,
+    /// What does not hold.
+    pub findings: Vec<Finding>,
+}
+
+const CONCURRENCY: usize = 16;
+/// An operation whose first lease has been over for this long, or a drain that has made no progress
+/// for as long, has no server left that would finish it, or fails for good.
+const STUCK: Duration = Duration::from_mins(1);
+
+impl TenantManager {
+    /// Checks every invariant. `progress` hears of each organization that was checked. On a
+    /// database in use an organization that looks wrong is looked at once more, since it may have
+    /// changed in between.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn verify(&self, progress: impl Fn(u64)) -> Result<Report> {
+        let mut report = Report::default();
+        let before: HashSet<String> =
+            self.store().tenant_collections().await?.into_iter().collect();
+        let organizations: Vec<Organization> =
+            self.store().all_organizations().await?.try_collect().await?;
+        let accounts = self.store().accounts_by_organization().await?;
+        let admins: HashMap<OrgId, i64> =
+            accounts.iter().map(|facts| (facts.org_id, facts.admins)).collect();
+
+        let checks = stream::iter(&organizations)
+            .map(|org| self.check_organization(org, admins.get(&org.id).copied()))
+            .buffer_unordered(CONCURRENCY);
+        let mut checks = std::pin::pin!(checks);
+        while let Some(found) = checks.next().await {
+            report.findings.extend(found?);
+            report.organizations += 1;
+            progress(report.organizations);
+        }
+
+        report.collections = before.len() as u64;
+        report.findings.extend(self.orphans(before, &organizations).await?);
+        let known: HashSet<OrgId> = organizations.iter().map(|org| org.id).collect();
+        for facts in accounts {
+            if !known.contains(&facts.org_id)
+                && self.store().organization(facts.org_id).await?.is_none()
+                && self.store().account(facts.example).await?.is_some()
+            {
+                report.findings.push(Finding::OrphanAccounts(facts.org_id));
+            }
+        }
+        let stuck =
+            self.store().stuck_operations(STUCK).await? + self.store().stuck_drains(STUCK).await?;
+        if stuck > 0 {
+            report.findings.push(Finding::StuckOperations(stuck));
+        }
+        Ok(report)
+    }
+
+    async fn check_organization(
+        &self,
+        org: &Organization,
+        admins: Option<i64>,
+    ) -> Result<Vec<Finding>> {
+        let mut findings = self.look_at(org).await?;
+        if admins.unwrap_or_default() == 0
+            && org.status != OrgStatus::Deleting
+            && !self.store().organization_has_admin(org.id).await?
+        {
+            findings.push(Finding::NoAdmin(org.id));
+        }
+        if findings.is_empty() {
+            return Ok(findings);
+        }
+        match self.store().organization(org.id).await? {
+            Some(now) if now.version == org.version => Ok(findings),
+            Some(now) => self.look_at(&now).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn look_at(&self, org: &Organization) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut place = None;
+        for location in org.locations() {
+            if place.is_none() && self.store().tenant(org.id, location).fence_stands().await? {
+                place = Some(location);
+            }
+        }
+        if let Some(location) = place {
+            findings.extend(self.check_tenant(org.id, location).await?);
+        } else if org.status != OrgStatus::Deleting {
+            findings.push(Finding::MissingTenant(org.id, org.location.collection.clone()));
+        }
+        let expected = if org.moving_to.is_some() { 2 } else { 1 };
+        let fits = org.slugs.len() == expected
+            && org.locations().all(|place| {
+                org.slugs.iter().any(|s| Location::collection_for(s) == place.collection)
+            });
+        if !fits {
+            findings.push(Finding::WrongSlugs(org.id));
+        }
+        Ok(findings)
+    }
+
+    /// Collections that were there before the organizations were read, belong to none of them, and
+    /// are still there and nobody's.
+    async fn orphans(
+        &self,
+        mut candidates: HashSet<String>,
+        organizations: &[Organization],
+    ) -> Result<Vec<Finding>> {
+        for place in organizations.iter().flat_map(Organization::locations) {
+            candidates.remove(&place.collection);
+        }
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let organizations: Vec<Organization> =
+            self.store().all_organizations().await?.try_collect().await?;
+        let still: HashSet<String> = self.store().tenant_collections().await?.into_iter().collect();
+        let known: HashSet<&String> = organizations
+            .iter()
+            .flat_map(Organization::locations)
+            .map(|place| &place.collection)
+            .collect();
+        Ok(candidates
+            .into_iter()
+            .filter(|name| still.contains(name) && !known.contains(name))
+            .map(Finding::OrphanCollection)
+            .collect())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OrphanCollection(name) => {
+                write!(f, "collection {name} belongs to no organization")
+            }
+            Self::MissingTenant(id, collection) => {
+                write!(f, "organization {id} has no tenant document in {collection}")
+            }
+            Self::WrongSlugs(id) => {
+                write!(f, "organization {id} holds slugs that do not fit its status and location")
+            }
+            Self::NoAdmin(id) => write!(f, "organization {id} has no admin"),
+            Self::OrphanAccounts(id) => {
+                write!(f, "accounts name organization {id}, which does not exist")
+            }
+            Self::BrokenChart(id, chart, flaw) => {
+                write!(f, "chart {chart} of organization {id} {flaw}")
+            }
+            Self::UncountedEmployees(id) => {
+                write!(f, "organization {id} has employees whom no chart counts")
+            }
+            Self::WrongSeats(id, flaw) => write!(f, "organization {id} {flaw}"),
+            Self::StuckOperations(count) => {
+                write!(f, "{count} operations are open that were recorded over a minute ago")
+            }
+        }
+    }
+}

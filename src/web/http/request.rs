@@ -1,0 +1,214 @@
+//! What surrounds every request: its id, its span, its one log line, its metrics, its deadline,
+//! the security headers, and the body of every error.
+
+use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Instant};
+
+use actix_web::{
+    Error as ActixError, HttpMessage, HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
+    http::{
+        Method,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web,
+};
+use metrics::Histogram;
+use tracing::{Instrument, field::Empty};
+
+use super::{
+    address::ClientAddress,
+    answers::Placed,
+    body::BodyTime,
+    connection::Connection,
+    problem::{self, Detail, Problem},
+    security_headers,
+};
+use crate::{
+    error::Error,
+    web::{Routes, Shared},
+};
+
+pub(in crate::web) const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID_MAX: usize = 64;
+
+/// Marks an answer whose body says what is wrong already, in a form of its own.
+pub(in crate::web) struct OwnBody;
+
+/// The id of the request under way.
+struct RequestId(String);
+
+pub(in crate::web) async fn around(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
+    let started = Instant::now();
+    let id = RequestId::of(request.headers());
+    let span = tracing::info_span!("request", request.id = %id.0, org.id = Empty, graphql.operation = Empty);
+    let method = request.method().clone();
+    let page = security_headers::is_page(request.path());
+    let connection = request.conn_data::<Connection>().cloned();
+    let _handled = connection.as_ref().map(Connection::begin);
+    let (uri, routes) = (request.uri().clone(), request.app_data::<Rc<Routes>>().cloned());
+    let answer = next.call(request).instrument(span.clone()).await;
+    let _entered = span.enter();
+    match answer {
+        Ok(answer) => {
+            // Routing has found the pattern, which before would have been to route twice.
+            let pattern = answer.request().match_pattern();
+            let (request, response) = answer.into_parts();
+            let response = finish(response.map_into_boxed_body(), &id, page);
+            Line { method, pattern }.write(&response, started, routes.as_deref());
+            let response = placed(&request, response, connection.as_ref());
+            Ok(ServiceResponse::new(request, response))
+        }
+        Err(error) => {
+            let pattern = routes.as_ref().and_then(|routes| routes.pattern_of(uri.path()));
+            let response = finish(error.error_response(), &id, page);
+            Line { method, pattern }.write(&response, started, routes.as_deref());
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// Gives a request up when its time is over, the wait for its body apart. It lies within CORS: a page
+/// of another origin may read that, and when to try again, as it may read any other answer.
+pub(in crate::web) async fn in_time(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
+    let started = Instant::now();
+    let limit = request.app_data::<web::Data<Shared>>().map(|s| s.server.request_timeout());
+    let body = BodyTime::default();
+    request.extensions_mut().insert(body.clone());
+    let call = next.call(request);
+    let Some(limit) = limit else { return call.await };
+    let mut call = pin!(call);
+    loop {
+        let deadline = started + limit + body.waited();
+        match tokio::time::timeout_at(deadline.into(), &mut call).await {
+            Ok(answer) => return answer,
+            Err(_) if started.elapsed() < limit + body.waited() => {}
+            Err(_) => return Err(Error::Busy { what: "the request ran out of time" }.into()),
+        }
+    }
+}
+
+impl RequestId {
+    /// The client's own, if it is well-formed, else a new one.
+    fn of(headers: &HeaderMap) -> Self {
+        let given = headers
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| (1..=REQUEST_ID_MAX).contains(&id.len()))
+            .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
+        Self(given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned))
+    }
+}
+
+/// The headers of every answer, and the body of an error.
+fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpResponse {
+    let status = response.status();
+    let own = response.extensions_mut().remove::<OwnBody>().is_some();
+    if !own && (status.is_client_error() || status.is_server_error()) {
+        let problem = response.extensions_mut().remove::<Problem>();
+        let problem = problem.unwrap_or_else(|| Problem::of_status(status));
+        response = response.set_body(BoxBody::new(problem.into_body(&id.0)));
+        let kind = HeaderValue::from_static(problem::CONTENT_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(HeaderName::from_static(REQUEST_ID), id);
+    }
+    security_headers::secure(headers, page);
+    response
+}
+
+/// Takes room for a large answer until its client has taken it.
+fn placed(
+    request: &HttpRequest,
+    response: HttpResponse,
+    connection: Option<&Connection>,
+) -> HttpResponse {
+    let shared = request.app_data::<web::Data<Shared>>();
+    let Some((shared, connection)) = shared.zip(connection) else { return response };
+    response.map_body(|_, body| {
+        let body = match body.try_into_bytes() {
+            Ok(body) => body,
+            Err(stream) => return stream,
+        };
+        let address = || ClientAddress::of(request).0;
+        match shared.answers.hold(body.len(), address, connection.eviction()) {
+            Some(place) => BoxBody::new(Placed::new(body, place, connection)),
+            None => BoxBody::new(body),
+        }
+    })
+}
+
+/// The one log line and the metrics of a request.
+struct Line {
+    method: Method,
+    pattern: Option<String>,
+}
+
+impl Line {
+    fn write(self, response: &HttpResponse, started: Instant, routes: Option<&Routes>) {
+        let elapsed = started.elapsed();
+        let method = self.method.as_str();
+        let route = self.pattern.as_deref().unwrap_or("unmatched");
+        let latency_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
+        let extensions = response.extensions();
+        let detail = extensions.get::<Detail>().map(|detail| detail.0.as_str());
+        let status = response.status().as_u16();
+        if response.status().is_server_error() {
+            tracing::error!(method, route, status, latency_ms, detail, "request failed");
+        } else {
+            match route {
+                // Probes come every few seconds and say nothing while all is well.
+                "/health/live" | "/health/ready" | "/metrics" => {
+                    tracing::debug!(method, route, status, latency_ms, "request");
+                }
+                _ => tracing::info!(method, route, status, latency_ms, "request"),
+            }
+        }
+        if let Some(routes) = routes {
+            routes.timings.of(method_label(method), route, status).record(elapsed.as_secs_f64());
+        }
+    }
+}
+
+/// Where one thread records how long requests took, by route, method and status. To find it in the
+/// registry of the process takes a key with three labels, made for every request.
+#[derive(Default)]
+pub(in crate::web) struct Timings(RefCell<HashMap<String, ByOutcome>>);
+
+/// By method and status.
+type ByOutcome = HashMap<(&'static str, u16), Histogram>;
+
+impl Timings {
+    fn of(&self, method: &'static str, route: &str, status: u16) -> Histogram {
+        let mut routes = self.0.borrow_mut();
+        if let Some(known) = routes.get(route).and_then(|known| known.get(&(method, status))) {
+            return known.clone();
+        }
+        let histogram = metrics::histogram!(
+            "tenantry_http_request_seconds",
+            "method" => method,
+            "route" => route.to_owned(),
+            "status" => status.to_string()
+        );
+        routes.entry(route.to_owned()).or_default().insert((method, status), histogram.clone());
+        histogram
+    }
+}
+
+/// Every label costs memory for good, and a client may call its method what it likes.
+fn method_label(method: &str) -> &'static str {
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("other")
+}

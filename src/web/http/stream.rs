@@ -1,0 +1,260 @@
+//! A client's connection, which is given up when the client does not do its part.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+
+use super::{connection::Connection, malformed::Refusal};
+
+/// What a client must take of an answer, in bytes, within the time that an answer may wait.
+const TAKEN: usize = 16 * 1024;
+/// How much is read before the other connections of the thread have their turn. A task that only
+/// wakes itself would keep the thread from looking at its sockets, hence the rest by a timer.
+const SLICE: usize = 256 * 1024;
+const REST: Duration = Duration::from_millis(1);
+/// The same where no handler waits for a body: long heads, and what follows an early answer.
+const IDLE_SLICE: usize = 16 * 1024;
+const IDLE_REST: Duration = Duration::from_millis(4);
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::web) struct Limits {
+    /// From the first byte of a request to the last one of its head.
+    pub(in crate::web) head: Duration,
+    /// Over each 16 KiB of an answer.
+    pub(in crate::web) answer: Duration,
+}
+
+/// The stream under actix. actix limits the time for the first head and between two requests; the
+/// rest of it is here: further heads, what follows a request that was answered early, answers that
+/// nobody takes, and more requests at once than are read.
+pub(in crate::web) struct Wire {
+    stream: TcpStream,
+    limits: Limits,
+    connection: Connection,
+    /// What was read since the library could look at it.
+    turn: usize,
+    /// What was read since the thread did something else.
+    slice: usize,
+    rest: Option<Pin<Box<Sleep>>>,
+    /// What is being sent in place of the library's own words.
+    refusal: Option<Refusal>,
+    /// Since when something has come that no answer followed.
+    unanswered: Option<Instant>,
+    stall: Option<Stall>,
+    /// Whether a read was put off because of the stall.
+    put_off: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// An answer that waits for the client.
+struct Stall {
+    since: Instant,
+    taken: usize,
+}
+
+impl Wire {
+    pub(in crate::web) fn new(stream: TcpStream, limits: Limits) -> Self {
+        metrics::gauge!("tenantry_connections").increment(1);
+        Self {
+            stream,
+            limits,
+            connection: Connection::default(),
+            turn: 0,
+            slice: 0,
+            rest: None,
+            refusal: None,
+            unanswered: None,
+            stall: None,
+            put_off: false,
+            timer: None,
+        }
+    }
+
+    /// What its requests know of it.
+    pub(in crate::web) fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// How many bytes may be read in this turn; where it is none, the task is woken for the next one.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let allowed = self.connection.allowance(cx);
+        if allowed == 0 {
+            return Poll::Pending;
+        }
+        let (slice, rest) =
+            if self.connection.wants_body() { (SLICE, REST) } else { (IDLE_SLICE, IDLE_REST) };
+        if self.slice >= slice {
+            let rest = self.rest.get_or_insert_with(|| Box::pin(sleep(rest)));
+            ready!(rest.as_mut().poll(cx));
+            (self.rest, self.slice) = (None, 0);
+        }
+        if self.turn >= allowed {
+            // A request may have come that has to be handled before more is read.
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(allowed - self.turn)
+    }
+
+    /// Counts what was read and gives up who sends much that is no request or body.
+    fn came(&mut self, bytes: usize) -> io::Result<()> {
+        self.turn += bytes;
+        self.slice += bytes;
+        self.connection.came(bytes);
+        if self.connection.is_flooded() {
+            return Err(self.abort("framing"));
+        }
+        if bytes > 0 {
+            let since = *self.unanswered.get_or_insert_with(Instant::now);
+            // A client that sends without a pause is never waited for.
+            if self.connection.is_idle() && since.elapsed() > self.limits.head {
+                return Err(given_up("slow_request"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ready once `deadline` is over. The timer is seldom set: one that fires too early is set
+    /// again.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// Closes at once: what lies in the system's buffer is for nobody.
+    fn abort(&self, reason: &'static str) -> io::Error {
+        let _ = self.stream.set_zero_linger();
+        given_up(reason)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(Ok(written)) => {
+                self.written(written, bytes.len(), cx);
+                Poll::Ready(Ok(written))
+            }
+            Poll::Pending => {
+                let stall =
+                    self.stall.get_or_insert_with(|| Stall { since: Instant::now(), taken: 0 });
+                let deadline = stall.since + self.limits.answer;
+                if self.connection.eviction().is_over(cx) {
+                    return Poll::Ready(Err(self.abort("no_room")));
+                }
+                ready!(self.poll_deadline(cx, deadline));
+                Poll::Ready(Err(self.abort("slow_reader")))
+            }
+            failed @ Poll::Ready(_) => failed,
+        }
+    }
+
+    fn written(&mut self, bytes: usize, wanted: usize, cx: &Context<'_>) {
+        self.unanswered = None;
+        self.connection.answered();
+        let Some(stall) = &mut self.stall else { return };
+        stall.taken += bytes;
+        if bytes == wanted || stall.taken >= TAKEN {
+            self.stall = None;
+            if std::mem::take(&mut self.put_off) {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
+fn given_up(reason: &'static str) -> io::Error {
+    metrics::counter!("tenantry_connections_given_up_total", "reason" => reason).increment(1);
+    io::Error::new(io::ErrorKind::TimedOut, reason)
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.stall.is_some() {
+            // Who does not take answers may not ask for more of them.
+            this.put_off = true;
+            return Poll::Pending;
+        }
+        let allowed = ready!(this.poll_turn(cx)).min(buffer.remaining());
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(allowed));
+        match Pin::new(&mut this.stream).poll_read(cx, &mut piece) {
+            Poll::Pending => {
+                (this.turn, this.slice) = (0, 0);
+                let Some(since) = this.unanswered.filter(|_| this.connection.is_idle()) else {
+                    return Poll::Pending;
+                };
+                let deadline = since + this.limits.head;
+                ready!(this.poll_deadline(cx, deadline));
+                Poll::Ready(Err(given_up("slow_request")))
+            }
+            read @ Poll::Ready(_) => {
+                let came = piece.filled().len();
+                buffer.advance(came);
+                this.came(came)?;
+                read
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.refusal.is_none() && !this.connection.is_answering() {
+            this.refusal = Refusal::of(bytes);
+        }
+        while let Some(mut refusal) = this.refusal.take() {
+            let sent = this.poll_send(cx, &refusal.bytes[refusal.sent..]);
+            refusal.sent += if let Poll::Ready(Ok(sent)) = sent { sent } else { 0 };
+            if sent.is_ready() && refusal.sent == refusal.bytes.len() {
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            this.refusal = Some(refusal);
+            ready!(sent)?;
+        }
+        this.poll_send(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.connection.flushed();
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        metrics::gauge!("tenantry_connections").decrement(1);
+    }
+}

@@ -1,0 +1,187 @@
+//! `/orgcharts`: the charts of the own organization.
+
+use actix_web::{HttpResponse, delete, get, http::header, post, put, web::Path};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::{
+    domain::{ChartId, EmployeeId, Label, charts::Chart},
+    error::{Error, Result},
+    manager::{AdminScope, OrgScope},
+    web::{
+        http::{
+            input::{Json, Query},
+            problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
+        },
+        rest::{State, paging::PageQuery},
+    },
+};
+
+/// A chart's name.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChartRequest {
+    /// 1 to 128 characters.
+    #[schema(example = "Engineering", min_length = 1, max_length = 128)]
+    name: String,
+}
+
+/// An org chart.
+#[derive(Serialize, ToSchema)]
+struct ChartResponse {
+    /// Its identity within the organization.
+    #[schema(example = 1)]
+    id: i64,
+    /// Its name.
+    #[schema(example = "Engineering")]
+    name: String,
+    /// How many people are in it.
+    #[schema(example = 42)]
+    employee_count: i64,
+    /// The employee at the top, or `null` while nobody is in it.
+    #[schema(example = 1, required = true)]
+    ceo_id: Option<i64>,
+    /// When it was made.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    created_at: DateTime<Utc>,
+    /// When its name or its people last changed.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    updated_at: DateTime<Utc>,
+}
+
+/// A chart that is no more.
+#[derive(Serialize, ToSchema)]
+struct ChartDeletedResponse {
+    /// The identity that it had.
+    #[schema(example = 1)]
+    id: i64,
+    /// When it was deleted.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    deleted_at: DateTime<Utc>,
+}
+
+pub(super) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(create).service(list).service(get).service(update).service(delete);
+}
+
+/// Make an org chart without people.
+#[utoipa::path(
+    tag = "org charts",
+    security(("bearer" = [])),
+    responses(
+        (status = 201, description = "It exists", body = ChartResponse,
+            headers(("Location" = String, description = "Where to get it"))),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[post("/orgcharts")]
+async fn create(scope: AdminScope, state: State, body: Json<ChartRequest>) -> Result<HttpResponse> {
+    let chart = state.manager.chart_create(&scope, body.0.parse()?).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/orgcharts/{}", chart.id)))
+        .json(ChartResponse::from(chart)))
+}
+
+/// List the org charts.
+#[utoipa::path(
+    tag = "org charts",
+    params(PageQuery),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "A page of charts", body = [ChartResponse],
+            headers(("Link" = String, description = "`rel=\"next\"`: the next page, if there is one"))),
+        QueryErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts")]
+async fn list(scope: OrgScope, state: State, query: Query<PageQuery>) -> Result<HttpResponse> {
+    let page = query.0.parse::<ChartId>()?;
+    let charts = state.manager.chart_list(&scope, page.after, page.probe_limit()).await?;
+    let items: Vec<(ChartId, ChartResponse)> =
+        charts.into_iter().map(|chart| (chart.id, chart.into())).collect();
+    Ok(page.answer("/orgcharts", &items))
+}
+
+/// Get one org chart.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The chart", body = ChartResponse),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts/{org_id}")]
+async fn get(scope: OrgScope, state: State, id: Path<String>) -> Result<HttpResponse> {
+    let chart = state.manager.chart_get(&scope, chart_id(&id)?).await?;
+    Ok(HttpResponse::Ok().json(ChartResponse::from(chart)))
+}
+
+/// Rename an org chart.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The chart as it is now", body = ChartResponse),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[put("/orgcharts/{org_id}")]
+async fn update(
+    scope: AdminScope,
+    state: State,
+    id: Path<String>,
+    body: Json<ChartRequest>,
+) -> Result<HttpResponse> {
+    let name = body.0.parse()?;
+    let chart = state.manager.chart_update(&scope, chart_id(&id)?, name).await?;
+    Ok(HttpResponse::Ok().json(ChartResponse::from(chart)))
+}
+
+/// Delete an org chart with everybody in it.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "It is gone", body = ChartDeletedResponse),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[delete("/orgcharts/{org_id}")]
+async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpResponse> {
+    let id = chart_id(&id)?;
+    let deleted_at = state.manager.chart_delete(&scope, id).await?;
+    Ok(HttpResponse::Ok().json(ChartDeletedResponse { id: id.get(), deleted_at }))
+}
+
+/// What is no id is the id of nothing.
+pub(in crate::web::rest) fn chart_id(raw: &str) -> Result<ChartId> {
+    raw.parse().map_err(|_| Error::NotFound("org chart"))
+}
+
+impl ChartRequest {
+    fn parse(self) -> Result<Label> {
+        Label::parse(&self.name).map_err(|invalid| Error::field("name", invalid.0))
+    }
+}
+
+impl From<Chart> for ChartResponse {
+    fn from(chart: Chart) -> Self {
+        Self {
+            id: chart.id.get(),
+            name: chart.name.into(),
+            employee_count: chart.employee_count,
+            ceo_id: chart.ceo.map(EmployeeId::get),
+            created_at: chart.created_at,
+            updated_at: chart.updated_at,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! `/orgcharts/{org_id}/employees`: the people of a chart.
+
+use actix_web::{HttpResponse, delete, get, http::header, post, put, web::Path};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::chart::chart_id;
+use crate::{
+    domain::{
+        ChartId, EmployeeId, Label,
+        charts::{Employee, Reparent},
+    },
+    error::{Error, FieldErrors, Result},
+    manager::{
+        AdminScope, OrgScope,
+        charts::{EmployeeInput, EmployeePatch, Part},
+    },
+    web::{
+        http::{
+            input::{Json, Query},
+            problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
+        },
+        rest::{State, paging::PageQuery},
+    },
+};
+
+/// Somebody who comes in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EmployeeRequest {
+    /// 1 to 128 characters.
+    #[schema(example = "Grace Hopper", min_length = 1, max_length = 128)]
+    name: String,
+    /// 1 to 128 characters.
+    #[schema(example = "Rear Admiral", min_length = 1, max_length = 128)]
+    title: String,
+    /// Whom the person reports to; absent or `null` for the first one, the CEO.
+    #[schema(example = 1)]
+    manager_id: Option<i64>,
+}
+
+/// What is to change; at least one field, and what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EmployeePatchRequest {
+    /// A new name.
+    #[schema(example = "Grace B. M. Hopper", min_length = 1, max_length = 128)]
+    name: Option<String>,
+    /// A new title.
+    #[schema(example = "Commodore", min_length = 1, max_length = 128)]
+    title: Option<String>,
+    /// Another manager; the whole team comes along.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = Option<i64>, example = 1)]
+    manager_id: Patched,
+}
+
+/// Absent, `null`, or a number.
+type Patched = Option<Option<i64>>;
+
+/// How somebody leaves.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DeleteQuery {
+    /// `all` (the default): every direct and indirect report now reports to the manager of who
+    /// leaves. `direct`: only the direct ones do, their own teams stay with them.
+    #[param(example = "all", pattern = "^(all|direct)$", nullable = false)]
+    reparent: Option<String>,
+}
+
+/// A person in an org chart.
+#[derive(Serialize, ToSchema)]
+pub(in crate::web::rest) struct EmployeeResponse {
+    /// The person's identity within the chart.
+    #[schema(example = 2)]
+    id: i64,
+    /// The chart.
+    #[schema(example = 1)]
+    org_id: i64,
+    /// The person's name.
+    #[schema(example = "Grace Hopper")]
+    name: String,
+    /// The person's title.
+    #[schema(example = "Rear Admiral")]
+    title: String,
+    /// Whom the person reports to; `null` for the CEO alone.
+    #[schema(example = 1, required = true)]
+    manager_id: Option<i64>,
+    /// When the person came in.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    created_at: DateTime<Utc>,
+    /// When the person last changed.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    updated_at: DateTime<Utc>,
+}
+
+/// Somebody who left.
+#[derive(Serialize, ToSchema)]
+struct DepartureResponse {
+    /// The identity that the person had.
+    #[schema(example = 2)]
+    id: i64,
+    /// Whom the reports now report to.
+    #[schema(example = 1)]
+    new_manager_id: i64,
+    /// How many people were given another manager.
+    #[schema(example = 7)]
+    reassigned: u64,
+}
+
+pub(super) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(create).service(list).service(get).service(update);
+    config.service(delete).service(promote);
+}
+
+/// Add an employee.
+///
+/// The first one has no manager and is the CEO; everybody else has one in the same chart.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    security(("bearer" = [])),
+    responses(
+        (status = 201, description = "The employee", body = EmployeeResponse,
+            headers(("Location" = String, description = "Where to get it"))),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No manager, although there is a CEO (`chart_has_ceo`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[post("/orgcharts/{org_id}/employees")]
+async fn create(
+    scope: AdminScope,
+    state: State,
+    chart: Path<String>,
+    body: Json<EmployeeRequest>,
+) -> Result<HttpResponse> {
+    let input = body.0.parse()?;
+    let employee = state.manager.employee_create(&scope, chart_id(&chart)?, input).await?;
+    let location = format!("/orgcharts/{}/employees/{}", employee.chart, employee.id);
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, location))
+        .json(EmployeeResponse::from(employee)))
+}
+
+/// List the employees of a chart.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1), PageQuery),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "A page of employees", body = [EmployeeResponse],
+            headers(("Link" = String, description = "`rel=\"next\"`: the next page, if there is one"))),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        QueryErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts/{org_id}/employees")]
+async fn list(
+    scope: OrgScope,
+    state: State,
+    chart: Path<String>,
+    query: Query<PageQuery>,
+) -> Result<HttpResponse> {
+    let (chart, page) = (chart_id(&chart)?, query.0.parse::<EmployeeId>()?);
+    let part = Part { after: page.after, limit: page.probe_limit() };
+    let people = state.manager.employee_list(&scope, chart, part).await?;
+    Ok(page.answer(&format!("/orgcharts/{chart}/employees"), &keyed(people)))
+}
+
+/// Get one employee.
+#[utoipa::path(
+    tag = "org charts",
+    params(
+        ("org_id" = i64, Path, description = "The chart", example = 1),
+        ("id" = i64, Path, description = "The employee", example = 2),
+    ),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The employee", body = EmployeeResponse),
+        (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts/{org_id}/employees/{id}")]
+async fn get(scope: OrgScope, state: State, path: Path<(String, String)>) -> Result<HttpResponse> {
+    let (chart, id) = ids(&path)?;
+    let employee = state.manager.employee_get(&scope, chart, id).await?;
+    Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
+}
+
+/// Change an employee's name, title or manager.
+///
+/// Whoever gets another manager takes the whole team along.
+#[utoipa::path(
+    tag = "org charts",
+    params(
+        ("org_id" = i64, Path, description = "The chart", example = 1),
+        ("id" = i64, Path, description = "The employee", example = 2),
+    ),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The employee as it is now", body = EmployeeResponse),
+        (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A cycle (`chart_cycle`), a manager for the CEO or none for somebody else (`chart_use_promote`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[put("/orgcharts/{org_id}/employees/{id}")]
+async fn update(
+    scope: AdminScope,
+    state: State,
+    path: Path<(String, String)>,
+    body: Json<EmployeePatchRequest>,
+) -> Result<HttpResponse> {
+    let change = body.0.parse()?;
+    let (chart, id) = ids(&path)?;
+    let employee = state.manager.employee_update(&scope, chart, id, change).await?;
+    Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
+}
+
+/// Delete an employee; the reports go to the employee's manager.
+#[utoipa::path(
+    tag = "org charts",
+    params(
+        ("org_id" = i64, Path, description = "The chart", example = 1),
+        ("id" = i64, Path, description = "The employee", example = 2),
+        DeleteQuery,
+    ),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The employee is gone", body = DepartureResponse),
+        (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is the CEO (`chart_ceo_protected`)", body = Problem, content_type = "application/problem+json"),
+        QueryErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[delete("/orgcharts/{org_id}/employees/{id}")]
+async fn delete(
+    scope: AdminScope,
+    state: State,
+    path: Path<(String, String)>,
+    query: Query<DeleteQuery>,
+) -> Result<HttpResponse> {
+    let reparent = query.0.parse()?;
+    let (chart, id) = ids(&path)?;
+    let departure = state.manager.employee_delete(&scope, chart, id, reparent).await?;
+    Ok(HttpResponse::Ok().json(DepartureResponse {
+        id: id.get(),
+        new_manager_id: departure.new_manager.get(),
+        reassigned: departure.reassigned,
+    }))
+}
+
+/// Make an employee the CEO.
+///
+/// The previous CEO now reports to the new one; everybody else keeps their manager.
+#[utoipa::path(
+    tag = "org charts",
+    params(
+        ("org_id" = i64, Path, description = "The chart", example = 1),
+        ("id" = i64, Path, description = "The employee", example = 2),
+    ),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The new CEO", body = EmployeeResponse),
+        (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[put("/orgcharts/{org_id}/employees/{id}/promote")]
+async fn promote(
+    scope: AdminScope,
+    state: State,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse> {
+    let (chart, id) = ids(&path)?;
+    let employee = state.manager.employee_promote(&scope, chart, id).await?;
+    Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
+}
+
+/// What is no id is the id of nobody.
+pub(in crate::web::rest) fn ids(
+    (chart, employee): &(String, String),
+) -> Result<(ChartId, EmployeeId)> {
+    let employee = employee.parse().map_err(|_| Error::NotFound("employee"))?;
+    Ok((chart_id(chart)?, employee))
+}
+
+/// Each person with its cursor.
+pub(in crate::web::rest) fn keyed(people: Vec<Employee>) -> Vec<(EmployeeId, EmployeeResponse)> {
+    people.into_iter().map(|person| (person.id, person.into())).collect()
+}
+
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Patched, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl EmployeeRequest {
+    fn parse(self) -> Result<EmployeeInput> {
+        let mut errors = FieldErrors::default();
+        let name = errors.check("name", Label::parse(&self.name));
+        let title = errors.check("title", Label::parse(&self.title));
+        match (name, title) {
+            (Some(name), Some(title)) => {
+                Ok(EmployeeInput { name, title, manager: self.manager_id.map(EmployeeId::from) })
+            }
+            _ => Err(errors.into_error()),
+        }
+    }
+}
+
+impl EmployeePatchRequest {
+    fn parse(self) -> Result<EmployeePatch> {
+        let mut errors = FieldErrors::default();
+        let name = self.name.and_then(|raw| errors.check("name", Label::parse(&raw)));
+        let title = self.title.and_then(|raw| errors.check("title", Label::parse(&raw)));
+        let manager = self.manager_id.map(|given| given.map(EmployeeId::from));
+        if errors.is_empty() && name.is_none() && title.is_none() && manager.is_none() {
+            errors.push("", "needs name, title or manager_id");
+        }
+        if errors.is_empty() {
+            Ok(EmployeePatch { name, title, manager })
+        } else {
+            Err(errors.into_error())
+        }
+    }
+}
+
+impl DeleteQuery {
+    fn parse(self) -> Result<Reparent> {
+        match self.reparent.as_deref() {
+            None | Some("all") => Ok(Reparent::All),
+            Some("direct") => Ok(Reparent::Direct),
+            Some(_) => Err(Error::field("reparent", "must be all or direct")),
+        }
+    }
+}
+
+impl From<Employee> for EmployeeResponse {
+    fn from(employee: Employee) -> Self {
+        Self {
+            id: employee.id.get(),
+            org_id: employee.chart.get(),
+            name: employee.name.into(),
+            title: employee.title.into(),
+            manager_id: employee.manager.map(EmployeeId::get),
+            created_at: employee.created_at,
+            updated_at: employee.updated_at,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Charts as lists, figures and pictures.
+
+use std::future::ready;
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse, dev, get,
+    http::{StatusCode, header},
+    post,
+    web::{Bytes, Path},
+};
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::{
+    chart::chart_id,
+    csv,
+    picture::{self, Node, PictureOptions},
+};
+use crate::{
+    domain::{
+        self,
+        charts::{self, Chart, Employee},
+    },
+    error::{Error, Result},
+    manager::{
+        AdminScope, OrgScope,
+        charts::{ImportMode, WholeChart},
+    },
+    web::{
+        http::{
+            body::{self, BodyRefusal},
+            input::Query,
+            problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
+        },
+        rest::{State, aside},
+    },
+};
+
+/// How to import.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ImportQuery {
+    /// Checks everything and writes nothing.
+    #[param(example = true, nullable = false)]
+    dry_run: Option<bool>,
+    /// Takes the place of the people who are in the chart.
+    #[param(example = false, nullable = false)]
+    replace: Option<bool>,
+}
+
+/// What an import did, or would do.
+#[derive(Serialize, ToSchema)]
+struct ImportResponse {
+    /// The chart.
+    #[schema(example = 1)]
+    id: i64,
+    /// How many people the list has.
+    #[schema(example = 42)]
+    imported: usize,
+    /// Whether nothing was written.
+    #[schema(example = false)]
+    dry_run: bool,
+}
+
+/// What a chart adds up to.
+#[derive(Serialize, ToSchema)]
+struct StatsResponse {
+    /// Everybody.
+    #[schema(example = 42)]
+    people: usize,
+    /// Levels below the CEO.
+    #[schema(example = 4)]
+    depth: usize,
+    /// People whom somebody reports to.
+    #[schema(example = 9)]
+    managers: usize,
+    /// Everybody else.
+    #[schema(example = 33)]
+    individual_contributors: usize,
+    /// Direct reports of a manager.
+    span_of_control: SpanResponse,
+}
+
+/// Direct reports of a manager.
+#[derive(Serialize, ToSchema)]
+struct SpanResponse {
+    /// On average; 0 without managers.
+    #[schema(example = 4.56)]
+    mean: f64,
+    /// At most.
+    #[schema(example = 11)]
+    max: usize,
+    /// Who has that many.
+    widest: Vec<WidestResponse>,
+}
+
+/// Somebody with the widest span of control.
+#[derive(Serialize, ToSchema)]
+struct WidestResponse {
+    /// The employee.
+    #[schema(example = 2)]
+    id: i64,
+    /// The person's name.
+    #[schema(example = "Grace Hopper")]
+    name: String,
+    /// The person's title.
+    #[schema(example = "Rear Admiral")]
+    title: String,
+}
+
+/// The text of a list, larger than other bodies may be.
+struct ListBody(Bytes);
+
+/// 200,000 lines of the longest names are more, of usual ones a third.
+const LIST_LIMIT: usize = 32 * 1024 * 1024;
+/// The bytes of a usual line, to tell a long list before it is read.
+const USUAL_LINE: usize = 40;
+
+/// Which part of a chart to draw.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PictureQuery {
+    /// The employee at the top of the picture; the CEO if it is not said.
+    #[param(example = 1, nullable = false)]
+    root: Option<i64>,
+    /// How many levels below; as many as fit if it is not said.
+    #[param(example = 2, nullable = false)]
+    depth: Option<u32>,
+}
+
+pub(super) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(import).service(export).service(stats).service(drawn);
+}
+
+/// Fill a chart from a CSV list.
+///
+/// The header names the columns: `name`, `title`, and either `id` and `manager_id`, or `manager`,
+/// who is named by what stands in `key` or `email`, or by name where there is no such column. The
+/// one person without a manager is the CEO. All or nothing: every wrong line is told with its
+/// reason, cycles with their members. At most 200,000 lines and 32 MiB.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1), ImportQuery),
+    request_body(content = String, content_type = "text/csv",
+        example = "id,name,title,manager_id\n1,Ada Lovelace,CEO,\n2,Grace Hopper,CTO,1\n"),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "Everybody is in, or would be", body = ImportResponse),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There are people in the chart (`chart_not_empty`)", body = Problem, content_type = "application/problem+json"),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[post("/orgcharts/{org_id}/import")]
+async fn import(
+    scope: AdminScope,
+    state: State,
+    chart: Path<String>,
+    query: Query<ImportQuery>,
+    body: ListBody,
+) -> Result<HttpResponse> {
+    let id = chart_id(&chart)?;
+    let dry_run = query.0.dry_run.unwrap_or_default();
+    let replace = query.0.replace.unwrap_or_default();
+    let lines = body.0.len() / USUAL_LINE;
+    let room = state.manager.room_for(lines).await?;
+    let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
+    let ((people, has_ids), _room) = read.await?;
+    let imported = people.len();
+    let mode = ImportMode { replace, dry_run, renumber: !has_ids };
+    state.manager.chart_import(&scope, id, people, mode).await?;
+    Ok(HttpResponse::Ok().json(ImportResponse { id: id.get(), imported, dry_run }))
+}
+
+/// Get a chart as a CSV list that imports again to the same chart.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "`id,name,title,manager_id`", body = String, content_type = "text/csv"),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts/{org_id}/export")]
+async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
+    let id = chart_id(&chart)?;
+    let whole = state.manager.chart_whole(&scope, id).await?;
+    let list = aside(whole.people.len(), whole, |whole| csv::write(&whole.people)).await?;
+    let name = format!("attachment; filename=\"orgchart-{id}.csv\"");
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, name))
+        .body(list))
+}
+
+/// Get the figures of a chart.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The figures", body = StatsResponse),
+        (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts/{org_id}/stats")]
+async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
+    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+    let (figures, widest) = aside(whole.people.len(), whole, |whole| Ok(whole.figures())).await?;
+    let widest = widest.into_iter().map(|person| WidestResponse {
+        id: person.id.get(),
+        name: person.name.into(),
+        title: person.title.into(),
+    });
+    Ok(HttpResponse::Ok().json(StatsResponse {
+        people: figures.people,
+        depth: figures.depth,
+        managers: figures.managers,
+        individual_contributors: figures.people - figures.managers,
+        span_of_control: SpanResponse {
+            mean: figures.mean_span,
+            max: figures.max_span,
+            widest: widest.collect(),
+        },
+    }))
+}
+
+/// Get a chart as a picture.
+///
+/// A tidy tree in SVG that stands alone. Large teams and deep levels are folded, with a count.
+#[utoipa::path(
+    tag = "org charts",
+    params(("org_id" = i64, Path, description = "The chart", example = 1), PictureQuery),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The picture", body = String, content_type = "image/svg+xml"),
+        (status = 404, description = "No such chart in this organization, or no such `root` in it", body = Problem, content_type = "application/problem+json"),
+        QueryErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[get("/orgcharts/{org_id}/chart.svg")]
+async fn drawn(
+    scope: OrgScope,
+    state: State,
+    chart: Path<String>,
+    query: Query<PictureQuery>,
+) -> Result<HttpResponse> {
+    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+    let options = PictureOptions { root: query.0.root, depth: query.0.depth };
+    let draw = move |whole: WholeChart| Ok(draw(&whole.chart, &whole.people, &options));
+    let svg = aside(whole.people.len(), whole, draw).await?;
+    Ok(HttpResponse::Ok()
+        .content_type("image/svg+xml")
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'",
+        ))
+        .body(svg.ok_or(Error::NotFound("employee"))?))
+}
+
+fn draw(chart: &Chart, people: &[Employee], options: &PictureOptions) -> Option<String> {
+    let nodes: Vec<Node<'_>> = people
+        .iter()
+        .map(|person| Node {
+            id: person.id.get(),
+            name: person.name.as_str(),
+            title: person.title.as_str(),
+            manager: person.manager.map(domain::EmployeeId::get),
+        })
+        .collect();
+    picture::draw(chart.name.as_str(), &nodes, options)
+}
+
+/// Hundreds of thousands of lines keep a thread busy for a while, so this runs on one for that.
+fn places(text: &[u8]) -> Result<(Vec<charts::Placed>, bool)> {
+    let roster = csv::read(text)?;
+    let people = charts::place(&roster.lines, roster.managed_by).map_err(csv::refusal)?;
+    Ok((people, roster.has_ids))
+}
+
+impl FromRequest for ListBody {
+    type Error = BodyRefusal;
+    type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("text/csv") {
+            let refusal = BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            return Box::pin(ready(Err(refusal)));
+        }
+        let body = body::read(request, payload, LIST_LIMIT);
+        Box::pin(async move { Ok(Self(body.await?)) })
+    }
+}

@@ -1,0 +1,313 @@
+//! `/org/members`: the accounts of the own organization.
+
+use actix_web::{HttpResponse, delete, get, http::header, patch, post, web::Path};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::{
+    domain::{
+        AccountId, Invalid, Label,
+        identity::{Account, Email, Password, Role},
+    },
+    error::{Error, FieldErrors, Result},
+    manager::{
+        AdminScope,
+        identity::{MemberInput, MemberPatch},
+    },
+    web::{
+        http::{
+            input::{Json, Query},
+            problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
+        },
+        rest::{State, paging::PageQuery},
+    },
+};
+
+/// A new account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct MemberRequest {
+    /// Its e-mail address, unique in the whole platform.
+    #[schema(example = "grace@example.com", format = Email, max_length = 254)]
+    email: String,
+    /// 8 to 128 characters.
+    #[schema(example = "correct horse battery staple", format = Password, min_length = 8, max_length = 128)]
+    password: String,
+    /// The person's name.
+    #[schema(example = "Grace Hopper", min_length = 1, max_length = 128)]
+    name: Option<String>,
+    /// `member` (the default) or `admin`.
+    #[schema(example = "member", pattern = "^(member|admin)$")]
+    role: Option<String>,
+}
+
+/// What is to change; at least one field, and what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct MemberPatchRequest {
+    /// A new e-mail address.
+    #[schema(example = "grace@acme.example", format = Email, max_length = 254)]
+    email: Option<String>,
+    /// A new password; the account's tokens are refused from then on.
+    #[schema(example = "an even longer passphrase", format = Password, min_length = 8, max_length = 128)]
+    password: Option<String>,
+    /// A new name; `null` takes it away.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = Option<String>, example = "Grace B. M. Hopper", min_length = 1, max_length = 128)]
+    name: Patched<String>,
+    /// A new role.
+    #[schema(example = "admin", pattern = "^(member|admin)$")]
+    role: Option<String>,
+    /// With a new password: whether the address of the account's calendar feed stops working, too.
+    #[serde(default)]
+    #[schema(example = false)]
+    revoke_calendar: bool,
+}
+
+/// An account of the organization.
+#[derive(Serialize, ToSchema)]
+struct MemberResponse {
+    /// Its identity.
+    #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f7")]
+    id: String,
+    /// Its e-mail address.
+    #[schema(example = "grace@example.com")]
+    email: String,
+    /// The person's name, or `null`.
+    #[schema(example = "Grace Hopper", required = true)]
+    name: Option<String>,
+    /// `member` or `admin`.
+    #[schema(example = "member")]
+    role: &'static str,
+    /// When it was made.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    created_at: DateTime<Utc>,
+    /// When it last changed.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    updated_at: DateTime<Utc>,
+}
+
+/// An account that is no more.
+#[derive(Serialize, ToSchema)]
+struct MemberDeletedResponse {
+    /// The identity that it had.
+    #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f7")]
+    id: String,
+    /// When it was deleted.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    deleted_at: DateTime<Utc>,
+}
+
+pub(super) fn configure(config: &mut ServiceConfig<'_>) {
+    config
+        .service(create)
+        .service(list)
+        .service(get)
+        .service(update)
+        .service(calendar_revoke)
+        .service(delete);
+}
+
+/// Add an account.
+#[utoipa::path(
+    tag = "members",
+    security(("bearer" = [])),
+    responses(
+        (status = 201, description = "It exists", body = MemberResponse,
+            headers(("Location" = String, description = "Where to get it"))),
+        (status = 409, description = "The address is taken (`email_taken`)", body = Problem, content_type = "application/problem+json"),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[post("/org/members")]
+async fn create(
+    scope: AdminScope,
+    state: State,
+    body: Json<MemberRequest>,
+) -> Result<HttpResponse> {
+    let account = state.manager.member_create(&scope, body.0.parse()?).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/org/members/{}", account.id)))
+        .json(MemberResponse::from(account)))
+}
+
+/// List the accounts, oldest first.
+#[utoipa::path(
+    tag = "members",
+    params(PageQuery),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "A page of accounts", body = [MemberResponse],
+            headers(("Link" = String, description = "`rel=\"next\"`: the next page, if there is one"))),
+        QueryErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[get("/org/members")]
+async fn list(scope: AdminScope, state: State, query: Query<PageQuery>) -> Result<HttpResponse> {
+    let page = query.0.parse::<AccountId>()?;
+    let accounts = state.manager.member_list(&scope, page.after, page.probe_limit()).await?;
+    let items: Vec<(AccountId, MemberResponse)> =
+        accounts.into_iter().map(|account| (account.id, account.into())).collect();
+    Ok(page.answer("/org/members", &items))
+}
+
+/// Get one account.
+#[utoipa::path(
+    tag = "members",
+    params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The account", body = MemberResponse),
+        (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[get("/org/members/{id}")]
+async fn get(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpResponse> {
+    let account = state.manager.member_get(&scope, parse_id(&id)?).await?;
+    Ok(HttpResponse::Ok().json(MemberResponse::from(account)))
+}
+
+/// Change an account.
+///
+/// The last admin cannot be demoted.
+#[utoipa::path(
+    tag = "members",
+    params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The account as it is now", body = MemberResponse),
+        (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The address is taken (`email_taken`), or it is the last admin (`last_admin`)", body = Problem, content_type = "application/problem+json"),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[patch("/org/members/{id}")]
+async fn update(
+    scope: AdminScope,
+    state: State,
+    id: Path<String>,
+    body: Json<MemberPatchRequest>,
+) -> Result<HttpResponse> {
+    let patch = body.0.parse()?;
+    let account = state.manager.member_update(&scope, parse_id(&id)?, patch).await?;
+    Ok(HttpResponse::Ok().json(MemberResponse::from(account)))
+}
+
+/// Remove an account.
+///
+/// The last admin cannot be removed.
+#[utoipa::path(
+    tag = "members",
+    params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "It is gone", body = MemberDeletedResponse),
+        (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is the last admin (`last_admin`)", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[delete("/org/members/{id}")]
+async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpResponse> {
+    let deleted_at = state.manager.member_delete(&scope, parse_id(&id)?).await?;
+    Ok(HttpResponse::Ok().json(MemberDeletedResponse { id: id.into_inner(), deleted_at }))
+}
+
+/// Revoke the address of an account's calendar feed
+///
+/// Calendar programs cannot read it any more. The account can have a new one made. Where there is
+/// none, nothing changes.
+#[utoipa::path(
+    tag = "members",
+    params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "There is no address any more"),
+        (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
+        TokenErrors, BusyErrors,
+    )
+)]
+#[delete("/org/members/{id}/calendar")]
+async fn calendar_revoke(
+    scope: AdminScope,
+    state: State,
+    id: Path<String>,
+) -> Result<HttpResponse> {
+    state.manager.member_calendar_revoke(&scope, parse_id(&id)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// What is no id is the id of nobody.
+fn parse_id(raw: &str) -> Result<AccountId> {
+    raw.parse().map_err(|_| Error::NotFound("member"))
+}
+
+fn parse_role(raw: &str) -> Result<Role, Invalid> {
+    Role::from_word(raw).ok_or(Invalid("must be member or admin"))
+}
+
+/// A calendar is revoked along with a new password, or by itself at a path of its own.
+pub(in crate::web::rest) fn with_password(revoke: bool, password: bool) -> Result<(), Invalid> {
+    if revoke && !password { Err(Invalid("needs a new password beside it")) } else { Ok(()) }
+}
+
+/// Absent, `null`, or a value.
+type Patched<T> = Option<Option<T>>;
+
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Patched<String>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl MemberRequest {
+    fn parse(self) -> Result<MemberInput> {
+        let mut errors = FieldErrors::default();
+        let email = errors.check("email", Email::parse(&self.email));
+        let password = errors.check("password", Password::parse(self.password));
+        let name = self.name.and_then(|raw| errors.check("name", Label::parse(&raw)));
+        let role = self.role.and_then(|raw| errors.check("role", parse_role(&raw)));
+        match (email, password) {
+            (Some(email), Some(password)) if errors.is_empty() => {
+                Ok(MemberInput { email, password, name, role: role.unwrap_or(Role::Member) })
+            }
+            _ => Err(errors.into_error()),
+        }
+    }
+}
+
+impl MemberPatchRequest {
+    fn parse(self) -> Result<MemberPatch> {
+        let mut errors = FieldErrors::default();
+        let revoke_calendar = self.revoke_calendar;
+        errors.check("revoke_calendar", with_password(revoke_calendar, self.password.is_some()));
+        let email = self.email.and_then(|raw| errors.check("email", Email::parse(&raw)));
+        let password = self.password.and_then(|raw| errors.check("password", Password::parse(raw)));
+        let name =
+            self.name.map(|given| given.and_then(|raw| errors.check("name", Label::parse(&raw))));
+        let role = self.role.and_then(|raw| errors.check("role", parse_role(&raw)));
+        let empty = email.is_none() && password.is_none() && name.is_none() && role.is_none();
+        if errors.is_empty() && empty {
+            errors.push("", "needs email, password, name or role");
+        }
+        if errors.is_empty() {
+            Ok(MemberPatch { email, password, name, role, revoke_calendar })
+        } else {
+            Err(errors.into_error())
+        }
+    }
+}
+
+impl From<Account> for MemberResponse {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id.to_string(),
+            email: account.email.as_str().to_owned(),
+            name: account.name.map(String::from),
+            role: account.role.as_str(),
+            created_at: account.created_at,
+            updated_at: account.updated_at,
+        }
+    }
+}

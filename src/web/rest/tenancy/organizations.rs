@@ -1,0 +1,351 @@
+//! `/org/create`, `/org/get`, `/org/update`, `/org/delete`.
+
+use actix_web::{HttpResponse, delete, get, http::header, post, put};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::{
+    domain::{
+        identity::{Email, Password},
+        tenancy::OrgName,
+    },
+    error::{Error, FieldErrors, Result},
+    manager::{
+        AdminScope, OrgScope,
+        tenancy::{OrgPatch, OrgView, SignUp},
+    },
+    web::{
+        http::{
+            address::ClientAddress,
+            input::{Json, OptionalJson, Query},
+            problem::{BusyErrors, InputErrors, Problem, QueryErrors, ThrottleErrors, TokenErrors},
+        },
+        rest::{State, identity::with_password},
+    },
+};
+
+/// A new organization and its first admin.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CreateRequest {
+    /// 1 to 64 characters with at least one letter or digit.
+    #[schema(example = "Acme, Inc.", min_length = 1, max_length = 64)]
+    organization_name: String,
+    /// The admin's e-mail address, unique in the whole platform.
+    #[schema(example = "ada@example.com", format = Email, max_length = 254)]
+    email: String,
+    /// 8 to 128 characters.
+    #[schema(example = "correct horse battery staple", format = Password, min_length = 8, max_length = 128)]
+    password: String,
+}
+
+/// What is to change; at least one field. Address and password are the acting admin's.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UpdateRequest {
+    /// The organization's new name.
+    #[schema(example = "Acme Worldwide", min_length = 1, max_length = 64)]
+    organization_name: Option<String>,
+    /// The admin's new e-mail address.
+    #[schema(example = "ada@acme.example", format = Email, max_length = 254)]
+    email: Option<String>,
+    /// The admin's new password; every token of before is refused from then on.
+    #[schema(example = "an even longer passphrase", format = Password, min_length = 8, max_length = 128)]
+    password: Option<String>,
+    /// With a new password: whether the address of the admin's calendar feed stops working, too.
+    #[serde(default)]
+    #[schema(example = false)]
+    revoke_calendar: bool,
+}
+
+/// Which organization.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct GetQuery {
+    /// Its name; case, accents and punctuation do not matter.
+    #[param(example = "Acme, Inc.")]
+    organization_name: String,
+}
+
+/// Which organization.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DeleteQuery {
+    /// Its name, here or in the body.
+    #[param(example = "Acme, Inc.", nullable = false)]
+    organization_name: Option<String>,
+}
+
+/// Which organization.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DeleteRequest {
+    /// Its name.
+    #[schema(example = "Acme, Inc.")]
+    organization_name: String,
+}
+
+/// An organization.
+#[derive(Serialize, ToSchema)]
+struct OrganizationResponse {
+    /// Its identity, which never changes.
+    #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f6")]
+    id: String,
+    /// Its name.
+    #[schema(example = "Acme, Inc.")]
+    organization_name: String,
+    /// The MongoDB collection that holds its documents.
+    #[schema(example = "org_acme_inc")]
+    collection_name: String,
+    /// `active` or `renaming`.
+    #[schema(example = "active")]
+    status: &'static str,
+    /// The acting admin; only for admins of this organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    admin: Option<AdminResponse>,
+    /// Where its documents are; only for admins of this organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    location: Option<LocationResponse>,
+    /// When it signed up.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    created_at: DateTime<Utc>,
+    /// When its name, location or status last changed.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    updated_at: DateTime<Utc>,
+}
+
+/// An admin.
+#[derive(Serialize, ToSchema)]
+struct AdminResponse {
+    /// The account.
+    #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f7")]
+    id: String,
+    /// Its e-mail address.
+    #[schema(example = "ada@example.com")]
+    email: String,
+}
+
+/// Where a tenant's documents are.
+#[derive(Serialize, ToSchema)]
+struct LocationResponse {
+    /// The cluster's name.
+    #[schema(example = "default")]
+    cluster: String,
+    /// The database in it.
+    #[schema(example = "tenantry_tenants")]
+    database: String,
+    /// The collection in that.
+    #[schema(example = "org_acme_inc")]
+    collection: String,
+}
+
+/// An organization that is no more.
+#[derive(Serialize, ToSchema)]
+struct DeletedResponse {
+    /// The identity that it had.
+    #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f6")]
+    id: String,
+    /// The name that it had.
+    #[schema(example = "Acme, Inc.")]
+    organization_name: String,
+    /// When it was deleted.
+    #[schema(example = "2026-01-31T09:30:00.123Z")]
+    deleted_at: DateTime<Utc>,
+}
+
+pub(super) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(create).service(get).service(update).service(delete);
+}
+
+/// Sign an organization up.
+///
+/// Creates the organization, its first admin and its own collection, all or nothing.
+#[utoipa::path(
+    tag = "organizations",
+    responses(
+        (status = 201, description = "It exists", body = OrganizationResponse,
+            headers(("Location" = String, description = "Where to get it"))),
+        (status = 409, description = "The name (`org_name_taken`) or the address (`email_taken`) is taken", body = Problem, content_type = "application/problem+json"),
+        InputErrors, ThrottleErrors, BusyErrors,
+    )
+)]
+#[post("/org/create")]
+async fn create(
+    state: State,
+    address: ClientAddress,
+    body: Json<CreateRequest>,
+) -> Result<HttpResponse> {
+    let view = state.manager.organization_create(body.0.parse(address)?).await?;
+    tracing::Span::current().record("org.id", tracing::field::display(view.organization.id));
+    // The slug is ASCII letters, digits and underscores: nothing to escape.
+    let slug = view.organization.slugs.first().map_or("", |slug| slug.as_str());
+    let location = format!("/org/get?organization_name={slug}");
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, location))
+        .json(OrganizationResponse::of_change(view)))
+}
+
+/// Look an organization up by its name.
+///
+/// Its own admins also see who they are and where its documents live.
+#[utoipa::path(
+    tag = "organizations",
+    params(GetQuery),
+    security((), ("bearer" = [])),
+    responses(
+        (status = 200, description = "The organization", body = OrganizationResponse),
+        (status = 401, description = "A token was sent, and it is not good any more", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such organization", body = Problem, content_type = "application/problem+json"),
+        QueryErrors, BusyErrors,
+    )
+)]
+#[get("/org/get")]
+async fn get(
+    state: State,
+    scope: Option<OrgScope>,
+    query: Query<GetQuery>,
+) -> Result<HttpResponse> {
+    let name = parse_name(&query.0.organization_name)?;
+    let view = state.manager.organization_get(scope.as_ref(), &name).await?;
+    Ok(HttpResponse::Ok().json(OrganizationResponse::of(view)))
+}
+
+/// Rename the organization, or change the acting admin's e-mail address or password.
+///
+/// All or nothing. A new name moves the organization's collection; nothing is lost, reads and
+/// writes go on, and it takes no longer for a larger organization.
+#[utoipa::path(
+    tag = "organizations",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The organization as it is now", body = OrganizationResponse),
+        (status = 409, description = "The name (`org_name_taken`) or the address (`email_taken`) is taken", body = Problem, content_type = "application/problem+json"),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[put("/org/update")]
+async fn update(
+    scope: AdminScope,
+    state: State,
+    body: Json<UpdateRequest>,
+) -> Result<HttpResponse> {
+    let view = state.manager.organization_update(&scope, body.0.parse()?).await?;
+    Ok(HttpResponse::Ok().json(OrganizationResponse::of_change(view)))
+}
+
+/// Delete the own organization with everything in it.
+///
+/// Its name goes into the query or the body, as a safeguard. Any other name gets the same 403,
+/// whether it exists or not.
+#[utoipa::path(
+    tag = "organizations",
+    params(DeleteQuery),
+    request_body(content = Option<DeleteRequest>),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "It is gone", body = DeletedResponse),
+        InputErrors, TokenErrors, BusyErrors,
+    )
+)]
+#[delete("/org/delete")]
+async fn delete(
+    scope: AdminScope,
+    state: State,
+    query: Query<DeleteQuery>,
+    body: OptionalJson<DeleteRequest>,
+) -> Result<HttpResponse> {
+    let name = named_in(query.0, body.0)?;
+    let (organization, deleted_at) = state.manager.organization_delete(&scope, &name).await?;
+    Ok(HttpResponse::Ok().json(DeletedResponse {
+        id: organization.id.to_string(),
+        organization_name: organization.name.clone(),
+        deleted_at,
+    }))
+}
+
+fn parse_name(raw: &str) -> Result<OrgName> {
+    OrgName::parse(raw).map_err(|invalid| Error::field("organization_name", invalid.0))
+}
+
+fn named_in(query: DeleteQuery, body: Option<DeleteRequest>) -> Result<OrgName> {
+    match (query.organization_name, body.map(|body| body.organization_name)) {
+        (Some(name), None) | (None, Some(name)) => parse_name(&name),
+        (Some(query), Some(body)) if query == body => parse_name(&query),
+        (Some(_), Some(_)) => {
+            Err(Error::field("organization_name", "must be the same in the query and the body"))
+        }
+        (None, None) => Err(Error::field("organization_name", "is required")),
+    }
+}
+
+impl CreateRequest {
+    fn parse(self, address: ClientAddress) -> Result<SignUp> {
+        let mut errors = FieldErrors::default();
+        let name = errors.check("organization_name", OrgName::parse(&self.organization_name));
+        let email = errors.check("email", Email::parse(&self.email));
+        let password = errors.check("password", Password::parse(self.password));
+        match (name, email, password) {
+            (Some(name), Some(email), Some(password)) => {
+                Ok(SignUp { name, email, password, address: address.0 })
+            }
+            _ => Err(errors.into_error()),
+        }
+    }
+}
+
+impl UpdateRequest {
+    fn parse(self) -> Result<OrgPatch> {
+        let mut errors = FieldErrors::default();
+        let revoke_calendar = self.revoke_calendar;
+        errors.check("revoke_calendar", with_password(revoke_calendar, self.password.is_some()));
+        let name = self
+            .organization_name
+            .and_then(|raw| errors.check("organization_name", OrgName::parse(&raw)));
+        let email = self.email.and_then(|raw| errors.check("email", Email::parse(&raw)));
+        let password = self.password.and_then(|raw| errors.check("password", Password::parse(raw)));
+        if errors.is_empty() && name.is_none() && email.is_none() && password.is_none() {
+            errors.push("", "needs organization_name, email or password");
+        }
+        if errors.is_empty() {
+            Ok(OrgPatch { name, email, password, revoke_calendar })
+        } else {
+            Err(errors.into_error())
+        }
+    }
+}
+
+impl OrganizationResponse {
+    fn of(view: OrgView) -> Self {
+        let place = &view.organization.location;
+        let location = view.admin.is_some().then(|| LocationResponse {
+            cluster: place.cluster.clone(),
+            database: place.database.clone(),
+            collection: place.collection.clone(),
+        });
+        Self { location, ..Self::of_change(view) }
+    }
+
+    /// The answer to a change says nothing of the location.
+    fn of_change(view: OrgView) -> Self {
+        let organization = view.organization;
+        Self {
+            id: organization.id.to_string(),
+            organization_name: organization.name.clone(),
+            collection_name: organization.location.collection.clone(),
+            status: organization.status.as_str(),
+            admin: view.admin.map(|(id, email)| AdminResponse {
+                id: id.to_string(),
+                email: email.as_str().to_owned(),
+            }),
+            location: None,
+            created_at: organization.created_at,
+            updated_at: organization.updated_at,
+        }
+    }
+}
