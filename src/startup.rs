@@ -19,10 +19,10 @@ use crate::{
     domain::Clock,
     error::{Error, Result},
     manager::{
-        TenantManager, Throttles, Turns, Work,
-        charts::Rooms,
-        scheduling::{Agenda, Combiner, Drains, Feeds},
-        tenancy::Ceiling,
+        KeyedQueue, TenantManager, Throttles, Work,
+        charts::ChartAdmission,
+        scheduling::{Feeds, GroupCommit, MassCancellations, OccurrenceCache},
+        tenancy::TenantCapacity,
     },
     store::{
         Store,
@@ -110,17 +110,17 @@ pub fn build_manager(
         logins: LoginThrottle::new(&settings.throttle),
         sign_ups: SignUpThrottle::new(&settings.throttle),
         polls: PollThrottle::new(&settings.throttle),
-        ceiling: Ceiling::new(settings.mongo.max_organizations),
+        ceiling: TenantCapacity::new(settings.mongo.max_organizations),
     };
     let work = Work {
         tasks: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),
         indexed: moka::sync::Cache::new(100_000),
-        turns: Turns::default(),
-        rooms: Rooms::default(),
-        combiner: Combiner::default(),
-        drains: Drains::default(),
-        agenda: Agenda::default(),
+        turns: KeyedQueue::default(),
+        rooms: ChartAdmission::default(),
+        group_commit: GroupCommit::default(),
+        mass_cancellations: MassCancellations::default(),
+        occurrence_cache: OccurrenceCache::default(),
         feeds: Feeds::default(),
         patience: Duration::from_millis(settings.operations.patience_ms),
     };

@@ -17,7 +17,7 @@ use crate::{
 /// being run again; one that takes long would never end beside short ones that follow each other
 /// without a pause. Correctness does not depend on the queue: other processes have queues of their
 /// own, and the transaction keeps them right.
-pub struct Turns(Cache<Turn, Arc<Mutex<()>>>);
+pub struct KeyedQueue(Cache<Turn, Arc<Mutex<()>>>);
 
 /// What takes one change at a time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -35,13 +35,13 @@ pub(super) enum Turn {
 const QUEUES: u64 = 10_000;
 const IDLE: Duration = Duration::from_mins(1);
 
-impl Default for Turns {
+impl Default for KeyedQueue {
     fn default() -> Self {
         Self(Cache::builder().max_capacity(QUEUES).time_to_idle(IDLE).build())
     }
 }
 
-impl Turns {
+impl KeyedQueue {
     /// Waits for a turn, which lasts until the guard is dropped.
     ///
     /// # Errors

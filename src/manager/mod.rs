@@ -13,12 +13,12 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 pub use context::{AdminScope, OrgScope};
-pub use keyed_queue::Turns;
+pub use keyed_queue::KeyedQueue;
 
 use self::{
-    charts::Rooms,
-    scheduling::{Agenda, Combiner, Drains, Feeds},
-    tenancy::{Ceiling, Directory},
+    charts::ChartAdmission,
+    scheduling::{Feeds, GroupCommit, MassCancellations, OccurrenceCache},
+    tenancy::{TenantCache, TenantCapacity},
 };
 pub use crate::store::scheduling::{Held, Span};
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
 /// One `impl` block per resource, a file each. Built once and shared.
 pub struct TenantManager {
     store: Store,
-    directory: Arc<Directory>,
+    directory: Arc<TenantCache>,
     passwords: PasswordHasher,
     tokens: TokenIssuer,
     throttles: Throttles,
@@ -49,7 +49,7 @@ pub struct Throttles {
     /// On polls of calendar feeds.
     pub polls: PollThrottle,
     /// On the number of tenants.
-    pub ceiling: Ceiling,
+    pub ceiling: TenantCapacity,
 }
 
 /// How the manager works on what outlives a request.
@@ -61,15 +61,15 @@ pub struct Work {
     /// Tenants whose secondary indexes this process has asked for.
     pub indexed: moka::sync::Cache<OrgId, ()>,
     /// Who changes which chart, or the charts and seats of which tenant, next.
-    pub turns: Turns,
+    pub turns: KeyedQueue,
     /// Where there is room for large charts.
-    pub rooms: Rooms,
+    pub rooms: ChartAdmission,
     /// Registrations that wait for their transaction.
-    pub combiner: Combiner,
+    pub group_commit: GroupCommit,
     /// Cancellations that are under way in this process.
-    pub drains: Drains,
+    pub mass_cancellations: MassCancellations,
     /// Events and their occurrences, as far as they were asked for.
-    pub agenda: Agenda,
+    pub occurrence_cache: OccurrenceCache,
     /// Calendar feeds that were read lately.
     pub feeds: Feeds,
     /// How long a request waits for a tenant that is being moved or changed.
@@ -87,14 +87,14 @@ impl TenantManager {
         clock: Arc<dyn Clock>,
         work: Work,
     ) -> Self {
-        let directory = Arc::new(Directory::new(store.clone()));
+        let directory = Arc::new(TenantCache::new(store.clone()));
         Self { store, directory, passwords, tokens, throttles, clock, work }
     }
 
     /// The cached view of the master database; the process keeps it fresh with
-    /// [`Directory::follow_changes`].
+    /// [`TenantCache::follow_changes`].
     #[must_use]
-    pub const fn directory(&self) -> &Arc<Directory> {
+    pub const fn directory(&self) -> &Arc<TenantCache> {
         &self.directory
     }
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 
 impl TenantManager {
     /// Takes over what a process has left and whose lease has run out; how many. Operations are
-    /// carried to their end one after the other, drains go on in tasks of their own. None is begun
+    /// carried to their end one after the other, mass_cancellations go on in tasks of their own. None is begun
     /// with once the process finishes its work.
     ///
     /// # Errors
@@ -18,7 +18,7 @@ impl TenantManager {
         let mut taken = 0;
         while !self.work.tasks.is_closed() {
             // Asked before each operation, since one that fails may take its whole lease for it.
-            taken += self.recover_drains().await;
+            taken += self.recover_mass_cancellations().await;
             let Some(operation) = self.store.claim_operation().await? else { break };
             tracing::info!(org.id = %operation.org_id, "taking over an operation");
             taken += 1;

@@ -11,7 +11,7 @@ use mongodb::{
 pub(super) const ORGANIZATIONS: &str = "organizations";
 pub(super) const ACCOUNTS: &str = "accounts";
 pub(super) const OPERATIONS: &str = "operations";
-pub(super) const DRAINS: &str = "drains";
+pub(super) const MASS_CANCELLATIONS: &str = "drains";
 
 /// The unique indexes that make reservations atomic, by name; refusals are told apart by them.
 pub(super) const SLUG_INDEX: &str = "slugs_unique";
@@ -31,7 +31,7 @@ pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 4] {
             ],
         ),
         // Transactions write it, and they cannot make a collection.
-        (DRAINS, vec![index(doc! { "lease_until": 1 }, "lease", false)]),
+        (MASS_CANCELLATIONS, vec![index(doc! { "lease_until": 1 }, "lease", false)]),
         (OPERATIONS, vec![index(doc! { "org_id": 1 }, OPERATION_INDEX, true)]),
     ]
 }

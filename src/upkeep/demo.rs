@@ -37,11 +37,11 @@ struct Template {
     name: &'static str,
     zone: &'static str,
     people: [&'static str; 5],
-    events: [Happening; 4],
+    events: [DemoEvent; 4],
 }
 
 /// Title, hour of the day, minutes, seats, and the rule.
-type Happening = (&'static str, i64, u32, i64, Option<&'static str>);
+type DemoEvent = (&'static str, i64, u32, i64, Option<&'static str>);
 
 const ORGANIZATIONS: [Template; 3] = [
     Template {
@@ -126,9 +126,9 @@ impl TenantManager {
             members.push(self.demo_member(&scope, person, address, digest).await?);
         }
         self.seed_chart(&scope, Some(14), &mut rand::SeedableRng::seed_from_u64(1)).await?;
-        for (number, happening) in template.events.iter().enumerate() {
-            let start = self.next_start(template.zone, *happening)?;
-            let event = self.demo_event(&scope, template.zone, *happening, start).await?;
+        for (number, demo_event_) in template.events.iter().enumerate() {
+            let start = self.next_start(template.zone, *demo_event_)?;
+            let event = self.demo_event(&scope, template.zone, *demo_event_, start).await?;
             self.demo_seats(&scope, event, &members, number).await?;
         }
         Ok(())
@@ -158,18 +158,18 @@ impl TenantManager {
     }
 
     /// That hour of tomorrow, there.
-    fn next_start(&self, zone: &str, happening: Happening) -> Result<NaiveDateTime> {
+    fn next_start(&self, zone: &str, demo_event_: DemoEvent) -> Result<NaiveDateTime> {
         let zone = TimeZone::parse(zone).map_err(|e| invalid(&e))?;
         let midnight = zone.local(self.clock().now()).date().and_hms_opt(0, 0, 0);
         let midnight = midnight.ok_or_else(|| Error::Internal("a day has no beginning".into()))?;
-        Ok(midnight + Duration::days(1) + Duration::hours(happening.1))
+        Ok(midnight + Duration::days(1) + Duration::hours(demo_event_.1))
     }
 
     async fn demo_event(
         &self,
         scope: &AdminScope,
         zone: &str,
-        (title, _, minutes, capacity, rule): Happening,
+        (title, _, minutes, capacity, rule): DemoEvent,
         start: NaiveDateTime,
     ) -> Result<EventId> {
         let recurrence = rule.map(|rule| RecurrenceInput {

@@ -7,7 +7,7 @@ use crate::{
     auth::HashFor,
     domain::{
         Invalid, Label,
-        charts::{self, ManagedBy, Placed, RosterLine},
+        charts::{self, EmployeeLine, ManagedBy, Placed},
         identity::{Actor, Email, Password, PasswordDigest},
         tenancy::OrgName,
     },
@@ -159,7 +159,7 @@ impl TenantManager {
 
 /// A company of so many: everybody reports to somebody before them, about seven to a manager.
 fn made_up(count: u64, random: &mut StdRng) -> Result<Vec<Placed>> {
-    let lines: Vec<RosterLine> = (1..=count)
+    let lines: Vec<EmployeeLine> = (1..=count)
         .map(|id| {
             let pick =
                 |random: &mut StdRng, of: &[&'static str]| of[random.random_range(0..of.len())];
@@ -172,7 +172,7 @@ fn made_up(count: u64, random: &mut StdRng) -> Result<Vec<Placed>> {
                 (manager.to_string(), pick(random, &TITLES))
             };
             let id = id.to_string();
-            RosterLine {
+            EmployeeLine {
                 line: 0,
                 key: id.clone(),
                 id: Some(id),

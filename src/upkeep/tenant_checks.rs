@@ -26,7 +26,7 @@ impl TenantManager {
         }
         // Whoever left gives seats back in a moment, as long as that is recorded.
         let known = self.store().accounts_among(org, &holders).await?;
-        if known.len() < holders.len() && !self.store().has_drains(org).await? {
+        if known.len() < holders.len() && !self.store().has_mass_cancellations(org).await? {
             findings.push(Finding::WrongSeats(org, "has seats held by nobody".to_owned()));
         }
         Ok(findings)
@@ -68,8 +68,8 @@ async fn audit(
     if reader.count(Kind::Employee).await? != counted {
         findings.push(Finding::UncountedEmployees(org));
     }
-    let holdings = reader.holdings().await?;
-    let flaws = holdings.flaws(now).into_iter();
+    let invariants = reader.invariants().await?;
+    let flaws = invariants.flaws(now).into_iter();
     findings.extend(flaws.map(|flaw| Finding::WrongSeats(org, flaw)));
-    Ok((findings, holdings.holders(now).into_iter().collect()))
+    Ok((findings, invariants.holders(now).into_iter().collect()))
 }

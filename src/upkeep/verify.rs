@@ -36,7 +36,7 @@ pub enum Finding {
     UncountedEmployees(OrgId),
     /// Events, seats or calendars that contradict each other.
     WrongSeats(OrgId, String),
-    /// Operations and drains that were recorded long ago and that nobody gets any further with.
+    /// Operations and mass_cancellations that were recorded long ago and that nobody gets any further with.
     StuckOperations(u64),
 }
 
@@ -52,7 +52,7 @@ pub struct Report {
 }
 
 const CONCURRENCY: usize = 16;
-/// An operation whose first lease has been over for this long, or a drain that has made no progress
+/// An operation whose first lease has been over for this long, or a cancellation that has made no progress
 /// for as long, has no server left that would finish it, or fails for good.
 const STUCK: Duration = Duration::from_mins(1);
 
@@ -94,8 +94,8 @@ impl TenantManager {
                 report.findings.push(Finding::OrphanAccounts(facts.org_id));
             }
         }
-        let stuck =
-            self.store().stuck_operations(STUCK).await? + self.store().stuck_drains(STUCK).await?;
+        let stuck = self.store().stuck_operations(STUCK).await?
+            + self.store().stuck_mass_cancellations(STUCK).await?;
         if stuck > 0 {
             report.findings.push(Finding::StuckOperations(stuck));
         }

@@ -19,7 +19,7 @@ const AT_ONCE: usize = 8;
 #[tokio::test]
 async fn organizations_past_the_ceiling_are_refused_until_one_is_deleted() {
     let app = TestApp::start_with(|settings| settings.mongo.max_organizations = 1).await;
-    let full = app.database.store().await.fullness().await.unwrap();
+    let full = app.database.store().await.file_usage().await.unwrap();
     let full = full.expect("the database does not tell how full it is");
     assert!(full.collections > 0 && full.handles > 0 && full.most_handles > 0, "{full:?}");
 

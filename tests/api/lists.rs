@@ -224,8 +224,10 @@ async fn large_charts_are_worked_on_a_few_at_a_time_and_small_ones_always() {
     let small = Chart::create(&chart.client, "Small").await;
     import(&chart, "", list(10_000)).await.expect(200);
     import(&small, "", list(600)).await.expect(200);
-    let rooms =
-        [app.manager.room_for(5_000).await.unwrap(), app.manager.room_for(5_000).await.unwrap()];
+    let rooms = [
+        app.manager.admit_chart(5_000).await.unwrap(),
+        app.manager.admit_chart(5_000).await.unwrap(),
+    ];
     let whole = ["/tree", "/export", "/stats", "/chart.svg"];
     for path in whole {
         chart.client.get(&chart.path(path)).await.refused(503, "busy");
@@ -241,8 +243,8 @@ async fn large_charts_are_worked_on_a_few_at_a_time_and_small_ones_always() {
     // Nobody keeps a room.
     for _ in 0..2 {
         drop([
-            app.manager.room_for(5_000).await.unwrap(),
-            app.manager.room_for(5_000).await.unwrap(),
+            app.manager.admit_chart(5_000).await.unwrap(),
+            app.manager.admit_chart(5_000).await.unwrap(),
         ]);
     }
     assert_eq!(chart.client.get(&chart.path("/stats")).await.expect(200).body["people"], 10_000);

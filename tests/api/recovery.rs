@@ -16,8 +16,13 @@ use crate::support::{
 const WITHOUT_END: u64 = 600_000;
 
 /// Records that seats are to be given back, as a process leaves it that has died.
-async fn leave_drain(database: &Database, id: ObjectId, org: &Org, occurrence: &OccurrenceId) {
-    let drain = doc! {
+async fn leave_mass_cancellation(
+    database: &Database,
+    id: ObjectId,
+    org: &Org,
+    occurrence: &OccurrenceId,
+) {
+    let cancellation = doc! {
         "_id": id,
         "org_id": ObjectId::parse_str(&org.id).unwrap(),
         "of": "occurrence",
@@ -25,15 +30,15 @@ async fn leave_drain(database: &Database, id: ObjectId, org: &Org, occurrence: &
         "start": DateTime::from_chrono(occurrence.start),
         "lease_until": seconds_from_now(-3_600),
     };
-    database.master("drains").await.insert_one(drain).await.unwrap();
+    database.master("drains").await.insert_one(cancellation).await.unwrap();
 }
 
 /// One that fails whenever it is tried, once patience ends: its tenant is nowhere.
-async fn leave_hopeless_drain(database: &Database, client: &Client) -> ObjectId {
+async fn leave_hopeless_mass_cancellation(database: &Database, client: &Client) -> ObjectId {
     let lost = client.sign_up("Lost").await;
     database.tenant("org_lost").await.drop().await.unwrap();
     let (id, event) = (ObjectId::new(), ObjectId::new().into());
-    leave_drain(database, id, &lost, &OccurrenceId { event, start: ahead(24) }).await;
+    leave_mass_cancellation(database, id, &lost, &OccurrenceId { event, start: ahead(24) }).await;
     id
 }
 
@@ -47,7 +52,7 @@ async fn set_lease(database: &Database, collection: &str, filter: Document, leas
     database.master(collection).await.update_one(filter, set).await.unwrap();
 }
 
-/// Waits until somebody has taken the drain over and renews its lease.
+/// Waits until somebody has taken the cancellation over and renews its lease.
 async fn held(database: &Database, id: ObjectId) {
     eventually("a take-over", || async { lease_of(database, id).await > DateTime::now() }).await;
     let taken = lease_of(database, id).await;
@@ -60,7 +65,7 @@ async fn what_cannot_be_finished_holds_up_nothing_else() {
     let armed = [("FAILPOINTS", "rename.after_record=return")];
     let mut dying = ServerProcess::start_with(&database, &armed);
     let client = dying.client.clone();
-    let hopeless = leave_hopeless_drain(&database, &client).await;
+    let hopeless = leave_hopeless_mass_cancellation(&database, &client).await;
     let gym = client.sign_up("Gym").await;
     let start = ahead(24);
     let admin = client.with(&gym.token);
@@ -70,15 +75,15 @@ async fn what_cannot_be_finished_holds_up_nothing_else() {
     let rename = admin.request(reqwest::Method::PUT, "/org/update").json(&body);
     assert!(Client::try_send(rename).await.is_none());
     dying.kill();
-    leave_drain(&database, ObjectId::new(), &gym, &occurrence.parse().unwrap()).await;
-    // So that the drain that never ends is met first.
+    leave_mass_cancellation(&database, ObjectId::new(), &gym, &occurrence.parse().unwrap()).await;
+    // So that the cancellation that never ends is met first.
     set_lease(&database, "drains", doc! { "_id": hopeless }, DateTime::MIN).await;
     set_lease(&database, "operations", doc! {}, seconds_from_now(3)).await;
 
     let patience = WITHOUT_END.to_string();
     let server = ServerProcess::start_with(&database, &[("PATIENCE_MS", &patience)]);
     eventually("the rename", || async { database.counts().await.2 == 0 }).await;
-    eventually("the other drain", || async { database.drains().await == 1 }).await;
+    eventually("the other drain", || async { database.mass_cancellations().await == 1 }).await;
     assert_eq!(database.seats(&gym).await.at(&occurrence), (0, 0));
     server.client.get_org("Climbing").await.expect(200);
     held(&database, hopeless).await;
@@ -125,7 +130,7 @@ async fn a_shutdown_leaves_what_never_ends_to_the_next_process() {
     let database = Database::new().await;
     let patience = WITHOUT_END.to_string();
     let mut server = ServerProcess::start_with(&database, &[("PATIENCE_MS", &patience)]);
-    let hopeless = leave_hopeless_drain(&database, &server.client).await;
+    let hopeless = leave_hopeless_mass_cancellation(&database, &server.client).await;
     held(&database, hopeless).await;
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
@@ -135,7 +140,7 @@ async fn a_shutdown_leaves_what_never_ends_to_the_next_process() {
     })
     .await;
     assert!(server.wait());
-    assert_eq!(database.drains().await, 1);
+    assert_eq!(database.mass_cancellations().await, 1);
     database.drop_all();
 }
 
@@ -169,7 +174,7 @@ async fn what_is_being_worked_on_is_not_stuck() {
     members[0].at(&before.client).register(&occurrence).await.registration();
     database.seat_all(&gym, &occurrence, &members).await;
     drop(before);
-    leave_drain(&database, made_ago(3_600), &gym, &occurrence.parse().unwrap()).await;
+    leave_mass_cancellation(&database, made_ago(3_600), &gym, &occurrence.parse().unwrap()).await;
 
     let mut dying = command(&database)
         .env("FAILPOINTS", "drain.before_close=return")
@@ -182,7 +187,7 @@ async fn what_is_being_worked_on_is_not_stuck() {
     })
     .await;
     assert_eq!(database.seats(&gym).await.at(&occurrence), (0, 0));
-    assert_eq!(database.drains().await, 1);
+    assert_eq!(database.mass_cancellations().await, 1);
     let output = command(&database).arg("verify").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     database.drop_all();
@@ -195,7 +200,7 @@ async fn a_process_takes_over_from_others_alone() {
         settings.operations.recovery_interval_seconds = 1;
     })
     .await;
-    let id = leave_hopeless_drain(&app.database, &app).await;
+    let id = leave_hopeless_mass_cancellation(&app.database, &app).await;
     held(&app.database, id).await;
     // As if the renewals had not got through.
     set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
@@ -205,7 +210,7 @@ async fn a_process_takes_over_from_others_alone() {
     let other = app.database.store().await;
     eventually("another's take-over", || async {
         set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
-        other.claim_drain(&[]).await.unwrap().is_some()
+        other.claim_mass_cancellation(&[]).await.unwrap().is_some()
     })
     .await;
 }

@@ -116,9 +116,9 @@ async fn a_call_off_that_is_cut_short_is_finished_or_never_was() {
     let steps = [
         ("occurrence_cancel.before_commit", MANY),
         ("occurrence_cancel.after_commit", 0),
-        ("drain.before_batch", 0),
-        ("drain.before_commit", 0),
-        ("drain.before_close", 0),
+        ("mass_cancellation.before_batch", 0),
+        ("mass_cancellation.before_commit", 0),
+        ("mass_cancellation.before_close", 0),
     ];
     for (point, left) in steps {
         let stage = Stage::set(MANY, 1_000).await;
@@ -136,7 +136,7 @@ async fn a_deletion_that_is_cut_short_is_finished_or_never_was() {
     let steps = [
         ("event_delete.before_commit", MANY),
         ("event_delete.after_commit", 0),
-        ("drain.before_commit", 0),
+        ("mass_cancellation.before_commit", 0),
     ];
     for (point, left) in steps {
         let stage = Stage::set(MANY, 1_000).await;

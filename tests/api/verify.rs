@@ -98,20 +98,20 @@ async fn slugs_that_do_not_fit_are_found() {
 async fn what_nobody_gets_any_further_with_is_found_and_what_takes_long_is_not() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
-    let drains = app.database.master("drains").await;
+    let mass_cancellations = app.database.master("drains").await;
     // Somebody else's lease, so that this server leaves it alone.
-    let drain = doc! {
+    let cancellation = doc! {
         "_id": made_ago(90), "org_id": id(&org), "of": "member", "member": ObjectId::new(),
         "lease_until": seconds_from_now(3_600),
     };
-    drains.insert_one(drain).await.unwrap();
+    mass_cancellations.insert_one(cancellation).await.unwrap();
     assert_eq!(findings(&app).await, [Finding::StuckOperations(1)]);
     for (ago, stuck) in [(1, false), (90, true)] {
         let progress = doc! { "$set": { "progress_at": seconds_from_now(-ago) } };
-        drains.update_one(doc! {}, progress).await.unwrap();
+        mass_cancellations.update_one(doc! {}, progress).await.unwrap();
         assert_eq!(findings(&app).await.is_empty(), !stuck, "{ago}");
     }
-    drains.delete_one(doc! {}).await.unwrap();
+    mass_cancellations.delete_one(doc! {}).await.unwrap();
 
     let operations = app.database.master("operations").await;
     for (ago, stuck) in [(30, false), (90, true)] {

@@ -8,7 +8,7 @@ use crate::domain::{EmployeeId, Label, QUOTED, quote};
 
 /// One line of a list, as it was read.
 #[derive(Clone, Debug)]
-pub struct RosterLine {
+pub struct EmployeeLine {
     /// Where it stands, counted from 1.
     pub line: u64,
     /// The person's id, where the list gives ids.
@@ -72,7 +72,7 @@ const MAX_ID: i64 = (1 << 52) - 1;
 const MAX_ANCESTORS: usize = 10_000_000;
 
 struct Draft<'l> {
-    line: &'l RosterLine,
+    line: &'l EmployeeLine,
     id: EmployeeId,
     name: Label,
     title: Label,
@@ -83,7 +83,7 @@ struct Draft<'l> {
 /// # Errors
 /// Every line that is wrong: names and ids that are none, ids that stand twice, managers who are
 /// not in the list or more than one, a second person without a manager, cycles with their members.
-pub fn place(lines: &[RosterLine], managed_by: ManagedBy) -> Result<Vec<Placed>, LineErrors> {
+pub fn place(lines: &[EmployeeLine], managed_by: ManagedBy) -> Result<Vec<Placed>, LineErrors> {
     let mut errors = LineErrors::default();
     let drafts = draft(lines, &mut errors);
     let managers = managers(&drafts, managed_by, &mut errors);
@@ -135,7 +135,7 @@ impl LineErrors {
     }
 }
 
-fn draft<'l>(lines: &'l [RosterLine], errors: &mut LineErrors) -> Vec<Draft<'l>> {
+fn draft<'l>(lines: &'l [EmployeeLine], errors: &mut LineErrors) -> Vec<Draft<'l>> {
     let mut drafts = Vec::with_capacity(lines.len());
     let mut taken: HashMap<EmployeeId, u64> = HashMap::new();
     for (number, line) in (1_i64..).zip(lines) {
@@ -268,10 +268,10 @@ fn circle(drafts: &[Draft<'_>], people: &[usize]) -> String {
 mod tests {
     use super::*;
 
-    fn lines(text: &[(&str, &str)]) -> Vec<RosterLine> {
+    fn lines(text: &[(&str, &str)]) -> Vec<EmployeeLine> {
         (2..)
             .zip(text)
-            .map(|(line, (name, manager))| RosterLine {
+            .map(|(line, (name, manager))| EmployeeLine {
                 line,
                 id: None,
                 key: (*name).to_owned(),

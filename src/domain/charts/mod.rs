@@ -6,6 +6,6 @@ mod hierarchy;
 mod statistics;
 
 pub use chart::{Chart, Employee};
-pub use employee_list::{LineError, LineErrors, ManagedBy, Placed, RosterLine, place};
+pub use employee_list::{EmployeeLine, LineError, LineErrors, ManagedBy, Placed, place};
 pub use hierarchy::{MAX_DEPTH, Refusal, Reparent, Write, hire, move_to, promote, remove};
-pub use statistics::{Figures, flaws};
+pub use statistics::{Statistics, flaws};

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::{Chart, Employee};
 use crate::domain::EmployeeId;
 
-/// The figures of a chart that a manager asks for.
+/// The statistics of a chart that a manager asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
+pub struct Statistics {
     /// Everybody.
     pub people: usize,
     /// Levels below the CEO.
@@ -22,7 +22,7 @@ pub struct Figures {
     pub widest: Vec<EmployeeId>,
 }
 
-impl Figures {
+impl Statistics {
     /// Adds a valid chart up, by its managers alone.
     #[must_use]
     pub fn of(people: &[Employee]) -> Self {
@@ -143,11 +143,11 @@ mod tests {
             person(4, &[1, 2]),
             person(5, &[1, 2]),
         ];
-        let figures = Figures::of(&people);
-        assert_eq!((figures.people, figures.depth, figures.managers), (5, 2, 2));
-        assert_eq!((figures.max_span, figures.widest), (2, vec![1.into(), 2.into()]));
-        assert!((figures.mean_span - 2.0).abs() < f64::EPSILON);
-        assert_eq!(Figures::of(&[]), Figures::default());
+        let statistics = Statistics::of(&people);
+        assert_eq!((statistics.people, statistics.depth, statistics.managers), (5, 2, 2));
+        assert_eq!((statistics.max_span, statistics.widest), (2, vec![1.into(), 2.into()]));
+        assert!((statistics.mean_span - 2.0).abs() < f64::EPSILON);
+        assert_eq!(Statistics::of(&[]), Statistics::default());
         assert!(flaws(&chart(5, Some(1)), &people).is_empty());
         assert!(flaws(&chart(0, None), &[]).is_empty());
     }

@@ -1,7 +1,7 @@
 //! Who gets a seat: the rules of registering, cancelling and waiting, over plain data.
 //!
-//! A [`Book`] is the part of a tenant that a batch of requests is about, as one transaction has read
-//! it. Settling changes the book; what has changed is what the transaction writes.
+//! A [`Seats`] is the part of a tenant that a batch of requests is about, as one transaction has read
+//! it. Settling changes the seats; what has changed is what the transaction writes.
 
 mod entry;
 mod request;
@@ -25,7 +25,7 @@ use crate::domain::AccountId;
 
 /// The part of a tenant that a batch of requests is about.
 #[derive(Clone, Debug)]
-pub struct Book {
+pub struct Seats {
     /// The moment of the batch.
     pub now: DateTime<Utc>,
     /// The occurrences; one that does not exist has no value.
@@ -43,8 +43,8 @@ pub struct Book {
 /// The most that may wait for one occurrence.
 const MAX_WAITING: usize = 1_000;
 
-impl Book {
-    /// An empty book of that moment.
+impl Seats {
+    /// An empty seats of that moment.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Book {
     }
 
     /// Who has to be read before it is known how this is settled: wherever a free seat may belong to
-    /// somebody who waits and is not in the book, the next ones of the list, at most `many`. While
+    /// somebody who waits and is not in the seats, the next ones of the list, at most `many`. While
     /// there are any, what was settled does not count.
     #[must_use]
     pub fn unread(&self, many: usize) -> Vec<RegistrationId> {

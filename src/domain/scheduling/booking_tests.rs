@@ -72,42 +72,42 @@ fn every_registration() -> impl Iterator<Item = RegistrationId> {
 }
 
 impl Stored {
-    fn book(&self, now: DateTime<Utc>) -> Book {
-        let mut book = Book::new(now);
+    fn seats(&self, now: DateTime<Utc>) -> Seats {
+        let mut seats = Seats::new(now);
         for number in 0..OCCURRENCES {
             let id = occurrence(number).id;
             let stored = self.occurrences.get(&id).cloned().map(Entry::stored);
             let exists = number + 1 < OCCURRENCES;
             let new = if exists { Entry::implied(occurrence(number)) } else { Entry::missing() };
-            book.occurrences.insert(id, stored.unwrap_or(new));
-            book.waiting.insert(id, entry(self.waiting.get(&id)));
+            seats.occurrences.insert(id, stored.unwrap_or(new));
+            seats.waiting.insert(id, entry(self.waiting.get(&id)));
         }
         for id in every_registration() {
-            book.registrations.insert(id, entry(self.registrations.get(&id)));
-            book.calendars.insert(id.member, entry(self.calendars.get(&id.member)));
+            seats.registrations.insert(id, entry(self.registrations.get(&id)));
+            seats.calendars.insert(id.member, entry(self.calendars.get(&id.member)));
         }
-        book
+        seats
     }
 
-    /// Settles with only those in the book who ask, and then with those who come to it, some of
+    /// Settles with only those in the seats who ask, and then with those who come to it, some of
     /// each list at a time.
     fn settle(
         &self,
         now: DateTime<Utc>,
         requests: &[Request],
         many: usize,
-    ) -> (Book, Vec<Outcome>) {
-        let (whole, mut known) = (self.book(now), self.book(now));
+    ) -> (Seats, Vec<Outcome>) {
+        let (whole, mut known) = (self.seats(now), self.seats(now));
         let asking = |id: &RegistrationId| requests.iter().any(|request| request.id == *id);
         let asks = |who: &AccountId| requests.iter().any(|request| request.id.member == *who);
         known.registrations.retain(|id, _| asking(id));
         known.calendars.retain(|member, _| asks(member));
         loop {
-            let mut book = known.clone();
-            let outcomes = requests.iter().map(|request| book.settle(*request)).collect();
-            let unread = book.unread(many);
+            let mut seats = known.clone();
+            let outcomes = requests.iter().map(|request| seats.settle(*request)).collect();
+            let unread = seats.unread(many);
             if unread.is_empty() {
-                return (book, outcomes);
+                return (seats, outcomes);
             }
             for id in unread {
                 known.registrations.insert(id, whole.registrations[&id].clone());
@@ -118,11 +118,11 @@ impl Stored {
     }
 
     /// Writes what has changed, and nothing else.
-    fn write(&mut self, book: &Book) {
-        write(&mut self.occurrences, &book.occurrences);
-        write(&mut self.waiting, &book.waiting);
-        write(&mut self.registrations, &book.registrations);
-        write(&mut self.calendars, &book.calendars);
+    fn write(&mut self, seats: &Seats) {
+        write(&mut self.occurrences, &seats.occurrences);
+        write(&mut self.waiting, &seats.waiting);
+        write(&mut self.registrations, &seats.registrations);
+        write(&mut self.calendars, &seats.calendars);
     }
 }
 
@@ -323,7 +323,7 @@ proptest! {
             let asked = |(who, what, ask): &(u8, u8, Ask)| {
                 Request { id: registration(*who, *what), ask: *ask }
             };
-            let (book, outcomes) =
+            let (seats, outcomes) =
                 stored.settle(now, &requests.iter().map(asked).collect::<Vec<_>>(), many);
             for ((who, what, ask), outcome) in requests.into_iter().zip(outcomes) {
                 if what + 1 == OCCURRENCES {
@@ -338,7 +338,7 @@ proptest! {
                     prop_assert!(!model.free(what) || !waits.iter().any(could_sit));
                 }
             }
-            stored.write(&book);
+            stored.write(&seats);
             check(&stored, &model, now);
         }
     }
@@ -362,9 +362,9 @@ fn waiting_lists_and_calendars_have_a_bound() {
         Busy { occurrence: id, end: start + Duration::minutes(1) }
     });
     stored.calendars.insert(member(1), Calendar::from_stored(busy.collect(), false));
-    let mut book = stored.book(now);
+    let mut seats = stored.seats(now);
     let mut refusal =
-        |who, what, ask| match book.settle(Request { id: registration(who, what), ask }) {
+        |who, what, ask| match seats.settle(Request { id: registration(who, what), ask }) {
             Outcome::Refused(refusal) => Some(refusal.code),
             _ => None,
         };

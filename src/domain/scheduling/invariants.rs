@@ -13,7 +13,7 @@ use crate::domain::{AccountId, EventId};
 
 /// Everything of a tenant that has to do with seats.
 #[derive(Debug, Default)]
-pub struct Holdings {
+pub struct Invariants {
     /// The events that were not deleted.
     pub events: HashMap<EventId, Event>,
     /// How many events the tenant counts.
@@ -30,7 +30,7 @@ pub struct Holdings {
     pub waiting: HashMap<OccurrenceId, Vec<Waiter>>,
 }
 
-impl Holdings {
+impl Invariants {
     /// The members who hold seats ahead.
     #[must_use]
     pub fn holders(&self, now: DateTime<Utc>) -> HashSet<AccountId> {

@@ -8,13 +8,13 @@ mod recurrence;
 mod schedule;
 mod time_zone;
 
-pub use booking::{Ask, Book, BookingRefusal, Entry, Outcome, Request};
+pub use booking::{Ask, BookingRefusal, Entry, Outcome, Request, Seats};
 pub use calendar::{Busy, Calendar};
 pub use event::{
     Event, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode, Registration, RegistrationId,
     RegistrationStatus, Waiter,
 };
-pub use invariants::Holdings;
+pub use invariants::Invariants;
 pub use recurrence::Rule;
 pub use schedule::{Recurrence, Schedule};
 pub use time_zone::TimeZone;

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 2;
 const LARGE: usize = 5_000;
 
 /// Room for large charts.
-pub struct Rooms(Arc<Semaphore>);
+pub struct ChartAdmission(Arc<Semaphore>);
 
 /// Room for one chart, until it is dropped.
 #[derive(Debug)]
@@ -24,13 +24,13 @@ pub struct Room {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Default for Rooms {
+impl Default for ChartAdmission {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 }
 
-impl Rooms {
+impl ChartAdmission {
     /// Waits for room for a chart of so many people; small ones always have it.
     async fn take(&self, people: usize, patience: Duration) -> Result<Room> {
         if people < LARGE {
@@ -48,7 +48,7 @@ impl TenantManager {
     ///
     /// # Errors
     /// [`Error::Busy`] when others do not make room in time.
-    pub async fn room_for(&self, people: usize) -> Result<Room> {
+    pub async fn admit_chart(&self, people: usize) -> Result<Room> {
         self.work.rooms.take(people, self.work.patience).await
     }
 }
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_few_large_charts_have_room_and_small_ones_always() {
-        let rooms = Rooms::default();
+        let rooms = ChartAdmission::default();
         let take = async |people| rooms.take(people, Duration::from_millis(1)).await;
         let one = take(LARGE).await.unwrap();
         let _two = take(200_000).await.unwrap();
@@ -72,7 +72,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_gets_the_room_that_another_leaves() {
-        let rooms = Rooms::default();
+        let rooms = ChartAdmission::default();
         let take = || rooms.take(LARGE, Duration::from_secs(30));
         let (one, _two) = (take().await.unwrap(), take().await.unwrap());
         let leave = async {

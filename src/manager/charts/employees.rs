@@ -39,7 +39,7 @@ pub struct EmployeePatch {
 }
 
 /// What became of a person's team.
-pub struct Departure {
+pub struct Removal {
     /// Whom they report to now.
     pub new_manager: EmployeeId,
     /// How many people have another manager than before.
@@ -142,7 +142,7 @@ impl TenantManager {
         chart: ChartId,
         id: EmployeeId,
         reparent: Reparent,
-    ) -> Result<Departure> {
+    ) -> Result<Removal> {
         let _turn = self.turn(scope, chart).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "employee.delete", (), move |mut tx, ()| {
@@ -162,7 +162,7 @@ impl TenantManager {
                 failpoint!("chart.before_commit");
                 let reassigned = direct.or(changed.first().copied()).unwrap_or_default();
                 let new_manager = employee.manager.ok_or(charts::Refusal::CeoProtected)?;
-                Ok(Departure { new_manager, reassigned })
+                Ok(Removal { new_manager, reassigned })
             })
         })
         .await

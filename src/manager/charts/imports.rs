@@ -4,7 +4,7 @@ use super::{WholeChart, chart::NO_CHART};
 use crate::{
     domain::{
         ChartId, OrgId,
-        charts::{Chart, Employee, Figures, Placed, Refusal},
+        charts::{Chart, Employee, Placed, Refusal, Statistics},
     },
     error::Result,
     failpoint,
@@ -87,14 +87,14 @@ impl TenantManager {
 impl WholeChart {
     /// What the chart adds up to, with the people who have the widest span.
     #[must_use]
-    pub fn figures(self) -> (Figures, Vec<Employee>) {
-        let figures = Figures::of(&self.people);
+    pub fn statistics(self) -> (Statistics, Vec<Employee>) {
+        let statistics = Statistics::of(&self.people);
         let widest = self
             .people
             .into_iter()
-            .filter(|person| figures.widest.binary_search(&person.id).is_ok())
+            .filter(|person| statistics.widest.binary_search(&person.id).is_ok())
             .collect();
-        (figures, widest)
+        (statistics, widest)
     }
 }
 

@@ -6,7 +6,7 @@ mod employees;
 mod imports;
 mod teams;
 
-pub use admission::{Room, Rooms};
-pub use employees::{Departure, EmployeeInput, EmployeePatch};
+pub use admission::{ChartAdmission, Room};
+pub use employees::{EmployeeInput, EmployeePatch, Removal};
 pub use imports::ImportMode;
 pub use teams::{Part, WholeChart};

@@ -166,7 +166,7 @@ impl TenantManager {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
                 if room.is_none() {
                     let people = usize::try_from(chart.employee_count).unwrap_or_default();
-                    *room = Some(this.room_for(people).await?);
+                    *room = Some(this.admit_chart(people).await?);
                 }
                 let people = reader.employees_flat(id, Team::All, None, 0).await?;
                 // Three reads outside of a transaction, of which a long one is not even of one

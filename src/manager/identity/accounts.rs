@@ -17,7 +17,7 @@ use crate::{
         Store,
         driver::{Change, Tx},
         identity::AccountUpdate,
-        scheduling::{Drain, DrainOf},
+        scheduling::{CancelledSeats, MassCancellation},
     },
 };
 
@@ -166,22 +166,30 @@ impl TenantManager {
         id: AccountId,
     ) -> Result<DateTime<Utc>> {
         let org = scope.org_id();
-        let drain = Drain { id: OperationId::generate(), org_id: org, of: DrainOf::Member(id) };
+        let cancellation = MassCancellation {
+            id: OperationId::generate(),
+            org_id: org,
+            of: CancelledSeats::Member(id),
+        };
         self.store
-            .transaction("member.delete", (&self.store, drain), |tx, (store, drain)| {
-                Box::pin(async move {
-                    open_accounts(store, tx, scope).await?;
-                    if !store.remove_account(tx, org, id).await? {
-                        return Err(NO_MEMBER);
-                    }
-                    store.insert_drain(tx, drain).await?;
-                    keep_an_admin(store, tx, org).await
-                })
-            })
+            .transaction(
+                "member.delete",
+                (&self.store, cancellation),
+                |tx, (store, cancellation)| {
+                    Box::pin(async move {
+                        open_accounts(store, tx, scope).await?;
+                        if !store.remove_account(tx, org, id).await? {
+                            return Err(NO_MEMBER);
+                        }
+                        store.insert_mass_cancellation(tx, cancellation).await?;
+                        keep_an_admin(store, tx, org).await
+                    })
+                },
+            )
             .await?;
         self.directory.forget(Change::Account(id)).await;
         failpoint!("member_delete.after_commit");
-        self.drain_in_background(drain).await?;
+        self.mass_cancellation_finish(cancellation).await?;
         Ok(self.clock.now())
     }
 }

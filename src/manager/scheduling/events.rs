@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
-use super::{EventInput, EventPatch, Ticket, mass_cancellation, registrations::with_waiters};
+use super::{
+    BookingResult, EventInput, EventPatch, mass_cancellation, registrations::with_waiters,
+};
 use crate::{
     domain::{
         EventId, OperationId,
         scheduling::{
-            Book, BookingRefusal, Event, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode,
-            Schedule,
+            BookingRefusal, Event, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode,
+            Schedule, Seats,
         },
     },
     error::{Error, Result},
     failpoint,
     manager::{AdminScope, OrgScope, TenantManager},
     store::{
-        scheduling::{Drain, DrainOf},
+        scheduling::{CancelledSeats, MassCancellation},
         tenant::TenantTx,
     },
 };
@@ -95,9 +97,9 @@ impl TenantManager {
         scope: &AdminScope,
         id: EventId,
         patch: EventPatch,
-    ) -> Result<Ticket<Event>> {
+    ) -> Result<BookingResult<Event>> {
         let context = (&self.clock, patch);
-        let _turn = self.turn_of_seats(scope).await?;
+        let _turn = self.seats_turn(scope).await?;
         let updated = self
             .tenant_write(scope, "event.update", context, move |mut tx, (clock, patch)| {
                 Box::pin(async move { update_in(&mut tx, id, patch, clock.now()).await })
@@ -117,10 +119,10 @@ impl TenantManager {
         scope: &AdminScope,
         id: EventId,
         cancel: bool,
-    ) -> Result<Ticket<Event>> {
+    ) -> Result<BookingResult<Event>> {
         let org_id = scope.org_id();
         let context = (&self.store, &self.clock);
-        let turn = self.turn_of_seats(scope).await?;
+        let turn = self.seats_turn(scope).await?;
         let deleted = self
             .tenant_write(scope, "event.delete", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
@@ -136,12 +138,13 @@ impl TenantManager {
                     tx.count_events(-1).await?;
                     tx.cancel_occurrences(id, now + MOMENT).await?;
                     tx.clear_waiting(id, now).await?;
-                    let drain = Drain {
+                    let cancellation = MassCancellation {
                         id: OperationId::generate(),
                         org_id,
-                        of: DrainOf::Event(id, now + MOMENT),
+                        of: CancelledSeats::Event(id, now + MOMENT),
                     };
-                    let left = start_drain(&mut tx, store, drain, held, now).await?;
+                    let left =
+                        start_mass_cancellation(&mut tx, store, cancellation, held, now).await?;
                     failpoint!("event_delete.before_commit");
                     Ok(Ok((event, left)))
                 })
@@ -152,7 +155,7 @@ impl TenantManager {
         match deleted {
             Err(refusal) => Ok(Err(refusal)),
             Ok((event, left)) => {
-                self.finish_drain(left).await?;
+                self.finish_mass_cancellation(left).await?;
                 Ok(Ok(event))
             }
         }
@@ -169,7 +172,7 @@ impl TenantManager {
     ) -> Result<(Occurrence, Arc<Event>)> {
         let org_id = scope.org_id();
         let context = (&self.store, &self.clock);
-        let turn = self.turn_of_seats(scope).await?;
+        let turn = self.seats_turn(scope).await?;
         let (occurrence, event, left) = self
             .tenant_write(scope, "occurrence.cancel", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
@@ -194,9 +197,13 @@ impl TenantManager {
                     let cancelled = Occurrence { status, ..occurrence };
                     tx.put_occurrence(&cancelled, there).await?;
                     tx.clear_waiting_of(&[id]).await?;
-                    let drain =
-                        Drain { id: OperationId::generate(), org_id, of: DrainOf::Occurrence(id) };
-                    let left = start_drain(&mut tx, store, drain, held, now).await?;
+                    let cancellation = MassCancellation {
+                        id: OperationId::generate(),
+                        org_id,
+                        of: CancelledSeats::Occurrence(id),
+                    };
+                    let left =
+                        start_mass_cancellation(&mut tx, store, cancellation, held, now).await?;
                     failpoint!("occurrence_cancel.before_commit");
                     Ok((Occurrence { taken: 0, ..cancelled }, Arc::new(event), left))
                 })
@@ -204,13 +211,16 @@ impl TenantManager {
             .await?;
         drop(turn);
         failpoint!("occurrence_cancel.after_commit");
-        self.finish_drain(left).await?;
+        self.finish_mass_cancellation(left).await?;
         Ok((occurrence, event))
     }
 
-    async fn finish_drain(self: &Arc<Self>, left: Option<Drain>) -> Result<()> {
+    async fn finish_mass_cancellation(
+        self: &Arc<Self>,
+        left: Option<MassCancellation>,
+    ) -> Result<()> {
         match left {
-            Some(drain) => self.drain_in_background(drain).await,
+            Some(cancellation) => self.mass_cancellation_finish(cancellation).await,
             None => Ok(()),
         }
     }
@@ -225,7 +235,7 @@ async fn update_in(
     id: EventId,
     patch: &EventPatch,
     now: DateTime<Utc>,
-) -> Result<Ticket<Event>> {
+) -> Result<BookingResult<Event>> {
     let longest = Duration::minutes(Schedule::MAX_MINUTES.into());
     tx.claim_event_if_again(id, now - longest).await?;
     let old = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
@@ -274,28 +284,29 @@ async fn fill(tx: &mut TenantTx<'_>, ids: &[OccurrenceId], now: DateTime<Utc>) -
     let starts_at = |event: &Event, start| event.schedule.starts_at(start);
     for some in ids.chunks(LISTS_AT_ONCE) {
         let some_of = some.iter().copied().collect();
-        let book = tx.reader().book_of(some_of, &[], now, &starts_at).await?;
-        let fill_all = |book: &mut Book| some.iter().for_each(|id| book.fill(*id));
-        let (book, ()) = with_waiters(tx, book, fill_all).await?;
-        tx.write_book(&book).await?;
+        let seats = tx.reader().seats_of(some_of, &[], now, &starts_at).await?;
+        let fill_all = |seats: &mut Seats| some.iter().for_each(|id| seats.fill(*id));
+        let (seats, ()) = with_waiters(tx, seats, fill_all).await?;
+        tx.write_seats(&seats).await?;
     }
     Ok(())
 }
 
 /// Gives back what one transaction can; the rest is recorded, and returned.
-async fn start_drain(
+async fn start_mass_cancellation(
     tx: &mut TenantTx<'_>,
     store: &crate::store::Store,
-    drain: Drain,
+    cancellation: MassCancellation,
     held: i64,
     now: DateTime<Utc>,
-) -> Result<Option<Drain>> {
+) -> Result<Option<MassCancellation>> {
     if held <= i64::from(mass_cancellation::BATCH) {
-        mass_cancellation::drain_in(tx, &drain, now, mass_cancellation::BATCH).await?;
+        mass_cancellation::cancel_batch_in(tx, &cancellation, now, mass_cancellation::BATCH)
+            .await?;
         return Ok(None);
     }
-    store.insert_drain(tx.transaction(), &drain).await?;
-    Ok(Some(drain))
+    store.insert_mass_cancellation(tx.transaction(), &cancellation).await?;
+    Ok(Some(cancellation))
 }
 
 fn below_taken(kept: &[Occurrence], capacity: i64) -> Option<BookingRefusal> {

@@ -143,9 +143,9 @@ impl TenantManager {
         let room = self.room_for_feed().await?;
         let read_at = Instant::now();
         // First the version, then what it is about: what changes in between is seen the next time.
-        let agenda = self.agenda_version(&scope).await?;
+        let occurrence_cache = self.events_version(&scope).await?;
         let seats = self.seats_to_show(&scope, self.clock.now()).await?;
-        let tag = tag(member, agenda, &seats);
+        let tag = tag(member, occurrence_cache, &seats);
         let text = kept.filter(|kept| kept.tag == tag).and_then(|kept| kept.text);
         let mut now = Kept { read_at, tag, text };
         if now.text.is_none() && !(poll.knows)(&now.tag) {
@@ -198,9 +198,9 @@ impl TenantManager {
         room.ok_or(Error::Busy { what: "too many calendar feeds are made" })
     }
 
-    async fn agenda_version(&self, scope: &OrgScope) -> Result<Option<i64>> {
+    async fn events_version(&self, scope: &OrgScope) -> Result<Option<i64>> {
         self.tenant_read(scope, "agenda.version", (), |mut reader, ()| {
-            Box::pin(async move { reader.agenda().await })
+            Box::pin(async move { reader.occurrence_cache().await })
         })
         .await
     }
@@ -266,11 +266,11 @@ fn hash(token: &str) -> String {
 }
 
 /// What the text depends on.
-fn tag(member: AccountId, agenda: Option<i64>, seats: &[Registration]) -> String {
+fn tag(member: AccountId, occurrence_cache: Option<i64>, seats: &[Registration]) -> String {
     let mut hash = Sha256::new();
     hash.update(FORMAT);
     hash.update(member.object_id().bytes());
-    hash.update(agenda.unwrap_or_default().to_be_bytes());
+    hash.update(occurrence_cache.unwrap_or_default().to_be_bytes());
     for seat in seats {
         let occurrence = seat.id.occurrence;
         hash.update(occurrence.event.object_id().bytes());

@@ -28,7 +28,7 @@ use crate::{
 
 /// The queues of the tenants of which somebody waits.
 #[derive(Default)]
-pub struct Combiner(Mutex<HashMap<OrgId, VecDeque<Waiting>>>);
+pub struct GroupCommit(Mutex<HashMap<OrgId, VecDeque<Waiting>>>);
 
 struct Waiting {
     request: Request,
@@ -54,7 +54,7 @@ impl TenantManager {
     ) -> Result<Outcome> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { request, since: Instant::now(), answer };
-        if self.work.combiner.push(scope.org_id(), waiting)? {
+        if self.work.group_commit.push(scope.org_id(), waiting)? {
             let (manager, scope) = (Arc::clone(self), *scope);
             // It goes on when the client who came first has gone.
             self.work
@@ -70,8 +70,8 @@ impl TenantManager {
     }
 
     async fn settle_all(self: Arc<Self>, scope: &OrgScope) {
-        let _queue = Leading { combiner: &self.work.combiner, org: scope.org_id() };
-        while let Some(mut batch) = self.work.combiner.next(scope.org_id()) {
+        let _queue = Leading { group_commit: &self.work.group_commit, org: scope.org_id() };
+        while let Some(mut batch) = self.work.group_commit.next(scope.org_id()) {
             batch.retain(|waiting| !waiting.answer.is_closed());
             if batch.is_empty() {
                 continue;
@@ -126,20 +126,20 @@ fn refuse(batch: impl IntoIterator<Item = Waiting>, error: &Error) {
 /// Sees to a queue. Should it die of a fault, those who wait hear of it, and the next one who comes
 /// starts a new queue.
 struct Leading<'c> {
-    combiner: &'c Combiner,
+    group_commit: &'c GroupCommit,
     org: OrgId,
 }
 
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let mut queues = self.combiner.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queues = self.group_commit.0.lock().unwrap_or_else(PoisonError::into_inner);
             queues.remove(&self.org);
         }
     }
 }
 
-impl Combiner {
+impl GroupCommit {
     /// Lines up; whether the caller has to see to the queue, which nobody else does.
     fn push(&self, org: OrgId, waiting: Waiting) -> Result<bool> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,7 +20,7 @@ use crate::{
     failpoint,
     manager::{OrgScope, TenantManager, keyed_queue::Turn},
     store::{
-        scheduling::{Drain, DrainOf, Held},
+        scheduling::{CancelledSeats, Held, MassCancellation},
         tenant::TenantTx,
     },
 };
@@ -30,28 +30,28 @@ pub(in crate::manager) const BATCH: u32 = 500;
 /// How many where that has met somebody: the fewer members, the fewer of them are at work.
 const SMALL_BATCH: u32 = 64;
 
-/// How many drains of others one process works on at a time.
+/// How many mass_cancellations of others one process works on at a time.
 const TAKEN_OVER: usize = 8;
 
-/// The drains that this process works on, which it does not take over from itself.
-pub struct Drains {
+/// The mass_cancellations that this process works on, which it does not take over from itself.
+pub struct MassCancellations {
     driven: Arc<Mutex<HashSet<OperationId>>>,
     places: Arc<Semaphore>,
 }
 
-/// Names a drain as this process's own until it is dropped.
+/// Names a cancellation as this process's own until it is dropped.
 struct Driving {
     id: OperationId,
     driven: Arc<Mutex<HashSet<OperationId>>>,
 }
 
-impl Default for Drains {
+impl Default for MassCancellations {
     fn default() -> Self {
         Self { driven: Arc::default(), places: Arc::new(Semaphore::new(TAKEN_OVER)) }
     }
 }
 
-impl Drains {
+impl MassCancellations {
     fn start(&self, id: OperationId) -> Driving {
         self.driven.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         Driving { id, driven: Arc::clone(&self.driven) }
@@ -69,44 +69,48 @@ impl Drop for Driving {
 }
 
 impl TenantManager {
-    /// Drains behind the request that has recorded it, and waits for the end.
-    pub(in crate::manager) async fn drain_in_background(
+    /// MassCancellations behind the request that has recorded it, and waits for the end.
+    pub(in crate::manager) async fn mass_cancellation_finish(
         self: &Arc<Self>,
-        drain: Drain,
+        cancellation: MassCancellation,
     ) -> Result<()> {
-        let driving = self.work.drains.start(drain.id);
+        let driving = self.work.mass_cancellations.start(cancellation.id);
         let manager = Arc::clone(self);
         let work = async move {
             let _driving = driving;
-            manager.drive_drain(&drain).await
+            manager.drive_mass_cancellation(&cancellation).await
         };
         let task = self.work.tasks.spawn_on(work, &self.work.runtime);
         task.await.map_err(|_| Error::Internal("a drain's task has died".into()))?
     }
 
-    /// Takes over drains that a process has left, each in a task of its own, so that one that
+    /// Takes over mass_cancellations that a process has left, each in a task of its own, so that one that
     /// cannot be finished holds up nothing; how many. Those that find no place wait for the next
     /// call.
-    pub(in crate::manager) async fn recover_drains(self: &Arc<Self>) -> u32 {
+    pub(in crate::manager) async fn recover_mass_cancellations(self: &Arc<Self>) -> u32 {
         let mut taken = 0;
-        while let Ok(place) = Arc::clone(&self.work.drains.places).try_acquire_owned() {
-            let drain = match self.store.claim_drain(&self.work.drains.driven()).await {
-                Ok(Some(drain)) => drain,
+        while let Ok(place) = Arc::clone(&self.work.mass_cancellations.places).try_acquire_owned() {
+            let cancellation = match self
+                .store
+                .claim_mass_cancellation(&self.work.mass_cancellations.driven())
+                .await
+            {
+                Ok(Some(cancellation)) => cancellation,
                 Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(error = error.detail(), "cancellations could not be recovered");
                     break;
                 }
             };
-            tracing::info!(org.id = %drain.org_id, "taking over a cancellation");
+            tracing::info!(org.id = %cancellation.org_id, "taking over a cancellation");
             taken += 1;
-            let driving = self.work.drains.start(drain.id);
+            let driving = self.work.mass_cancellations.start(cancellation.id);
             let manager = Arc::clone(self);
             let work = async move {
                 let _held = (place, driving);
-                if let Err(error) = manager.drive_drain(&drain).await {
+                if let Err(error) = manager.drive_mass_cancellation(&cancellation).await {
                     tracing::warn!(
-                        org.id = %drain.org_id,
+                        org.id = %cancellation.org_id,
                         error = error.detail().unwrap_or_else(|| error.to_string()),
                         "a cancellation was not finished"
                     );
@@ -117,16 +121,19 @@ impl TenantManager {
         taken
     }
 
-    /// Works on a drain to its end, and renews its lease for as long as that takes.
-    async fn drive_drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {
+    /// Works on a cancellation to its end, and renews its lease for as long as that takes.
+    async fn drive_mass_cancellation(
+        self: &Arc<Self>,
+        cancellation: &MassCancellation,
+    ) -> Result<()> {
         let ended = CancellationToken::new();
         let work = async {
-            let drained = self.drain(drain).await;
+            let cancelled = self.cancellation(cancellation).await;
             ended.cancel();
-            drained
+            cancelled
         };
-        let (drained, ()) = tokio::join!(work, self.keep_leased(drain.id, &ended));
-        drained
+        let (cancelled, ()) = tokio::join!(work, self.keep_leased(cancellation.id, &ended));
+        cancelled
     }
 
     async fn keep_leased(&self, id: OperationId, ended: &CancellationToken) {
@@ -136,57 +143,63 @@ impl TenantManager {
                 return;
             }
             // Without it another process joins in, which only wastes its time.
-            if let Err(error) = self.store.renew_drain(id).await {
+            if let Err(error) = self.store.renew_mass_cancellation(id).await {
                 tracing::warn!(error = error.detail(), "a lease was not renewed");
             }
         }
     }
 
-    async fn drain(self: &Arc<Self>, drain: &Drain) -> Result<()> {
+    async fn cancellation(self: &Arc<Self>, cancellation: &MassCancellation) -> Result<()> {
         // Nobody asks for it: the right to do so was checked when it was recorded.
         let actor = Actor {
             account_id: AccountId::generate(),
-            org_id: drain.org_id,
+            org_id: cancellation.org_id,
             role: Role::Admin,
             token_version: 0,
         };
-        let drained = match drain.of {
-            DrainOf::Member(member) => self.member_release(&OrgScope::of(actor), member).await,
-            _ => self.drain_in_batches(&OrgScope::of(actor), drain).await,
+        let cancelled = match cancellation.of {
+            CancelledSeats::Member(member) => {
+                self.member_release(&OrgScope::of(actor), member).await
+            }
+            _ => self.cancel_in_batches(&OrgScope::of(actor), cancellation).await,
         };
-        match drained {
+        match cancelled {
             // Where there is no tenant any more there are no seats.
             Ok(()) | Err(Error::NotFound(_)) => {
-                failpoint!("drain.before_close");
-                self.store.close_drain(drain.id).await
+                failpoint!("mass_cancellation.before_close");
+                self.store.close_mass_cancellation(cancellation.id).await
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn drain_in_batches(&self, scope: &OrgScope, drain: &Drain) -> Result<()> {
+    async fn cancel_in_batches(
+        &self,
+        scope: &OrgScope,
+        cancellation: &MassCancellation,
+    ) -> Result<()> {
         loop {
-            failpoint!("drain.before_batch");
+            failpoint!("mass_cancellation.before_batch");
             let now = self.clock.now();
-            let turn = self.turn_of_seats(scope).await?;
-            let (drained, limit) = self
-                .tenant_write(scope, "event.drain", drain, move |mut tx, drain| {
+            let turn = self.seats_turn(scope).await?;
+            let (cancelled, limit) = self
+                .tenant_write(scope, "event.drain", cancellation, move |mut tx, cancellation| {
                     Box::pin(async move {
                         let limit = if tx.is_again() { SMALL_BATCH } else { BATCH };
-                        Ok((drain_in(&mut tx, drain, now, limit).await?, limit))
+                        Ok((cancel_batch_in(&mut tx, cancellation, now, limit).await?, limit))
                     })
                 })
                 .await?;
             drop(turn);
-            if drained < limit {
+            if cancelled < limit {
                 return Ok(());
             }
-            self.store.record_progress(drain.id).await?;
+            self.store.record_progress(cancellation.id).await?;
         }
     }
 
     /// Waits until it is this change's turn to write seats of the tenant.
-    pub(in crate::manager) async fn turn_of_seats(
+    pub(in crate::manager) async fn seats_turn(
         &self,
         scope: &OrgScope,
     ) -> Result<OwnedMutexGuard<()>> {
@@ -195,25 +208,27 @@ impl TenantManager {
 }
 
 /// Gives at most `limit` seats back; how many.
-pub(in crate::manager) async fn drain_in(
+pub(in crate::manager) async fn cancel_batch_in(
     tx: &mut TenantTx<'_>,
-    drain: &Drain,
+    cancellation: &MassCancellation,
     now: DateTime<Utc>,
     limit: u32,
 ) -> Result<u32> {
-    let held: Vec<Registration> = match drain.of {
-        DrainOf::Occurrence(id) => {
+    let held: Vec<Registration> = match cancellation.of {
+        CancelledSeats::Occurrence(id) => {
             tx.reader().attendees_of(id, Held::Confirmed, None, limit).await?
         }
-        DrainOf::Event(event, from) => tx.reader().attendees_from(event, from, limit).await?,
-        DrainOf::Member(_) => Vec::new(),
+        CancelledSeats::Event(event, from) => {
+            tx.reader().attendees_from(event, from, limit).await?
+        }
+        CancelledSeats::Member(_) => Vec::new(),
     };
     let ids: Vec<_> = held.iter().map(|held| held.id).collect();
-    let mut book = tx.reader().book(&ids, now).await?;
+    let mut seats = tx.reader().seats(&ids, now).await?;
     for id in &ids {
-        book.release(*id);
+        seats.release(*id);
     }
-    tx.write_book(&book).await?;
-    failpoint!("drain.before_commit");
+    tx.write_seats(&seats).await?;
+    failpoint!("mass_cancellation.before_commit");
     Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
 }

@@ -11,8 +11,8 @@ mod registrations;
 
 pub use event_input::{EventInput, EventPatch, RecurrenceInput, ScheduleInput};
 pub use feeds::{Feed, FeedItem, Feeds, Poll};
-pub use group_commit::Combiner;
-pub use mass_cancellation::Drains;
-pub use occurrence_cache::Agenda;
+pub use group_commit::GroupCommit;
+pub use mass_cancellation::MassCancellations;
+pub use occurrence_cache::OccurrenceCache;
 pub use occurrences::Window;
-pub use registrations::Ticket;
+pub use registrations::BookingResult;

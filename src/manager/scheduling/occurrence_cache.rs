@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The cache of events, and of their occurrences a quarter of a year at a time.
-pub struct Agenda {
+pub struct OccurrenceCache {
     events: Cache<OrgId, Kept>,
     starts: Cache<Quarter, Arc<[DateTime<Utc>]>>,
 }
@@ -30,19 +30,19 @@ pub struct Agenda {
 #[derive(Clone)]
 struct Kept {
     version: i64,
-    events: Arc<[Planned]>,
+    events: Arc<[CachedEvent]>,
 }
 
 /// An event, and the time in which it takes place at all.
 #[derive(Clone)]
-pub(in crate::manager) struct Planned {
+pub(in crate::manager) struct CachedEvent {
     pub(in crate::manager) event: Arc<Event>,
     first: DateTime<Utc>,
     last_end: Option<DateTime<Utc>>,
 }
 
 /// Lets others have the thread now and then during long work that waits for nothing.
-pub(in crate::manager) struct Breath(Instant);
+pub(in crate::manager) struct Yielder(Instant);
 
 /// An event, its version, and the number of a quarter since 1970.
 type Quarter = (EventId, i64, i64);
@@ -55,19 +55,19 @@ const CHUNK: Duration = Duration::days(92);
 /// How long others wait for the thread.
 const LONG: StdDuration = StdDuration::from_millis(2);
 
-impl Default for Agenda {
+impl Default for OccurrenceCache {
     fn default() -> Self {
         Self::of_bytes(EVENT_BYTES)
     }
 }
 
-impl Agenda {
+impl OccurrenceCache {
     fn of_bytes(bytes: u64) -> Self {
         fn weight(weight: usize) -> u32 {
             u32::try_from(weight).unwrap_or(u32::MAX)
         }
         let events = Cache::builder().max_capacity(bytes).weigher(|_, kept: &Kept| {
-            weight(kept.events.iter().map(Planned::bytes).sum::<usize>() + 100)
+            weight(kept.events.iter().map(CachedEvent::bytes).sum::<usize>() + 100)
         });
         let starts = Cache::builder()
             .max_capacity(STARTS)
@@ -75,8 +75,12 @@ impl Agenda {
         Self { events: events.build(), starts: starts.build() }
     }
 
-    /// The events of that version of the tenant's agenda, if they are kept.
-    pub(in crate::manager) fn events(&self, org: OrgId, version: i64) -> Option<Arc<[Planned]>> {
+    /// The events of that version of the tenant's occurrence_cache, if they are kept.
+    pub(in crate::manager) fn events(
+        &self,
+        org: OrgId,
+        version: i64,
+    ) -> Option<Arc<[CachedEvent]>> {
         let found = self.events.get(&org).filter(|kept| kept.version == version);
         count("agenda", if found.is_some() { "hit" } else { "miss" });
         found.map(|kept| kept.events)
@@ -89,23 +93,23 @@ impl Agenda {
         org: OrgId,
         version: i64,
         stored: Vec<StoredEvent>,
-    ) -> Result<Arc<[Planned]>> {
+    ) -> Result<Arc<[CachedEvent]>> {
         let older = self.events.get(&org).map(|kept| kept.events);
         let known = older.iter().flat_map(|planned| planned.iter());
         let known: HashMap<_, _> =
             known.map(|planned| ((planned.event.id, planned.event.version), planned)).collect();
-        let (mut planned, mut breath) = (Vec::with_capacity(stored.len()), Breath::default());
+        let (mut planned, mut yielder) = (Vec::with_capacity(stored.len()), Yielder::default());
         for event in stored {
             planned.push(match known.get(&event.identity()?) {
-                Some(same) => Planned::clone(same),
-                None => Planned::of(event.decode()?),
+                Some(same) => CachedEvent::clone(same),
+                None => CachedEvent::of(event.decode()?),
             });
-            breath.take().await;
+            yielder.take().await;
         }
         Ok(self.keep(org, version, planned.into()))
     }
 
-    fn keep(&self, org: OrgId, version: i64, planned: Arc<[Planned]>) -> Arc<[Planned]> {
+    fn keep(&self, org: OrgId, version: i64, planned: Arc<[CachedEvent]>) -> Arc<[CachedEvent]> {
         let new = Kept { version, events: Arc::clone(&planned) };
         // Whoever read before a change may come here after somebody who read behind it.
         self.events.entry(org).and_upsert_with(|kept| match kept.map(Entry::into_value) {
@@ -155,7 +159,7 @@ impl Agenda {
     }
 }
 
-impl Planned {
+impl CachedEvent {
     fn of(event: Event) -> Self {
         let (first, last) = event.schedule.bounds();
         let last_end = last.map(|last| last + event.schedule.duration());
@@ -183,13 +187,13 @@ impl Planned {
     }
 }
 
-impl Default for Breath {
+impl Default for Yielder {
     fn default() -> Self {
         Self(Instant::now())
     }
 }
 
-impl Breath {
+impl Yielder {
     /// Waits until it is this work's turn again, if it has gone on for long.
     pub(in crate::manager) async fn take(&mut self) {
         if self.0.elapsed() > LONG {
@@ -225,68 +229,81 @@ mod tests {
         }
     }
 
-    fn held(agenda: &Agenda) -> u64 {
-        agenda.events.run_pending_tasks();
-        agenda.events.weighted_size()
+    fn held(occurrence_cache: &OccurrenceCache) -> u64 {
+        occurrence_cache.events.run_pending_tasks();
+        occurrence_cache.events.weighted_size()
     }
 
-    async fn renewed(agenda: &Agenda, org: OrgId, version: i64, events: &[Event]) -> usize {
+    async fn renewed(
+        occurrence_cache: &OccurrenceCache,
+        org: OrgId,
+        version: i64,
+        events: &[Event],
+    ) -> usize {
         let stored = events.iter().map(|event| StoredEvent::of(org, event)).collect();
-        agenda.renew(org, version, stored).await.unwrap().len()
+        occurrence_cache.renew(org, version, stored).await.unwrap().len()
     }
 
     #[tokio::test]
     async fn one_version_of_a_tenants_events_is_kept_and_it_is_the_newest() {
-        let (agenda, org) = (Agenda::default(), OrgId::generate());
-        renewed(&agenda, org, 1, &[event(0, 0)]).await;
-        assert!(agenda.events(org, 1).is_some() && agenda.events(org, 2).is_none());
-        renewed(&agenda, org, 2, &[event(0, 0), event(0, 0)]).await;
-        assert!(agenda.events(org, 1).is_none());
-        let size = held(&agenda);
+        let (occurrence_cache, org) = (OccurrenceCache::default(), OrgId::generate());
+        renewed(&occurrence_cache, org, 1, &[event(0, 0)]).await;
+        assert!(
+            occurrence_cache.events(org, 1).is_some() && occurrence_cache.events(org, 2).is_none()
+        );
+        renewed(&occurrence_cache, org, 2, &[event(0, 0), event(0, 0)]).await;
+        assert!(occurrence_cache.events(org, 1).is_none());
+        let size = held(&occurrence_cache);
         // Somebody who has read earlier comes late, and gets what was read.
-        assert_eq!(renewed(&agenda, org, 1, &[event(0, 0)]).await, 1);
-        assert_eq!(agenda.events(org, 2).map(|kept| kept.len()), Some(2));
-        assert_eq!(held(&agenda), size);
+        assert_eq!(renewed(&occurrence_cache, org, 1, &[event(0, 0)]).await, 1);
+        assert_eq!(occurrence_cache.events(org, 2).map(|kept| kept.len()), Some(2));
+        assert_eq!(held(&occurrence_cache), size);
     }
 
     #[tokio::test]
     async fn events_are_weighed_by_what_they_hold() {
-        let (agenda, org) = (Agenda::of_bytes(100_000), OrgId::generate());
-        renewed(&agenda, org, 1, &[event(10_000, 1_000)]).await;
-        assert!((22_000..30_000).contains(&held(&agenda)));
+        let (occurrence_cache, org) = (OccurrenceCache::of_bytes(100_000), OrgId::generate());
+        renewed(&occurrence_cache, org, 1, &[event(10_000, 1_000)]).await;
+        assert!((22_000..30_000).contains(&held(&occurrence_cache)));
         for _ in 0..20 {
-            renewed(&agenda, OrgId::generate(), 1, &[event(10_000, 1_000)]).await;
+            renewed(&occurrence_cache, OrgId::generate(), 1, &[event(10_000, 1_000)]).await;
         }
-        assert!(held(&agenda) <= 100_000);
+        assert!(held(&occurrence_cache) <= 100_000);
     }
 
     #[tokio::test]
     async fn only_events_that_have_changed_are_decoded_again() {
-        let (agenda, org) = (Agenda::default(), OrgId::generate());
+        let (occurrence_cache, org) = (OccurrenceCache::default(), OrgId::generate());
         let (mut one, two) = (event(10, 2), event(10, 2));
-        renewed(&agenda, org, 1, &[one.clone(), two.clone()]).await;
-        let before = agenda.events(org, 1).unwrap();
+        renewed(&occurrence_cache, org, 1, &[one.clone(), two.clone()]).await;
+        let before = occurrence_cache.events(org, 1).unwrap();
         (one.version, one.capacity) = (2, 50);
-        renewed(&agenda, org, 2, &[one, two, event(0, 0)]).await;
-        let after = agenda.events(org, 2).unwrap();
+        renewed(&occurrence_cache, org, 2, &[one, two, event(0, 0)]).await;
+        let after = occurrence_cache.events(org, 2).unwrap();
         assert_eq!(after.iter().map(|kept| kept.event.capacity).collect::<Vec<_>>(), [50, 1, 1]);
         assert!(Arc::ptr_eq(&before[1].event, &after[1].event));
     }
 
     #[test]
     fn made_up_moments_have_a_part_of_a_rule_expanded_once() {
-        let (agenda, mut long) = (Agenda::default(), event(0, 0));
+        let (occurrence_cache, mut long) = (OccurrenceCache::default(), event(0, 0));
         let (start, zone) = (long.schedule.local_start(), long.schedule.zone());
         let rule = Rule::parse("FREQ=WEEKLY;COUNT=5000", start, zone).unwrap();
         let recurrence = Recurrence { rule: Some(rule), ..Recurrence::default() };
         long.schedule = Schedule::new(start, zone, 60, Some(recurrence));
         let at = |weeks, hours| start.and_utc() + Duration::weeks(weeks) + Duration::hours(hours);
         for hours in 0..500 {
-            assert_eq!(agenda.starts_at(&long, at(4_000, hours)), hours % (7 * 24) == 0);
+            assert_eq!(occurrence_cache.starts_at(&long, at(4_000, hours)), hours % (7 * 24) == 0);
         }
-        assert!(agenda.starts_at(&long, at(4_999, 0)) && !agenda.starts_at(&long, at(5_000, 0)));
-        assert!(!agenda.starts_at(&long, DateTime::<Utc>::MAX_UTC));
-        agenda.starts.run_pending_tasks();
-        assert!(agenda.starts.entry_count() < 6 && agenda.starts.weighted_size() < 6 * 30);
+        assert!(
+            occurrence_cache.starts_at(&long, at(4_999, 0))
+                && !occurrence_cache.starts_at(&long, at(5_000, 0))
+        );
+        assert!(!occurrence_cache.starts_at(&long, DateTime::<Utc>::MAX_UTC));
+        occurrence_cache.starts.run_pending_tasks();
+        assert!(
+            occurrence_cache.starts.entry_count() < 6
+                && occurrence_cache.starts.weighted_size() < 6 * 30
+        );
     }
 }

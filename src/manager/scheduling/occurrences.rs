@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::{events::NO_EVENT, occurrence_cache::Breath};
+use super::{events::NO_EVENT, occurrence_cache::Yielder};
 use crate::{
     domain::{
         EventId,
@@ -76,18 +76,18 @@ impl TenantManager {
         let events: Vec<EventId> = ids.iter().map(|id| id.event).collect();
         let events = self.events_among(scope, events).await?;
         let stored = self.stored_occurrences(scope, ids.clone()).await?;
-        let (mut found, mut breath) = (HashMap::with_capacity(ids.len()), Breath::default());
+        let (mut found, mut yielder) = (HashMap::with_capacity(ids.len()), Yielder::default());
         for id in ids {
             let Some(event) = events.get(&id.event) else { continue };
             let occurrence = match stored.get(&id) {
                 Some(occurrence) => occurrence.clone(),
-                None if !event.deleted && self.work.agenda.starts_at(event, id.start) => {
+                None if !event.deleted && self.work.occurrence_cache.starts_at(event, id.start) => {
                     Occurrence::untouched(event, id.start)
                 }
                 None => continue,
             };
             found.insert(id, (occurrence, Arc::clone(event)));
-            breath.take().await;
+            yielder.take().await;
         }
         Ok(found)
     }
@@ -116,10 +116,10 @@ impl TenantManager {
         let org = scope.org_id();
         let version = self
             .tenant_read(scope, "agenda.version", (), |mut reader, ()| {
-                Box::pin(async move { reader.agenda().await })
+                Box::pin(async move { reader.occurrence_cache().await })
             })
             .await?;
-        let kept = version.and_then(|version| self.work.agenda.events(org, version));
+        let kept = version.and_then(|version| self.work.occurrence_cache.events(org, version));
         let planned = if let Some(planned) = kept {
             planned
         } else {
@@ -127,12 +127,12 @@ impl TenantManager {
             let (version, stored) = self
                 .tenant_write(scope, "agenda.read", (), |mut tx, ()| {
                     Box::pin(async move {
-                        let version = tx.reader().agenda().await?.unwrap_or_default();
+                        let version = tx.reader().occurrence_cache().await?.unwrap_or_default();
                         Ok((version, tx.reader().events_stored().await?))
                     })
                 })
                 .await?;
-            self.work.agenda.renew(org, version, stored).await?
+            self.work.occurrence_cache.renew(org, version, stored).await?
         };
         let reaching = planned.iter().filter(|planned| planned.reaches(span));
         Ok(reaching.map(|planned| Arc::clone(&planned.event)).collect())
@@ -150,14 +150,14 @@ impl TenantManager {
         let first = window.span.from - longest.unwrap_or_else(Duration::zero);
         let mut from = window.after.map_or(first, |after| after.start.max(first));
         let (mut width, mut found) = (Duration::days(1), Vec::new());
-        let mut breath = Breath::default();
+        let mut yielder = Yielder::default();
         while from < window.span.to && found.len() < limit {
             let to = (from + width).min(window.span.to);
             let mut slice = Vec::new();
             for event in events {
                 slice.extend(self.starts_of(event, window, from, to));
                 // Expanding some rules for the first time takes a while.
-                breath.take().await;
+                yielder.take().await;
             }
             slice.sort_unstable_by_key(|(id, _)| *id);
             found.append(&mut slice);
@@ -174,7 +174,7 @@ impl TenantManager {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
     ) -> Vec<(OccurrenceId, Arc<Event>)> {
-        let starts = self.work.agenda.starts(event, from, to).into_iter();
+        let starts = self.work.occurrence_cache.starts(event, from, to).into_iter();
         let ids = starts
             .filter(|start| *start + event.schedule.duration() > window.span.from)
             .map(|start| OccurrenceId { start, event: event.id })

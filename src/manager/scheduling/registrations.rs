@@ -5,14 +5,14 @@ use std::{collections::HashMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 
-use super::{Agenda, group_commit::BATCH};
+use super::{OccurrenceCache, group_commit::BATCH};
 use crate::{
     domain::{
         AccountId,
         identity::Account,
         scheduling::{
-            Ask, Book, BookingRefusal, Event, OccurrenceId, Outcome, Registration, RegistrationId,
-            Request, Waiter,
+            Ask, BookingRefusal, Event, OccurrenceId, Outcome, Registration, RegistrationId,
+            Request, Seats, Waiter,
         },
     },
     error::{Error, Result},
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What somebody has got: a seat, a place on the list, or a reason why not.
-pub type Ticket<T> = Result<T, BookingRefusal>;
+pub type BookingResult<T> = Result<T, BookingRefusal>;
 
 /// How many of those who wait are read first.
 const WAITERS_AT_ONCE: usize = 32;
@@ -43,7 +43,7 @@ impl TenantManager {
         scope: &OrgScope,
         occurrence: OccurrenceId,
         member: Option<AccountId>,
-    ) -> Result<Ticket<Registration>> {
+    ) -> Result<BookingResult<Registration>> {
         let member = self.on_behalf(scope, member).await?;
         let id = RegistrationId { member, occurrence };
         match self.ask(scope, id, Ask::Register).await? {
@@ -61,7 +61,7 @@ impl TenantManager {
         self: &Arc<Self>,
         scope: &OrgScope,
         id: RegistrationId,
-    ) -> Result<Ticket<Registration>> {
+    ) -> Result<BookingResult<Registration>> {
         if id.member != scope.account_id() && scope.admin().is_err() {
             return Err(NO_REGISTRATION);
         }
@@ -86,7 +86,7 @@ impl TenantManager {
         scope: &OrgScope,
         occurrence: OccurrenceId,
         member: Option<AccountId>,
-    ) -> Result<Ticket<(usize, Waiter)>> {
+    ) -> Result<BookingResult<(usize, Waiter)>> {
         let member = self.on_behalf(scope, member).await?;
         match self.ask(scope, RegistrationId { member, occurrence }, Ask::Join).await? {
             Outcome::Waiting(position, waiter) => Ok(Ok((position, waiter))),
@@ -103,7 +103,7 @@ impl TenantManager {
         scope: &OrgScope,
         occurrence: OccurrenceId,
         member: Option<AccountId>,
-    ) -> Result<Ticket<()>> {
+    ) -> Result<BookingResult<()>> {
         let member = self.on_behalf(scope, member).await?;
         match self.ask(scope, RegistrationId { member, occurrence }, Ask::Leave).await? {
             Outcome::Left => Ok(Ok(())),
@@ -247,11 +247,18 @@ impl TenantManager {
         scope: &OrgScope,
         requests: &[Request],
     ) -> Result<Vec<Outcome>> {
-        let context = (&self.clock, &self.work.agenda, requests);
-        let _turn = self.turn_of_seats(scope).await?;
-        self.tenant_write(scope, "registration", context, |mut tx, (clock, agenda, requests)| {
-            Box::pin(async move { settle_in(&mut tx, agenda, requests, clock.now()).await })
-        })
+        let context = (&self.clock, &self.work.occurrence_cache, requests);
+        let _turn = self.seats_turn(scope).await?;
+        self.tenant_write(
+            scope,
+            "registration",
+            context,
+            |mut tx, (clock, occurrence_cache, requests)| {
+                Box::pin(async move {
+                    settle_in(&mut tx, occurrence_cache, requests, clock.now()).await
+                })
+            },
+        )
         .await
     }
 
@@ -314,39 +321,40 @@ impl Outcome {
 
 async fn settle_in(
     tx: &mut TenantTx<'_>,
-    agenda: &Agenda,
+    occurrence_cache: &OccurrenceCache,
     requests: &[Request],
     now: DateTime<Utc>,
 ) -> Result<Vec<Outcome>> {
     let ids: Vec<RegistrationId> = requests.iter().map(|request| request.id).collect();
     tx.claim_if_again(ids.iter().map(|id| id.occurrence)).await?;
-    let starts_at = |event: &Event, start| agenda.starts_at(event, start);
+    let starts_at = |event: &Event, start| occurrence_cache.starts_at(event, start);
     let occurrences = ids.iter().map(|id| id.occurrence).collect();
-    let book = tx.reader().book_of(occurrences, &ids, now, &starts_at).await?;
-    let settle = |book: &mut Book| requests.iter().map(|request| book.settle(*request)).collect();
-    let (book, outcomes) = with_waiters(tx, book, settle).await?;
+    let seats = tx.reader().seats_of(occurrences, &ids, now, &starts_at).await?;
+    let settle =
+        |seats: &mut Seats| requests.iter().map(|request| seats.settle(*request)).collect();
+    let (seats, outcomes) = with_waiters(tx, seats, settle).await?;
     failpoint!("registration.before_write");
-    tx.write_book(&book).await?;
+    tx.write_seats(&seats).await?;
     failpoint!("registration.before_commit");
     Ok(outcomes)
 }
 
-/// Settles on a copy of the book until everybody is in it to whom a free seat may belong. Of those
+/// Settles on a copy of the seats until everybody is in it to whom a free seat may belong. Of those
 /// who wait a few are read at a time, since a thousand may wait for one seat.
 pub(in crate::manager) async fn with_waiters<T>(
     tx: &mut TenantTx<'_>,
-    mut book: Book,
-    settle: impl Fn(&mut Book) -> T,
-) -> Result<(Book, T)> {
+    mut seats: Seats,
+    settle: impl Fn(&mut Seats) -> T,
+) -> Result<(Seats, T)> {
     let mut many = WAITERS_AT_ONCE;
     loop {
-        let mut settled = book.clone();
+        let mut settled = seats.clone();
         let outcome = settle(&mut settled);
         let unread = settled.unread(many);
         if unread.is_empty() {
             return Ok((settled, outcome));
         }
-        tx.reader().extend_book(&mut book, &unread).await?;
+        tx.reader().extend_seats(&mut seats, &unread).await?;
         many *= 2;
     }
 }

@@ -7,11 +7,11 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    store::{Store, driver::Fullness},
+    store::{Store, driver::FileUsage},
 };
 
 /// The most tenants, and what was seen of how many there are.
-pub struct Ceiling {
+pub struct TenantCapacity {
     /// The most organizations; 0 for as many as the database's file handles allow.
     most: u64,
     seen: Mutex<Option<(Instant, Verdict)>>,
@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Handles that are kept free for what is opened until the next look.
 const FREE_HANDLES: u64 = 256;
 
-impl Ceiling {
+impl TenantCapacity {
     /// At most so many tenants; with 0 as many as the database's file handles allow.
     #[must_use]
     pub const fn new(most: u64) -> Self {
@@ -70,7 +70,7 @@ impl Ceiling {
         if self.most > 0 && store.organization_count().await? >= self.most {
             return Ok(Verdict::Full);
         }
-        let Some(full) = store.fullness().await? else {
+        let Some(full) = store.file_usage().await? else {
             self.warned.call_once(|| {
                 tracing::warn!(
                     "the database does not tell how full it is, so its file handles bound no sign-ups"
@@ -81,7 +81,7 @@ impl Ceiling {
         Ok(self.judge(&full))
     }
 
-    fn judge(&self, full: &Fullness) -> Verdict {
+    fn judge(&self, full: &FileUsage) -> Verdict {
         // Reads may open every file at once, and only idle ones can be closed again.
         let free = (full.most_handles / 100 * 15).max(FREE_HANDLES);
         let most = full.most_handles.saturating_sub(free);
@@ -108,32 +108,32 @@ fn gauge(name: &'static str, value: u64) {
 mod tests {
     use super::*;
 
-    const FULL: Fullness = Fullness { collections: 16_999, handles: 100, most_handles: 20_000 };
+    const FULL: FileUsage = FileUsage { collections: 16_999, handles: 100, most_handles: 20_000 };
 
     #[test]
     fn a_database_takes_as_many_tenants_as_it_can_hold_open_at_once() {
-        let ceiling = Ceiling::new(0);
+        let ceiling = TenantCapacity::new(0);
         assert_eq!(ceiling.judge(&FULL), Verdict::Fits);
-        assert_eq!(ceiling.judge(&Fullness { collections: 17_000, ..FULL }), Verdict::Full);
-        let tiny = Fullness { collections: 0, handles: 30, most_handles: 256 };
+        assert_eq!(ceiling.judge(&FileUsage { collections: 17_000, ..FULL }), Verdict::Full);
+        let tiny = FileUsage { collections: 0, handles: 30, most_handles: 256 };
         assert_eq!(ceiling.judge(&tiny), Verdict::Full);
     }
 
     #[test]
     fn what_is_set_takes_the_place_of_what_fits() {
         assert_eq!(
-            Ceiling::new(20_000).judge(&Fullness { collections: 19_999, ..FULL }),
+            TenantCapacity::new(20_000).judge(&FileUsage { collections: 19_999, ..FULL }),
             Verdict::Fits
         );
     }
 
     #[test]
     fn a_database_that_is_short_of_handles_takes_no_tenant_whatever_is_set() {
-        let short = Fullness { handles: 18_501, ..FULL };
-        assert_eq!(Ceiling::new(0).judge(&short), Verdict::NotNow);
-        assert_eq!(Ceiling::new(1_000_000).judge(&short), Verdict::NotNow);
+        let short = FileUsage { handles: 18_501, ..FULL };
+        assert_eq!(TenantCapacity::new(0).judge(&short), Verdict::NotNow);
+        assert_eq!(TenantCapacity::new(1_000_000).judge(&short), Verdict::NotNow);
         // Connections and files of the database's own come on top of the tenants'.
-        let open = Fullness { collections: 17_000, handles: 17_200, ..FULL };
-        assert_eq!(Ceiling::new(0).judge(&open), Verdict::Full);
+        let open = FileUsage { collections: 17_000, handles: 17_200, ..FULL };
+        assert_eq!(TenantCapacity::new(0).judge(&open), Verdict::Full);
     }
 }

@@ -6,8 +6,8 @@ mod lifecycle;
 mod organizations;
 mod tenant_cache;
 
-pub use capacity::Ceiling;
+pub use capacity::TenantCapacity;
 pub use fence::Found;
 pub use organizations::{OrgPatch, OrgView, SignUp};
-pub use tenant_cache::Directory;
+pub use tenant_cache::TenantCache;
 pub(in crate::manager) use tenant_cache::count;

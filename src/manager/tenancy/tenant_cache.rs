@@ -41,7 +41,7 @@ pub struct Authority {
 /// A value is served from memory only while the change stream was heard of within two seconds; else
 /// every question goes to the database. So a process that is cut off, or whose stream is being
 /// opened again, is slower and never wrong.
-pub struct Directory {
+pub struct TenantCache {
     store: Store,
     organizations: Cache<OrgId, Arc<Organization>>,
     slugs: Cache<Slug, Dated>,
@@ -66,7 +66,7 @@ const TRUST: Duration = Duration::from_secs(2);
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 const CAPACITY: u64 = 100_000;
 
-impl Directory {
+impl TenantCache {
     pub(in crate::manager) fn new(store: Store) -> Self {
         Self {
             store,

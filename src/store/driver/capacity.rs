@@ -8,7 +8,7 @@ use crate::{error::Result, store::Store};
 
 /// What a `mongod` holds of what it can.
 #[derive(Clone, Copy, Debug)]
-pub struct Fullness {
+pub struct FileUsage {
     /// Collections, each a file.
     pub collections: u64,
     /// File handles in use: of files and of connections.
@@ -23,7 +23,7 @@ impl Store {
     ///
     /// # Errors
     /// The driver's, when the database is out of reach.
-    pub async fn fullness(&self) -> Result<Option<Fullness>> {
+    pub async fn file_usage(&self) -> Result<Option<FileUsage>> {
         let host = self.tells(doc! { "hostInfo": 1 }).await?;
         let status = self.tells(doc! { "serverStatus": 1, "metrics": 0, "locks": 0 }).await?;
         let (Some(host), Some(status)) = (host, status) else { return Ok(None) };
@@ -39,7 +39,7 @@ impl Store {
         let (Some(most_handles), Some(collections), Some(files), Some(connections)) = told else {
             return Ok(None);
         };
-        Ok(Some(Fullness { collections, handles: files + connections, most_handles }))
+        Ok(Some(FileUsage { collections, handles: files + connections, most_handles }))
     }
 
     /// What the database says of itself, if it does.

@@ -43,7 +43,7 @@ impl Store {
                 { "operationType": { "$in": ["update", "replace", "delete"] } },
                 { "operationType": { "$in": ["drop", "rename", "dropDatabase", "invalidate"] } },
             ],
-            "ns.coll": { "$nin": [schema::OPERATIONS, schema::DRAINS] },
+            "ns.coll": { "$nin": [schema::OPERATIONS, schema::MASS_CANCELLATIONS] },
         } };
         let slim = doc! { "$project": {
             "operationType": 1, "ns": 1, "documentKey": 1, "to": 1,

@@ -7,7 +7,7 @@ pub(super) mod error;
 pub mod replica_set;
 mod transaction;
 
-pub use capacity::Fullness;
+pub use capacity::FileUsage;
 pub use changes::{Change, Changes};
 pub use connect::{ConnectError, StoreSettings};
 pub use error::StoreError;

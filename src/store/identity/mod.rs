@@ -4,4 +4,4 @@ mod accounts;
 mod survey;
 
 pub use accounts::AccountUpdate;
-pub use survey::AccountFacts;
+pub use survey::AccountTotals;

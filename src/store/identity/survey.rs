@@ -12,7 +12,7 @@ use crate::{
 
 /// What the accounts of one organization add up to.
 #[derive(Clone, Copy, Debug)]
-pub struct AccountFacts {
+pub struct AccountTotals {
     /// The organization that the accounts name; it may not exist.
     pub org_id: OrgId,
     /// How many of them are admins.
@@ -47,7 +47,7 @@ impl Store {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn accounts_by_organization(&self) -> Result<Vec<AccountFacts>> {
+    pub async fn accounts_by_organization(&self) -> Result<Vec<AccountTotals>> {
         let is_admin = doc! { "$cond": [{ "$eq": ["$role", "admin"] }, 1_i64, 0_i64] };
         let groups: Vec<AccountGroup> = self
             .master_collection::<Document>(schema::ACCOUNTS)
@@ -64,7 +64,7 @@ impl Store {
             .map_err(StoreError::from)?;
         Ok(groups
             .into_iter()
-            .map(|group| AccountFacts {
+            .map(|group| AccountTotals {
                 org_id: group.id.into(),
                 admins: group.admins,
                 example: group.example.into(),

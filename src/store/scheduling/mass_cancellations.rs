@@ -21,18 +21,18 @@ use crate::{
 
 /// Seats that are to be given back.
 #[derive(Clone, Copy, Debug)]
-pub struct Drain {
+pub struct MassCancellation {
     /// Its identity.
     pub id: OperationId,
     /// The tenant.
     pub org_id: OrgId,
     /// Which seats.
-    pub of: DrainOf,
+    pub of: CancelledSeats,
 }
 
 /// Which seats are to be given back.
 #[derive(Clone, Copy, Debug)]
-pub enum DrainOf {
+pub enum CancelledSeats {
     /// All of an event, from that start on.
     Event(EventId, DateTime<Utc>),
     /// All of one occurrence.
@@ -42,47 +42,51 @@ pub enum DrainOf {
 }
 
 #[derive(Deserialize)]
-struct DrainDoc {
+struct MassCancellationDoc {
     #[serde(rename = "_id")]
     id: ObjectId,
     org_id: ObjectId,
     #[serde(flatten)]
-    of: DrainOfDoc,
+    of: CancelledDoc,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "of", rename_all = "lowercase")]
-enum DrainOfDoc {
+enum CancelledDoc {
     Event { event: ObjectId, start: bson::DateTime },
     Occurrence { event: ObjectId, start: bson::DateTime },
     Member { member: ObjectId },
 }
 
 impl Store {
-    fn drains(&self) -> Collection<DrainDoc> {
-        self.master_collection(schema::DRAINS)
+    fn mass_cancellations(&self) -> Collection<MassCancellationDoc> {
+        self.master_collection(schema::MASS_CANCELLATIONS)
     }
 
-    /// Records what is to be drained, leased to the caller.
+    /// Records what is to be cancelled, leased to the caller.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn insert_drain(&self, tx: &mut Tx, drain: &Drain) -> Result<()> {
+    pub async fn insert_mass_cancellation(
+        &self,
+        tx: &mut Tx,
+        cancellation: &MassCancellation,
+    ) -> Result<()> {
         let date = bson::DateTime::from_chrono;
-        let mut set = match drain.of {
-            DrainOf::Event(event, from) => {
+        let mut set = match cancellation.of {
+            CancelledSeats::Event(event, from) => {
                 doc! { "of": "event", "event": event.object_id(), "start": date(from) }
             }
-            DrainOf::Occurrence(id) => {
+            CancelledSeats::Occurrence(id) => {
                 let event = id.event.object_id();
                 doc! { "of": "occurrence", "event": event, "start": date(id.start) }
             }
-            DrainOf::Member(member) => doc! { "of": "member", "member": member.object_id() },
+            CancelledSeats::Member(member) => doc! { "of": "member", "member": member.object_id() },
         };
-        set.insert("org_id", drain.org_id.object_id());
+        set.insert("org_id", cancellation.org_id.object_id());
         set.insert("lease_until", self.lease_expression());
-        self.drains()
-            .update_one(doc! { "_id": drain.id.object_id() }, vec![doc! { "$set": set }])
+        self.mass_cancellations()
+            .update_one(doc! { "_id": cancellation.id.object_id() }, vec![doc! { "$set": set }])
             .upsert(true)
             .session(&mut tx.session)
             .await
@@ -96,10 +100,13 @@ impl Store {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn claim_drain(&self, driven: &[OperationId]) -> Result<Option<Drain>> {
+    pub async fn claim_mass_cancellation(
+        &self,
+        driven: &[OperationId],
+    ) -> Result<Option<MassCancellation>> {
         let driven: Vec<ObjectId> = driven.iter().map(|id| id.object_id()).collect();
         let claimed = self
-            .drains()
+            .mass_cancellations()
             .find_one_and_update(
                 doc! {
                     "_id": { "$nin": driven },
@@ -111,15 +118,15 @@ impl Store {
             .return_document(ReturnDocument::After)
             .await
             .map_err(StoreError::from)?;
-        Ok(claimed.map(Drain::from))
+        Ok(claimed.map(MassCancellation::from))
     }
 
     /// Begins the lease anew, while the work goes on.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn renew_drain(&self, id: OperationId) -> Result<()> {
-        self.set_in_drain(id, doc! { "lease_until": self.lease_expression() }).await
+    pub async fn renew_mass_cancellation(&self, id: OperationId) -> Result<()> {
+        self.set_in_mass_cancellation(id, doc! { "lease_until": self.lease_expression() }).await
     }
 
     /// Notes that a part of the work was done just now.
@@ -127,22 +134,23 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn record_progress(&self, id: OperationId) -> Result<()> {
-        self.set_in_drain(id, doc! { "progress_at": "$$NOW" }).await
+        self.set_in_mass_cancellation(id, doc! { "progress_at": "$$NOW" }).await
     }
 
-    async fn set_in_drain(&self, id: OperationId, set: Document) -> Result<()> {
+    async fn set_in_mass_cancellation(&self, id: OperationId, set: Document) -> Result<()> {
         let filter = doc! { "_id": id.object_id() };
-        let updated = self.drains().update_one(filter, vec![doc! { "$set": set }]).await;
+        let updated =
+            self.mass_cancellations().update_one(filter, vec![doc! { "$set": set }]).await;
         updated.map_err(StoreError::from)?;
         Ok(())
     }
 
-    /// Whether anything of `org` is being drained.
+    /// Whether anything of `org` is being cancelled.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn has_drains(&self, org: OrgId) -> Result<bool> {
-        let found = self.drains().find_one(doc! { "org_id": org.object_id() }).await;
+    pub async fn has_mass_cancellations(&self, org: OrgId) -> Result<bool> {
+        let found = self.mass_cancellations().find_one(doc! { "org_id": org.object_id() }).await;
         Ok(found.map_err(StoreError::from)?.is_some())
     }
 
@@ -150,9 +158,9 @@ impl Store {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn stuck_drains(&self, ago: Duration) -> Result<u64> {
+    pub async fn stuck_mass_cancellations(&self, ago: Duration) -> Result<u64> {
         let last = doc! { "$ifNull": ["$progress_at", recorded_at()] };
-        let count = self.drains().count_documents(is_before(last, ago)).await;
+        let count = self.mass_cancellations().count_documents(is_before(last, ago)).await;
         Ok(count.map_err(StoreError::from)?)
     }
 
@@ -160,21 +168,24 @@ impl Store {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn close_drain(&self, id: OperationId) -> Result<()> {
+    pub async fn close_mass_cancellation(&self, id: OperationId) -> Result<()> {
         let filter: Document = doc! { "_id": id.object_id() };
-        self.drains().delete_one(filter).await.map_err(StoreError::from)?;
+        self.mass_cancellations().delete_one(filter).await.map_err(StoreError::from)?;
         Ok(())
     }
 }
 
-impl From<DrainDoc> for Drain {
-    fn from(doc: DrainDoc) -> Self {
+impl From<MassCancellationDoc> for MassCancellation {
+    fn from(doc: MassCancellationDoc) -> Self {
         let of = match doc.of {
-            DrainOfDoc::Event { event, start } => DrainOf::Event(event.into(), start.to_chrono()),
-            DrainOfDoc::Occurrence { event, start } => {
-                DrainOf::Occurrence(OccurrenceId { start: start.to_chrono(), event: event.into() })
+            CancelledDoc::Event { event, start } => {
+                CancelledSeats::Event(event.into(), start.to_chrono())
             }
-            DrainOfDoc::Member { member } => DrainOf::Member(member.into()),
+            CancelledDoc::Occurrence { event, start } => CancelledSeats::Occurrence(OccurrenceId {
+                start: start.to_chrono(),
+                event: event.into(),
+            }),
+            CancelledDoc::Member { member } => CancelledSeats::Member(member.into()),
         };
         Self { id: doc.id.into(), org_id: doc.org_id.into(), of }
     }

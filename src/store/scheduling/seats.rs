@@ -13,8 +13,8 @@ use crate::{
     domain::{
         EventId,
         scheduling::{
-            Book, Calendar, Entry, Event, Holdings, Occurrence, OccurrenceId, Registration,
-            RegistrationId,
+            Calendar, Entry, Event, Invariants, Occurrence, OccurrenceId, Registration,
+            RegistrationId, Seats,
         },
     },
     error::Result,
@@ -31,47 +31,47 @@ use crate::{
 pub type StartsAt<'a> = &'a (dyn Fn(&Event, DateTime<Utc>) -> bool + Sync);
 
 impl TenantReader<'_> {
-    /// The book about seats that are held.
+    /// The seats about seats that are held.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn book(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<Book> {
+    pub async fn seats(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<Seats> {
         let occurrences = ids.iter().map(|id| id.occurrence).collect();
         let starts_at = |event: &Event, start| event.schedule.starts_at(start);
-        self.book_of(occurrences, ids, now, &starts_at).await
+        self.seats_of(occurrences, ids, now, &starts_at).await
     }
 
-    /// The book about `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of
+    /// The seats about `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of
     /// occurrences that are not stored.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn book_of(
+    pub async fn seats_of(
         &mut self,
         occurrences: HashSet<OccurrenceId>,
         ids: &[RegistrationId],
         now: DateTime<Utc>,
         starts_at: StartsAt<'_>,
-    ) -> Result<Book> {
+    ) -> Result<Seats> {
         let org = self.store.org;
         let events: HashSet<EventId> = occurrences.iter().map(|id| id.event).collect();
         let mut keys: Vec<Key> = events.iter().map(|id| Key::event(org, *id)).collect();
         for id in &occurrences {
             keys.extend([Key::occurrence(org, *id), Key::waiting(org, *id)]);
         }
-        let (mut stored, mut book) = (HashMap::new(), Book::new(now));
+        let (mut stored, mut seats) = (HashMap::new(), Seats::new(now));
         for document in self.get_many::<RawDocumentBuf>(keys_of_members(org, ids, keys)).await? {
             if kind_of(&document) == Kind::Event.as_str() {
                 let event = StoredEvent(document);
                 stored.insert(event.identity()?.0, event);
             } else {
-                read_into(&mut book, &document)?;
+                read_into(&mut seats, &document)?;
             }
         }
         // What is stored of an occurrence says all of it; of the others the event has to.
         let mut events: HashMap<EventId, Event> = HashMap::new();
         for id in occurrences {
-            if book.occurrences.contains_key(&id) {
+            if seats.occurrences.contains_key(&id) {
                 continue;
             }
             let event = match (events.entry(id.event), stored.get(&id.event)) {
@@ -83,71 +83,71 @@ impl TenantReader<'_> {
                 Some(event) => Entry::implied(Occurrence::untouched(event, id.start)),
                 None => Entry::missing(),
             };
-            book.occurrences.insert(id, entry);
+            seats.occurrences.insert(id, entry);
         }
-        know(&mut book, ids);
-        Ok(book)
+        know(&mut seats, ids);
+        Ok(seats)
     }
 
     /// Everything that has to do with seats.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn holdings(&mut self) -> Result<Holdings> {
+    pub async fn invariants(&mut self) -> Result<Invariants> {
         let org = self.store.org;
-        let mut holdings = Holdings::default();
+        let mut invariants = Invariants::default();
         let tenant = self.get(Key::tenant(org)).await?.unwrap_or_default();
-        holdings.counted_events = tenant.get_i64("events").unwrap_or_default();
+        invariants.counted_events = tenant.get_i64("events").unwrap_or_default();
         let events: Vec<EventDoc> = self.find(keys::range(org, Kind::Event), 0).await?;
         for event in events {
             let event = Event::try_from(event)?;
-            holdings.events.insert(event.id, event);
+            invariants.events.insert(event.id, event);
         }
         let found: Vec<OccurrenceDoc> = self.find(keys::range(org, Kind::Occurrence), 0).await?;
         let found = found.into_iter().map(Occurrence::from);
-        holdings.occurrences = found.map(|found| (found.id, found)).collect();
+        invariants.occurrences = found.map(|found| (found.id, found)).collect();
         for (kind, all) in [
-            (Kind::Registration, &mut holdings.registrations),
-            (Kind::Attendee, &mut holdings.attendees),
+            (Kind::Registration, &mut invariants.registrations),
+            (Kind::Attendee, &mut invariants.attendees),
         ] {
             let found: Vec<RegistrationDoc> = self.find(keys::range(org, kind), 0).await?;
             let found = found.into_iter().map(Registration::from);
             *all = found.map(|found| (found.id, found)).collect();
         }
         let found: Vec<CalendarDoc> = self.find(keys::range(org, Kind::Calendar), 0).await?;
-        holdings.calendars = found.into_iter().map(Into::into).collect();
+        invariants.calendars = found.into_iter().map(Into::into).collect();
         let found: Vec<WaitingDoc> = self.find(keys::range(org, Kind::Waiting), 0).await?;
-        holdings.waiting = found.into_iter().map(Into::into).collect();
-        Ok(holdings)
+        invariants.waiting = found.into_iter().map(Into::into).collect();
+        Ok(invariants)
     }
 
-    /// Adds the registrations and calendars of more members to the book.
+    /// Adds the registrations and calendars of more members to the seats.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn extend_book(&mut self, book: &mut Book, ids: &[RegistrationId]) -> Result<()> {
+    pub async fn extend_seats(&mut self, seats: &mut Seats, ids: &[RegistrationId]) -> Result<()> {
         let known = |id: &RegistrationId| {
-            book.calendars.contains_key(&id.member) && book.registrations.contains_key(id)
+            seats.calendars.contains_key(&id.member) && seats.registrations.contains_key(id)
         };
         let more: Vec<RegistrationId> = ids.iter().filter(|id| !known(id)).copied().collect();
         let keys = keys_of_members(self.store.org, &more, Vec::new());
         for document in self.get_many::<RawDocumentBuf>(keys).await? {
-            read_into(book, &document)?;
+            read_into(seats, &document)?;
         }
-        know(book, &more);
+        know(seats, &more);
         Ok(())
     }
 }
 
 impl TenantTx<'_> {
-    /// Writes what has changed in the book.
+    /// Writes what has changed in the seats.
     ///
     /// # Errors
     /// The driver's; [`StoreError::Refused`] when the database's own rules say no.
-    pub async fn write_book(&mut self, book: &Book) -> Result<()> {
+    pub async fn write_seats(&mut self, seats: &Seats) -> Result<()> {
         let org = self.store.org;
         let mut writes = Writes::default();
-        for (id, entry) in &book.occurrences {
+        for (id, entry) in &seats.occurrences {
             if let Some((occurrence, new)) = entry.change() {
                 writes.put(Key::occurrence(org, *id), occurrence_fields(occurrence), new);
                 if new {
@@ -155,19 +155,19 @@ impl TenantTx<'_> {
                 }
             }
         }
-        for (id, entry) in &book.waiting {
+        for (id, entry) in &seats.waiting {
             if let Some((waiting, new)) = entry.change() {
                 writes.put(Key::waiting(org, *id), waiting_fields(waiting), new);
             }
         }
-        for (id, entry) in &book.registrations {
+        for (id, entry) in &seats.registrations {
             if let Some((registration, new)) = entry.change() {
                 let fields = registration_fields(registration);
                 writes.put(Key::registration(org, *id), fields.clone(), new);
                 writes.put(Key::attendee(org, *id), fields, new);
             }
         }
-        for (member, entry) in &book.calendars {
+        for (member, entry) in &seats.calendars {
             if let Some((calendar, new)) = entry.change() {
                 writes.put(Key::calendar(org, *member), calendar_fields(calendar), new);
             }
@@ -260,31 +260,31 @@ fn keys_of_members(
 }
 
 /// What was asked for and not found does not exist.
-fn know(book: &mut Book, ids: &[RegistrationId]) {
+fn know(seats: &mut Seats, ids: &[RegistrationId]) {
     for id in ids {
-        book.registrations.entry(*id).or_insert_with(Entry::missing);
-        book.calendars.entry(id.member).or_insert_with(Entry::missing);
+        seats.registrations.entry(*id).or_insert_with(Entry::missing);
+        seats.calendars.entry(id.member).or_insert_with(Entry::missing);
     }
 }
 
-fn read_into(book: &mut Book, document: &RawDocument) -> Result<()> {
+fn read_into(seats: &mut Seats, document: &RawDocument) -> Result<()> {
     match kind_of(document) {
         "occurrence" => {
             let occurrence = Occurrence::from(decode::<OccurrenceDoc>("occurrence", document)?);
-            book.occurrences.insert(occurrence.id, Entry::stored(occurrence));
+            seats.occurrences.insert(occurrence.id, Entry::stored(occurrence));
         }
         "waiting" => {
             let (id, waiting) = decode::<WaitingDoc>("waiting list", document)?.into();
-            book.waiting.insert(id, Entry::stored(waiting));
+            seats.waiting.insert(id, Entry::stored(waiting));
         }
         "registration" => {
             let found = Registration::from(decode::<RegistrationDoc>("registration", document)?);
-            book.registrations.insert(found.id, Entry::stored(found));
+            seats.registrations.insert(found.id, Entry::stored(found));
         }
         "calendar" => {
             let (member, calendar): (_, Calendar) =
                 decode::<CalendarDoc>("calendar", document)?.into();
-            book.calendars.insert(member, Entry::stored(calendar));
+            seats.calendars.insert(member, Entry::stored(calendar));
         }
         _ => {}
     }

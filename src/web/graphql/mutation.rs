@@ -15,7 +15,7 @@ use crate::{
         self,
         scheduling::{self, BookingRefusal, RegistrationId},
     },
-    manager::scheduling::Ticket,
+    manager::scheduling::BookingResult,
 };
 
 /// What can be changed.
@@ -256,7 +256,7 @@ impl Mutation {
     }
 }
 
-fn split<T>(ticket: Ticket<T>) -> (Option<T>, Option<RefusalNode>) {
+fn split<T>(ticket: BookingResult<T>) -> (Option<T>, Option<RefusalNode>) {
     match ticket {
         Ok(done) => (Some(done), None),
         Err(refusal) => (None, Some(RefusalNode(refusal))),

@@ -18,7 +18,7 @@ use crate::support::{Client, Reply};
 /// How long nobody may get anything done, whatever has broken.
 const STANDSTILL: Duration = Duration::from_mins(1);
 /// So that a client without a server does not ask without pause.
-const BREATH: Duration = Duration::from_millis(20);
+const YIELD: Duration = Duration::from_millis(20);
 
 pub(super) struct Day {
     servers: Mutex<[Client; 2]>,
@@ -100,7 +100,7 @@ impl Day {
         if good {
             self.done.fetch_add(1, Ordering::Relaxed);
         } else {
-            sleep(BREATH).await;
+            sleep(YIELD).await;
         }
     }
 
@@ -110,7 +110,7 @@ impl Day {
             (self.done.load(Ordering::Relaxed) + more, Instant::now() + STANDSTILL);
         while self.done.load(Ordering::Relaxed) < wanted {
             assert!(Instant::now() < until, "nothing is done any more:\n{self}");
-            sleep(BREATH).await;
+            sleep(YIELD).await;
         }
     }
 }

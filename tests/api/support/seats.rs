@@ -25,7 +25,7 @@ pub struct Seats {
     calendars: BTreeMap<ObjectId, Vec<(DateTime, DateTime, ObjectId)>>,
     waiting: BTreeMap<Place, Vec<ObjectId>>,
     accounts: BTreeSet<ObjectId>,
-    drains: u64,
+    mass_cancellations: u64,
 }
 
 impl Database {
@@ -46,12 +46,12 @@ impl Database {
         }
         let accounts = self.master("accounts").await.distinct("_id", doc! {}).await.unwrap();
         seats.accounts = accounts.iter().filter_map(bson::Bson::as_object_id).collect();
-        seats.drains = self.drains().await;
+        seats.mass_cancellations = self.mass_cancellations().await;
         seats
     }
 
     /// How many cancellations are under way.
-    pub async fn drains(&self) -> u64 {
+    pub async fn mass_cancellations(&self) -> u64 {
         self.master("drains").await.count_documents(doc! {}).await.unwrap()
     }
 }
@@ -143,8 +143,8 @@ impl Seats {
         if self.registrations != self.attendees {
             flaws.push("registrations and attendees differ".to_owned());
         }
-        if self.drains > 0 {
-            flaws.push(format!("{} drains are left", self.drains));
+        if self.mass_cancellations > 0 {
+            flaws.push(format!("{} drains are left", self.mass_cancellations));
         }
         self.check_seats(&mut flaws);
         self.check_calendars(&mut flaws);

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        charts::{Employee, LineErrors, ManagedBy, RosterLine},
+        charts::{Employee, EmployeeLine, LineErrors, ManagedBy},
         quote,
     },
     error::{Error, FieldErrors, Result},
@@ -13,9 +13,9 @@ const MAX_LINES: usize = 200_000;
 
 /// A list as it was read.
 #[derive(Debug)]
-pub(in crate::web::rest) struct Roster {
+pub(in crate::web::rest) struct EmployeeList {
     /// Its lines.
-    pub(in crate::web::rest) lines: Vec<RosterLine>,
+    pub(in crate::web::rest) lines: Vec<EmployeeLine>,
     /// How they name their managers.
     pub(in crate::web::rest) managed_by: ManagedBy,
     /// Whether the list gives ids.
@@ -33,7 +33,7 @@ struct Columns {
 
 /// Reads a list with a header line: `name`, `title`, and `manager_id` (with `id`) or `manager`, who
 /// is named by what stands in `key` or `email`, or by name where there is no such column.
-pub(in crate::web::rest) fn read(text: &[u8]) -> Result<Roster> {
+pub(in crate::web::rest) fn read(text: &[u8]) -> Result<EmployeeList> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
     let columns = columns(reader.headers().map_err(|e| unreadable(&e))?)?;
@@ -52,7 +52,7 @@ pub(in crate::web::rest) fn read(text: &[u8]) -> Result<Roster> {
     if !errors.is_empty() {
         return Err(errors.into_error());
     }
-    Ok(Roster { lines, managed_by: columns.managed_by, has_ids: columns.id.is_some() })
+    Ok(EmployeeList { lines, managed_by: columns.managed_by, has_ids: columns.id.is_some() })
 }
 
 /// Everybody as a list that [`read`] reads back to the same chart.
@@ -110,9 +110,9 @@ fn columns(header: &csv::StringRecord) -> Result<Columns> {
 }
 
 impl Columns {
-    fn line(&self, record: &csv::StringRecord) -> RosterLine {
+    fn line(&self, record: &csv::StringRecord) -> EmployeeLine {
         let cell = |column: usize| record.get(column).unwrap_or_default().to_owned();
-        RosterLine {
+        EmployeeLine {
             line: record.position().map_or(0, csv::Position::line),
             id: self.id.map(cell),
             key: cell(self.key),

@@ -1,4 +1,4 @@
-//! Charts as lists, figures and pictures.
+//! Charts as lists, statistics and pictures.
 
 use std::future::ready;
 
@@ -167,7 +167,7 @@ async fn import(
     let dry_run = query.0.dry_run.unwrap_or_default();
     let replace = query.0.replace.unwrap_or_default();
     let lines = body.0.len() / USUAL_LINE;
-    let room = state.manager.room_for(lines).await?;
+    let room = state.manager.admit_chart(lines).await?;
     let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
     let ((people, has_ids), _room) = read.await?;
     let imported = people.len();
@@ -199,7 +199,7 @@ async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<Ht
         .body(list))
 }
 
-/// Get the figures of a chart.
+/// Get the statistics of a chart.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
@@ -213,20 +213,21 @@ async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<Ht
 #[get("/orgcharts/{org_id}/stats")]
 async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
     let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
-    let (figures, widest) = aside(whole.people.len(), whole, |whole| Ok(whole.figures())).await?;
+    let (statistics, widest) =
+        aside(whole.people.len(), whole, |whole| Ok(whole.statistics())).await?;
     let widest = widest.into_iter().map(|person| WidestResponse {
         id: person.id.get(),
         name: person.name.into(),
         title: person.title.into(),
     });
     Ok(HttpResponse::Ok().json(StatsResponse {
-        people: figures.people,
-        depth: figures.depth,
-        managers: figures.managers,
-        individual_contributors: figures.people - figures.managers,
+        people: statistics.people,
+        depth: statistics.depth,
+        managers: statistics.managers,
+        individual_contributors: statistics.people - statistics.managers,
         span_of_control: SpanResponse {
-            mean: figures.mean_span,
-            max: figures.max_span,
+            mean: statistics.mean_span,
+            max: statistics.max_span,
             widest: widest.collect(),
         },
     }))
