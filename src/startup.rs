@@ -11,19 +11,11 @@ use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{
-        Keys, LoginThrottle, PasswordHasher, PollThrottle, SignUpThrottle, TokenIssuer,
-        TokenSettings,
-    },
+    auth::{Keys, TokenSettings},
     config::{JwtAlgorithm, MongoSettings, PublicUrl, Settings},
     domain::Clock,
     error::{Error, Result},
-    manager::{
-        KeyedQueue, TenantManager, Throttles, Work,
-        charts::ChartAdmission,
-        scheduling::{Feeds, GroupCommit, MassCancellations, OccurrenceCache},
-        tenancy::TenantCapacity,
-    },
+    manager::{ManagerSettings, TenantManager},
     store::{
         Store,
         driver::{ConnectError, StoreSettings},
@@ -105,27 +97,14 @@ pub fn build_manager(
     secret: Option<SecretString>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<TenantManager>> {
-    let tokens = TokenIssuer::new(token_settings(settings, secret)?)?;
-    let throttles = Throttles {
-        logins: LoginThrottle::new(&settings.throttle),
-        sign_ups: SignUpThrottle::new(&settings.throttle),
-        polls: PollThrottle::new(&settings.throttle),
-        ceiling: TenantCapacity::new(settings.mongo.max_organizations),
-    };
-    let work = Work {
-        tasks: TaskTracker::new(),
-        runtime: tokio::runtime::Handle::current(),
-        indexed: moka::sync::Cache::new(100_000),
-        turns: KeyedQueue::default(),
-        rooms: ChartAdmission::default(),
-        group_commit: GroupCommit::default(),
-        mass_cancellations: MassCancellations::default(),
-        occurrence_cache: OccurrenceCache::default(),
-        feeds: Feeds::default(),
+    let settings = ManagerSettings {
+        throttle: settings.throttle,
+        hash: settings.hash,
+        tokens: token_settings(settings, secret)?,
+        max_organizations: settings.mongo.max_organizations,
         patience: Duration::from_millis(settings.operations.patience_ms),
     };
-    let passwords = PasswordHasher::start(settings.hash)?;
-    Ok(Arc::new(TenantManager::new(store, passwords, tokens, throttles, clock, work)))
+    TenantManager::new(store, settings, clock).map(Arc::new)
 }
 
 fn token_settings(settings: &Settings, secret: Option<SecretString>) -> Result<TokenSettings> {
@@ -184,9 +163,9 @@ impl Application {
 
         let stop = CancellationToken::new();
         let background = TaskTracker::new();
-        let directory = Arc::clone(manager.directory());
+        let tenants = Arc::clone(manager.tenant_cache());
         let changes_stop = stop.clone();
-        background.spawn(async move { directory.follow_changes(changes_stop).await });
+        background.spawn(async move { tenants.follow_changes(changes_stop).await });
         let every = Duration::from_secs(settings.operations.recovery_interval_seconds);
         background.spawn(Arc::clone(&manager).keep_recovering(every, stop.clone()));
         background.spawn(telemetry::keep_metrics_small(metrics.clone(), stop.clone()));

@@ -89,9 +89,9 @@ impl TenantManager {
     /// # Errors
     /// [`Error::Unauthenticated`] when the token is not good, or not any more; the store's.
     pub async fn authenticate(&self, token: &str) -> Result<OrgScope> {
-        let claims = self.tokens.check(token)?;
+        let claims = self.identity.tokens.check(token)?;
         let authority =
-            self.directory.authority(claims.account_id).await?.ok_or(Error::Unauthenticated)?;
+            self.tenancy.cache.authority(claims.account_id).await?.ok_or(Error::Unauthenticated)?;
         if authority.org_id != claims.org_id || authority.token_version != claims.token_version {
             return Err(Error::Unauthenticated);
         }
@@ -114,7 +114,7 @@ impl TenantManager {
             return Err(Error::Unauthenticated);
         }
         let before = scope.actor;
-        let now = self.directory.authority(before.account_id).await?;
+        let now = self.tenancy.cache.authority(before.account_id).await?;
         let now = now.map(|now| Actor {
             org_id: now.org_id,
             role: now.role,

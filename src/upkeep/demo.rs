@@ -6,7 +6,6 @@ use chrono::{DateTime, Duration, NaiveDateTime, Utc};
 
 use super::seed::invalid;
 use crate::{
-    auth::HashFor,
     domain::{
         AccountId, EventId, Label,
         identity::{Account, Actor, Email, Password, PasswordDigest, Role},
@@ -86,7 +85,7 @@ impl TenantManager {
     /// # Errors
     /// The store's.
     pub async fn seed_demo(self: &Arc<Self>, password: Password) -> Result<Vec<DemoOrg>> {
-        let digest = self.passwords().hash(HashFor::Operator, password).await?;
+        let digest = self.hash_for_operator(password).await?;
         let mut made = Vec::new();
         for template in &ORGANIZATIONS {
             let name = OrgName::parse(template.name).map_err(|e| invalid(&e))?;
@@ -126,9 +125,9 @@ impl TenantManager {
             members.push(self.demo_member(&scope, person, address, digest).await?);
         }
         self.seed_chart(&scope, Some(14), &mut rand::SeedableRng::seed_from_u64(1)).await?;
-        for (number, demo_event_) in template.events.iter().enumerate() {
-            let start = self.next_start(template.zone, *demo_event_)?;
-            let event = self.demo_event(&scope, template.zone, *demo_event_, start).await?;
+        for (number, event) in template.events.iter().enumerate() {
+            let start = self.next_start(template.zone, *event)?;
+            let event = self.demo_event(&scope, template.zone, *event, start).await?;
             self.demo_seats(&scope, event, &members, number).await?;
         }
         Ok(())
@@ -158,11 +157,11 @@ impl TenantManager {
     }
 
     /// That hour of tomorrow, there.
-    fn next_start(&self, zone: &str, demo_event_: DemoEvent) -> Result<NaiveDateTime> {
+    fn next_start(&self, zone: &str, event: DemoEvent) -> Result<NaiveDateTime> {
         let zone = TimeZone::parse(zone).map_err(|e| invalid(&e))?;
         let midnight = zone.local(self.clock().now()).date().and_hms_opt(0, 0, 0);
         let midnight = midnight.ok_or_else(|| Error::Internal("a day has no beginning".into()))?;
-        Ok(midnight + Duration::days(1) + Duration::hours(demo_event_.1))
+        Ok(midnight + Duration::days(1) + Duration::hours(event.1))
     }
 
     async fn demo_event(

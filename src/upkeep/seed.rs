@@ -4,7 +4,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
-    auth::HashFor,
     domain::{
         Invalid, Label,
         charts::{self, EmployeeLine, ManagedBy, Placed},
@@ -78,7 +77,7 @@ impl TenantManager {
         progress: impl Fn(u64),
     ) -> Result<Seeded> {
         // One hash for all: it is the same password, and a hash each would take most of the time.
-        let digest = self.passwords().hash(HashFor::Operator, password).await?;
+        let digest = self.hash_for_operator(password).await?;
         let per_tenant = seed.per_tenant.max(1);
         let tenants = (0..seed.charts.div_ceil(per_tenant)).map(|number| {
             let charts = per_tenant.min(seed.charts - number * per_tenant);

@@ -36,7 +36,7 @@ pub enum Finding {
     UncountedEmployees(OrgId),
     /// Events, seats or calendars that contradict each other.
     WrongSeats(OrgId, String),
-    /// Operations and mass_cancellations that were recorded long ago and that nobody gets any further with.
+    /// Operations and mass cancellations that were recorded long ago and that nobody gets any further with.
     StuckOperations(u64),
 }
 

@@ -1,6 +1,6 @@
 //! Who gets a seat: the rules of registering, cancelling and waiting, over plain data.
 //!
-//! A [`Seats`] is the part of a tenant that a batch of requests is about, as one transaction has read
+//! [`Seats`] is the part of a tenant that a batch of requests is about, as one transaction has read
 //! it. Settling changes the seats; what has changed is what the transaction writes.
 
 mod entry;
@@ -44,7 +44,7 @@ pub struct Seats {
 const MAX_WAITING: usize = 1_000;
 
 impl Seats {
-    /// An empty seats of that moment.
+    /// No seats yet, as of that moment.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Seats {
     }
 
     /// Who has to be read before it is known how this is settled: wherever a free seat may belong to
-    /// somebody who waits and is not in the seats, the next ones of the list, at most `many`. While
+    /// somebody who waits and has not been read, the next ones of the list, at most `many`. While
     /// there are any, what was settled does not count.
     #[must_use]
     pub fn unread(&self, many: usize) -> Vec<RegistrationId> {

@@ -89,7 +89,7 @@ impl Stored {
         seats
     }
 
-    /// Settles with only those in the seats who ask, and then with those who come to it, some of
+    /// Settles with only those read who ask, and then with those who come to it, some of
     /// each list at a time.
     fn settle(
         &self,

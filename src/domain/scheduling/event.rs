@@ -64,7 +64,7 @@ impl Event {
     }
 }
 
-/// One concrete demo_event_ of an event: `<event>@<start in UTC>`.
+/// One concrete happening of an event: `<event>@<start in UTC>`.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct OccurrenceId {
     /// When it starts.
@@ -143,7 +143,7 @@ pub struct Waiter {
     pub since: DateTime<Utc>,
 }
 
-/// One concrete demo_event_ of an event.
+/// One concrete happening of an event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Occurrence {
     /// Its identity.

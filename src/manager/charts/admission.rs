@@ -16,7 +16,7 @@ const AT_ONCE: usize = 2;
 const LARGE: usize = 5_000;
 
 /// Room for large charts.
-pub struct ChartAdmission(Arc<Semaphore>);
+pub(super) struct ChartAdmission(Arc<Semaphore>);
 
 /// Room for one chart, until it is dropped.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Default for ChartAdmission {
 
 impl ChartAdmission {
     /// Waits for room for a chart of so many people; small ones always have it.
-    async fn take(&self, people: usize, patience: Duration) -> Result<Room> {
+    async fn admit(&self, people: usize, patience: Duration) -> Result<Room> {
         if people < LARGE {
             return Ok(Room { _permit: None });
         }
@@ -49,7 +49,7 @@ impl TenantManager {
     /// # Errors
     /// [`Error::Busy`] when others do not make room in time.
     pub async fn admit_chart(&self, people: usize) -> Result<Room> {
-        self.work.rooms.take(people, self.work.patience).await
+        self.charts.admission.admit(people, self.tenancy.patience).await
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
     #[tokio::test]
     async fn a_few_large_charts_have_room_and_small_ones_always() {
         let rooms = ChartAdmission::default();
-        let take = async |people| rooms.take(people, Duration::from_millis(1)).await;
+        let take = async |people| rooms.admit(people, Duration::from_millis(1)).await;
         let one = take(LARGE).await.unwrap();
         let _two = take(200_000).await.unwrap();
         assert!(matches!(take(LARGE).await, Err(Error::Busy { .. })));
@@ -73,7 +73,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_gets_the_room_that_another_leaves() {
         let rooms = ChartAdmission::default();
-        let take = || rooms.take(LARGE, Duration::from_secs(30));
+        let take = || rooms.admit(LARGE, Duration::from_secs(30));
         let (one, _two) = (take().await.unwrap(), take().await.unwrap());
         let leave = async {
             tokio::task::yield_now().await;

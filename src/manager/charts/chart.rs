@@ -3,7 +3,7 @@
 use crate::{
     domain::{ChartId, Label, charts::Chart},
     error::{Error, Result},
-    manager::{AdminScope, OrgScope, TenantManager, keyed_queue::Turn},
+    manager::{AdminScope, OrgScope, TenantManager},
 };
 
 pub(in crate::manager) const NO_CHART: Error = Error::NotFound("org chart");
@@ -15,8 +15,8 @@ impl TenantManager {
     /// [`Error::Busy`] when its turn does not come in time; the store's.
     pub async fn chart_create(&self, scope: &AdminScope, name: Label) -> Result<Chart> {
         // Every new chart takes its number from the tenant document.
-        let turn = Turn::Charts(scope.org_id());
-        let _turn = self.work.turns.take(turn, self.work.patience).await?;
+        let org = scope.org_id();
+        let _turn = self.charts.list_queue.wait(org, self.tenancy.patience).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "chart.create", name, |mut tx, name| {
             Box::pin(async move {

@@ -11,7 +11,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminScope, TenantManager, keyed_queue::Turn},
+    manager::{AdminScope, TenantManager},
     store::{
         charts::{Team, TouchedChart},
         tenant::TenantTx,
@@ -207,7 +207,7 @@ impl TenantManager {
         scope: &AdminScope,
         chart: ChartId,
     ) -> Result<OwnedMutexGuard<()>> {
-        self.work.turns.take(Turn::Chart(scope.org_id(), chart), self.work.patience).await
+        self.charts.chart_queue.wait((scope.org_id(), chart), self.tenancy.patience).await
     }
 }
 

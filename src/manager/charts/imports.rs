@@ -69,18 +69,18 @@ impl TenantManager {
     /// Has the tenant's secondary indexes built behind the scenes once a chart of it is large. A
     /// process asks once; asking again costs next to nothing.
     pub(in crate::manager) fn index_if_large(&self, org: OrgId, people: i64) {
-        if people < INDEX_FROM || self.work.indexed.contains_key(&org) {
+        if people < INDEX_FROM || self.charts.indexed.contains_key(&org) {
             return;
         }
-        self.work.indexed.insert(org, ());
-        let (store, indexed) = (self.store.clone(), self.work.indexed.clone());
+        self.charts.indexed.insert(org, ());
+        let (store, indexed) = (self.store.clone(), self.charts.indexed.clone());
         let build = async move {
             if let Err(error) = index(&store, org).await {
                 tracing::warn!(org.id = %org, error = error.detail(), "no index was built");
                 indexed.invalidate(&org);
             }
         };
-        self.work.tasks.spawn_on(build, &self.work.runtime);
+        self.tasks.spawn(build);
     }
 }
 

@@ -56,7 +56,7 @@ impl TenantManager {
     pub async fn member_create(&self, scope: &AdminScope, input: MemberInput) -> Result<Account> {
         self.refuse_taken_email(&input.email, None).await?;
         let who = HashFor::Org(scope.org_id());
-        let password = self.passwords.hash(who, input.password).await?;
+        let password = self.identity.passwords.hash(who, input.password).await?;
         let now = self.clock.now();
         let account = Account {
             id: AccountId::generate(),
@@ -141,7 +141,7 @@ impl TenantManager {
                 })
             })
             .await?;
-        self.directory.forget(Change::Account(id)).await;
+        self.tenancy.cache.forget(Change::Account(id)).await;
         Ok(account)
     }
 
@@ -187,10 +187,24 @@ impl TenantManager {
                 },
             )
             .await?;
-        self.directory.forget(Change::Account(id)).await;
+        self.tenancy.cache.forget(Change::Account(id)).await;
         failpoint!("member_delete.after_commit");
         self.mass_cancellation_finish(cancellation).await?;
         Ok(self.clock.now())
+    }
+
+    /// Refuses an address that an account other than `own` has, before it costs a hash. The
+    /// unique index decides: a free address may be taken a moment later.
+    pub(in crate::manager) async fn refuse_taken_email(
+        &self,
+        email: &Email,
+        own: Option<AccountId>,
+    ) -> Result<()> {
+        let holder = self.store.account_by_email(email).await?;
+        if holder.is_some_and(|holder| Some(holder.id) != own) {
+            return Err(Error::EmailTaken);
+        }
+        Ok(())
     }
 }
 

@@ -58,17 +58,17 @@ impl TenantManager {
         let email = Email::parse(&login.email).unwrap_or_else(|_| {
             Email::from_stored(login.email.chars().take(Email::MAX_BYTES).collect())
         });
-        self.throttles.logins.check(&email, login.address)?;
+        self.identity.logins.check(&email, login.address)?;
         let account = self.store.account_by_email(&email).await?;
         let digest = account.as_ref().map(|account| account.password.clone());
         let who = HashFor::Login {
             address: login.address,
             email: email.clone(),
-            familiar: self.throttles.logins.is_familiar(&email, login.address),
+            familiar: self.identity.logins.is_familiar(&email, login.address),
         };
         let matches = match Password::attempt(login.password) {
-            Some(password) => self.passwords.verify(who, password, digest).await?,
-            None => self.passwords.verify(who, Password::longest(), None).await?,
+            Some(password) => self.identity.passwords.verify(who, password, digest).await?,
+            None => self.identity.passwords.verify(who, Password::longest(), None).await?,
         };
         let admitted = account
             .filter(|account| matches && (kind == LoginKind::Any || account.role == Role::Admin));
@@ -77,23 +77,28 @@ impl TenantManager {
             None => None,
         };
         let Some(session) = session else {
-            self.throttles.logins.failed(&email, login.address);
+            self.identity.logins.failed(&email, login.address);
             count("refused");
             return Err(Error::InvalidCredentials);
         };
-        self.throttles.logins.succeeded(&email, login.address);
+        self.identity.logins.succeeded(&email, login.address);
         count("ok");
         Ok(session)
     }
 
     async fn open_session(&self, account: Account) -> Result<Option<Session>> {
-        let organization = self.directory.organization(account.org_id).await?;
+        let organization = self.tenancy.cache.organization(account.org_id).await?;
         let Some(organization) = organization.filter(|org| org.status != OrgStatus::Deleting)
         else {
             return Ok(None);
         };
-        let token = self.tokens.issue(&account, self.clock.now())?;
-        Ok(Some(Session { token, lifetime: self.tokens.lifetime(), account, organization }))
+        let token = self.identity.tokens.issue(&account, self.clock.now())?;
+        Ok(Some(Session {
+            token,
+            lifetime: self.identity.tokens.lifetime(),
+            account,
+            organization,
+        }))
     }
 }
 

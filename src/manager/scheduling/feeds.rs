@@ -17,7 +17,7 @@ use crate::{
         tenancy::OrgStatus,
     },
     error::{Error, Result},
-    manager::{OrgScope, TenantManager, keyed_queue::Turn},
+    manager::{OrgScope, TenantManager},
     store::scheduling::{Held, Span},
 };
 
@@ -45,7 +45,7 @@ pub struct Feed {
 }
 
 /// Texts of feeds that were asked for lately, and room to make others.
-pub struct Feeds {
+pub(super) struct Feeds {
     texts: Cache<AccountId, Kept>,
     room: Arc<Semaphore>,
 }
@@ -131,10 +131,10 @@ impl TenantManager {
         let arrived = Instant::now();
         let scope = self.feed_scope(poll.token, poll.address).await?;
         let member = scope.account_id();
-        let turn = Turn::Feeds(scope.org_id());
-        let _turn = self.work.turns.take(turn, self.work.patience).await?;
+        let org = scope.org_id();
+        let _turn = self.scheduling.feeds_queue.wait(org, self.tenancy.patience).await?;
         // What was read since this poll came is as good as what it would read itself.
-        let kept = self.work.feeds.texts.get(&member);
+        let kept = self.scheduling.feeds.texts.get(&member);
         if let Some(feed) = kept.as_ref().filter(|kept| kept.read_at >= arrived)
             && let Some(feed) = feed.answer(&poll)
         {
@@ -152,7 +152,7 @@ impl TenantManager {
             let items = self.with_events(&scope, seats).await?;
             now.text = Some(self.feed_text(poll.render, items, room).await?);
         }
-        self.work.feeds.texts.insert(member, now.clone());
+        self.scheduling.feeds.texts.insert(member, now.clone());
         now.answer(&poll).ok_or_else(|| Error::Internal("a feed has no text".into()))
     }
 
@@ -163,7 +163,7 @@ impl TenantManager {
         items: Vec<FeedItem>,
         room: OwnedSemaphorePermit,
     ) -> Result<Arc<[u8]>> {
-        let made = self.work.runtime.spawn_blocking(move || {
+        let made = self.tasks.spawn_blocking(move || {
             let _room = room;
             render(items)
         });
@@ -178,14 +178,14 @@ impl TenantManager {
         if secret.len() != TOKEN_BYTES {
             return Err(NO_FEED);
         }
-        let (hash, polls) = (hash(token), &self.throttles.polls);
+        let (hash, polls) = (hash(token), &self.scheduling.polls);
         polls.check(&hash, address)?;
         let Some(account) = self.store.account_by_feed(&hash).await? else {
             polls.missed(&hash, address);
             return Err(NO_FEED);
         };
         polls.found(hash)?;
-        let org = self.directory.organization(account.org_id).await?.ok_or(NO_FEED)?;
+        let org = self.tenancy.cache.organization(account.org_id).await?.ok_or(NO_FEED)?;
         if org.status == OrgStatus::Deleting {
             return Err(NO_FEED);
         }
@@ -193,14 +193,15 @@ impl TenantManager {
     }
 
     async fn room_for_feed(&self) -> Result<OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.work.feeds.room).acquire_owned();
-        let room = tokio::time::timeout(self.work.patience, room).await.ok().and_then(Result::ok);
+        let room = Arc::clone(&self.scheduling.feeds.room).acquire_owned();
+        let room =
+            tokio::time::timeout(self.tenancy.patience, room).await.ok().and_then(Result::ok);
         room.ok_or(Error::Busy { what: "too many calendar feeds are made" })
     }
 
     async fn events_version(&self, scope: &OrgScope) -> Result<Option<i64>> {
         self.tenant_read(scope, "agenda.version", (), |mut reader, ()| {
-            Box::pin(async move { reader.occurrence_cache().await })
+            Box::pin(async move { reader.events_version().await })
         })
         .await
     }

@@ -28,7 +28,7 @@ use crate::{
 
 /// The queues of the tenants of which somebody waits.
 #[derive(Default)]
-pub struct GroupCommit(Mutex<HashMap<OrgId, VecDeque<Waiting>>>);
+pub(super) struct GroupCommit(Mutex<HashMap<OrgId, VecDeque<Waiting>>>);
 
 struct Waiting {
     request: Request,
@@ -54,12 +54,10 @@ impl TenantManager {
     ) -> Result<Outcome> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { request, since: Instant::now(), answer };
-        if self.work.group_commit.push(scope.org_id(), waiting)? {
+        if self.scheduling.group_commit.push(scope.org_id(), waiting)? {
             let (manager, scope) = (Arc::clone(self), *scope);
             // It goes on when the client who came first has gone.
-            self.work
-                .tasks
-                .spawn_on(async move { manager.settle_all(&scope).await }, &self.work.runtime);
+            self.tasks.spawn(async move { manager.settle_all(&scope).await });
         }
         answered.await.map_err(|_| Error::Internal("the combiner has died".into()))?
     }
@@ -70,8 +68,8 @@ impl TenantManager {
     }
 
     async fn settle_all(self: Arc<Self>, scope: &OrgScope) {
-        let _queue = Leading { group_commit: &self.work.group_commit, org: scope.org_id() };
-        while let Some(mut batch) = self.work.group_commit.next(scope.org_id()) {
+        let _queue = Leading { group_commit: &self.scheduling.group_commit, org: scope.org_id() };
+        while let Some(mut batch) = self.scheduling.group_commit.next(scope.org_id()) {
             batch.retain(|waiting| !waiting.answer.is_closed());
             if batch.is_empty() {
                 continue;

@@ -18,7 +18,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{OrgScope, TenantManager, keyed_queue::Turn},
+    manager::{OrgScope, TenantManager},
     store::{
         scheduling::{CancelledSeats, Held, MassCancellation},
         tenant::TenantTx,
@@ -30,11 +30,11 @@ pub(in crate::manager) const BATCH: u32 = 500;
 /// How many where that has met somebody: the fewer members, the fewer of them are at work.
 const SMALL_BATCH: u32 = 64;
 
-/// How many mass_cancellations of others one process works on at a time.
+/// How many mass cancellations of others one process works on at a time.
 const TAKEN_OVER: usize = 8;
 
-/// The mass_cancellations that this process works on, which it does not take over from itself.
-pub struct MassCancellations {
+/// The mass cancellations that this process works on, which it does not take over from itself.
+pub(super) struct MassCancellations {
     driven: Arc<Mutex<HashSet<OperationId>>>,
     places: Arc<Semaphore>,
 }
@@ -69,30 +69,32 @@ impl Drop for Driving {
 }
 
 impl TenantManager {
-    /// MassCancellations behind the request that has recorded it, and waits for the end.
+    /// Runs a recorded mass cancellation after its request, and waits for the end.
     pub(in crate::manager) async fn mass_cancellation_finish(
         self: &Arc<Self>,
         cancellation: MassCancellation,
     ) -> Result<()> {
-        let driving = self.work.mass_cancellations.start(cancellation.id);
+        let driving = self.scheduling.mass_cancellations.start(cancellation.id);
         let manager = Arc::clone(self);
         let work = async move {
             let _driving = driving;
             manager.drive_mass_cancellation(&cancellation).await
         };
-        let task = self.work.tasks.spawn_on(work, &self.work.runtime);
+        let task = self.tasks.spawn(work);
         task.await.map_err(|_| Error::Internal("a drain's task has died".into()))?
     }
 
-    /// Takes over mass_cancellations that a process has left, each in a task of its own, so that one that
+    /// Takes over mass cancellations that a process has left, each in a task of its own, so that one that
     /// cannot be finished holds up nothing; how many. Those that find no place wait for the next
     /// call.
     pub(in crate::manager) async fn recover_mass_cancellations(self: &Arc<Self>) -> u32 {
         let mut taken = 0;
-        while let Ok(place) = Arc::clone(&self.work.mass_cancellations.places).try_acquire_owned() {
+        while let Ok(place) =
+            Arc::clone(&self.scheduling.mass_cancellations.places).try_acquire_owned()
+        {
             let cancellation = match self
                 .store
-                .claim_mass_cancellation(&self.work.mass_cancellations.driven())
+                .claim_mass_cancellation(&self.scheduling.mass_cancellations.driven())
                 .await
             {
                 Ok(Some(cancellation)) => cancellation,
@@ -104,7 +106,7 @@ impl TenantManager {
             };
             tracing::info!(org.id = %cancellation.org_id, "taking over a cancellation");
             taken += 1;
-            let driving = self.work.mass_cancellations.start(cancellation.id);
+            let driving = self.scheduling.mass_cancellations.start(cancellation.id);
             let manager = Arc::clone(self);
             let work = async move {
                 let _held = (place, driving);
@@ -116,7 +118,7 @@ impl TenantManager {
                     );
                 }
             };
-            self.work.tasks.spawn_on(work, &self.work.runtime);
+            self.tasks.spawn(work);
         }
         taken
     }
@@ -203,7 +205,7 @@ impl TenantManager {
         &self,
         scope: &OrgScope,
     ) -> Result<OwnedMutexGuard<()>> {
-        self.work.turns.take(Turn::Seats(scope.org_id()), self.work.patience).await
+        self.scheduling.seats_queue.wait(scope.org_id(), self.tenancy.patience).await
     }
 }
 

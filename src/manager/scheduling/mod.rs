@@ -10,9 +10,43 @@ mod occurrences;
 mod registrations;
 
 pub use event_input::{EventInput, EventPatch, RecurrenceInput, ScheduleInput};
-pub use feeds::{Feed, FeedItem, Feeds, Poll};
-pub use group_commit::GroupCommit;
-pub use mass_cancellation::MassCancellations;
-pub use occurrence_cache::OccurrenceCache;
+pub use feeds::{Feed, FeedItem, Poll};
 pub use occurrences::Window;
 pub use registrations::BookingResult;
+
+use self::{
+    feeds::Feeds, group_commit::GroupCommit, mass_cancellation::MassCancellations,
+    occurrence_cache::OccurrenceCache,
+};
+use super::keyed_queue::KeyedQueue;
+use crate::{
+    auth::{PollThrottle, ThrottleSettings},
+    domain::OrgId,
+};
+
+/// What the work on events and seats needs.
+pub(super) struct Scheduling {
+    /// Changes of a tenant's events and seats.
+    seats_queue: KeyedQueue<OrgId>,
+    /// Reads of a tenant's calendar feeds.
+    feeds_queue: KeyedQueue<OrgId>,
+    group_commit: GroupCommit,
+    mass_cancellations: MassCancellations,
+    occurrence_cache: OccurrenceCache,
+    feeds: Feeds,
+    polls: PollThrottle,
+}
+
+impl Scheduling {
+    pub(super) fn new(throttle: &ThrottleSettings) -> Self {
+        Self {
+            seats_queue: KeyedQueue::default(),
+            feeds_queue: KeyedQueue::default(),
+            group_commit: GroupCommit::default(),
+            mass_cancellations: MassCancellations::default(),
+            occurrence_cache: OccurrenceCache::default(),
+            feeds: Feeds::default(),
+            polls: PollThrottle::new(throttle),
+        }
+    }
+}

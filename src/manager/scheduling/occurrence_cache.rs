@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The cache of events, and of their occurrences a quarter of a year at a time.
-pub struct OccurrenceCache {
+pub(super) struct OccurrenceCache {
     events: Cache<OrgId, Kept>,
     starts: Cache<Quarter, Arc<[DateTime<Utc>]>>,
 }
@@ -75,7 +75,7 @@ impl OccurrenceCache {
         Self { events: events.build(), starts: starts.build() }
     }
 
-    /// The events of that version of the tenant's occurrence_cache, if they are kept.
+    /// The events of that version of the tenant's occurrence cache, if they are kept.
     pub(in crate::manager) fn events(
         &self,
         org: OrgId,

@@ -81,7 +81,9 @@ impl TenantManager {
             let Some(event) = events.get(&id.event) else { continue };
             let occurrence = match stored.get(&id) {
                 Some(occurrence) => occurrence.clone(),
-                None if !event.deleted && self.work.occurrence_cache.starts_at(event, id.start) => {
+                None if !event.deleted
+                    && self.scheduling.occurrence_cache.starts_at(event, id.start) =>
+                {
                     Occurrence::untouched(event, id.start)
                 }
                 None => continue,
@@ -116,10 +118,11 @@ impl TenantManager {
         let org = scope.org_id();
         let version = self
             .tenant_read(scope, "agenda.version", (), |mut reader, ()| {
-                Box::pin(async move { reader.occurrence_cache().await })
+                Box::pin(async move { reader.events_version().await })
             })
             .await?;
-        let kept = version.and_then(|version| self.work.occurrence_cache.events(org, version));
+        let kept =
+            version.and_then(|version| self.scheduling.occurrence_cache.events(org, version));
         let planned = if let Some(planned) = kept {
             planned
         } else {
@@ -127,12 +130,12 @@ impl TenantManager {
             let (version, stored) = self
                 .tenant_write(scope, "agenda.read", (), |mut tx, ()| {
                     Box::pin(async move {
-                        let version = tx.reader().occurrence_cache().await?.unwrap_or_default();
+                        let version = tx.reader().events_version().await?.unwrap_or_default();
                         Ok((version, tx.reader().events_stored().await?))
                     })
                 })
                 .await?;
-            self.work.occurrence_cache.renew(org, version, stored).await?
+            self.scheduling.occurrence_cache.renew(org, version, stored).await?
         };
         let reaching = planned.iter().filter(|planned| planned.reaches(span));
         Ok(reaching.map(|planned| Arc::clone(&planned.event)).collect())
@@ -174,7 +177,7 @@ impl TenantManager {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
     ) -> Vec<(OccurrenceId, Arc<Event>)> {
-        let starts = self.work.occurrence_cache.starts(event, from, to).into_iter();
+        let starts = self.scheduling.occurrence_cache.starts(event, from, to).into_iter();
         let ids = starts
             .filter(|start| *start + event.schedule.duration() > window.span.from)
             .map(|start| OccurrenceId { start, event: event.id })

@@ -247,7 +247,7 @@ impl TenantManager {
         scope: &OrgScope,
         requests: &[Request],
     ) -> Result<Vec<Outcome>> {
-        let context = (&self.clock, &self.work.occurrence_cache, requests);
+        let context = (&self.clock, &self.scheduling.occurrence_cache, requests);
         let _turn = self.seats_turn(scope).await?;
         self.tenant_write(
             scope,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The most tenants, and what was seen of how many there are.
-pub struct TenantCapacity {
+pub(super) struct TenantCapacity {
     /// The most organizations; 0 for as many as the database's file handles allow.
     most: u64,
     seen: Mutex<Option<(Instant, Verdict)>>,
@@ -37,7 +37,7 @@ const FREE_HANDLES: u64 = 256;
 impl TenantCapacity {
     /// At most so many tenants; with 0 as many as the database's file handles allow.
     #[must_use]
-    pub const fn new(most: u64) -> Self {
+    pub(super) const fn new(most: u64) -> Self {
         Self { most, seen: Mutex::new(None), warned: Once::new() }
     }
 

@@ -128,7 +128,7 @@ impl<'m> Search<'m> {
         Self {
             manager,
             scope: *scope,
-            deadline: Instant::now() + manager.work.patience,
+            deadline: Instant::now() + manager.tenancy.patience,
             places: VecDeque::new(),
             rounds: 0,
         }
@@ -137,7 +137,7 @@ impl<'m> Search<'m> {
     async fn next_place(&mut self) -> Result<TenantStore> {
         let id = self.scope.org_id();
         while self.places.is_empty() {
-            let directory = &self.manager.directory;
+            let directory = &self.manager.tenancy.cache;
             let org = match self.rounds {
                 0 => directory.organization(id).await?,
                 _ => directory.organization_afresh(id).await?,

@@ -48,7 +48,7 @@ impl TenantManager {
         scope: &AdminScope,
         name: &OrgName,
     ) -> Result<(Arc<Organization>, DateTime<Utc>)> {
-        let deadline = Instant::now() + self.work.patience;
+        let deadline = Instant::now() + self.tenancy.patience;
         loop {
             let org = self.organization_at_rest(scope.org_id(), deadline).await?;
             // No rename is under way, so there is one name; and a slug is cut, so others share it.
@@ -77,7 +77,7 @@ impl TenantManager {
                 .await?;
             if recorded {
                 // The tokens of all its accounts are dead from here on.
-                self.directory.forget(Change::Everything).await;
+                self.tenancy.cache.forget(Change::Everything).await;
                 self.drive_in_background(operation).await?;
                 return Ok((org, now));
             }
@@ -91,7 +91,7 @@ impl TenantManager {
         deadline: Instant,
     ) -> Result<Arc<Organization>> {
         loop {
-            let org = self.directory.organization_afresh(id).await?;
+            let org = self.tenancy.cache.organization_afresh(id).await?;
             match org {
                 Some(org) if org.status == OrgStatus::Active => return Ok(org),
                 Some(org) if org.status == OrgStatus::Renaming => {
@@ -160,7 +160,7 @@ impl TenantManager {
         let span = tracing::Span::current();
         let work =
             tracing::Instrument::instrument(async move { manager.drive(&operation).await }, span);
-        let task = self.work.tasks.spawn_on(work, &self.work.runtime);
+        let task = self.tasks.spawn(work);
         task.await.map_err(|_| Error::Internal("an operation's task has died".into()))?
     }
 
@@ -209,7 +209,7 @@ impl TenantManager {
             })
             .await?;
         failpoint!("rename.after_close");
-        self.directory.forget(Change::Organization(operation.org_id)).await;
+        self.tenancy.cache.forget(Change::Organization(operation.org_id)).await;
         match moved {
             Moved::There => Ok(()),
             Moved::Occupied => Err(Error::OrgNameTaken),
@@ -235,7 +235,7 @@ impl TenantManager {
             })
             .await?;
         failpoint!("delete.after_close");
-        self.directory.forget(Change::Organization(operation.org_id)).await;
+        self.tenancy.cache.forget(Change::Organization(operation.org_id)).await;
         Ok(())
     }
 

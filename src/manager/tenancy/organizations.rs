@@ -61,11 +61,12 @@ impl TenantManager {
     /// [`Error::OrgNameTaken`], [`Error::EmailTaken`], [`Error::Throttled`], [`Error::Full`],
     /// [`Error::Busy`] when the hashing queue is full; the store's.
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
-        self.throttles.sign_ups.sign_up(input.address)?;
-        self.throttles.ceiling.admit(&self.store).await?;
+        self.tenancy.sign_ups.sign_up(input.address)?;
+        self.tenancy.capacity.admit(&self.store).await?;
         self.refuse_taken_email(&input.email, None).await?;
         self.refuse_taken_name(&input.name, None).await?;
-        let digest = self.passwords.hash(HashFor::SignUp(input.address), input.password).await?;
+        let digest =
+            self.identity.passwords.hash(HashFor::SignUp(input.address), input.password).await?;
         self.organization_found(input.name, input.email, digest).await
     }
 
@@ -76,7 +77,7 @@ impl TenantManager {
         email: Email,
         digest: PasswordDigest,
     ) -> Result<OrgView> {
-        self.throttles.ceiling.admit(&self.store).await?;
+        self.tenancy.capacity.admit(&self.store).await?;
         let now = self.clock.now();
         let org = Organization {
             id: OrgId::generate(),
@@ -131,7 +132,8 @@ impl TenantManager {
         name: &OrgName,
     ) -> Result<OrgView> {
         let organization = self
-            .directory
+            .tenancy
+            .cache
             .organization_by_slug(name.slug())
             .await?
             .filter(|org| org.status != OrgStatus::Deleting)
@@ -165,7 +167,7 @@ impl TenantManager {
         }
         let password = self.hash_for(scope.org_id(), patch.password).await?;
         let credentials = Credentials::of(patch.email, password, patch.revoke_calendar);
-        let deadline = Instant::now() + self.work.patience;
+        let deadline = Instant::now() + self.tenancy.patience;
         loop {
             let org = self.organization_at_rest(scope.org_id(), deadline).await?;
             let Some(plan) = self.plan_update(&org, patch.name.as_ref()).await? else {
@@ -173,8 +175,8 @@ impl TenantManager {
                 continue;
             };
             if self.record_update(scope, &org, &plan, credentials.as_ref()).await? {
-                self.directory.forget(Change::Organization(org.id)).await;
-                self.directory.forget(Change::Account(scope.account_id())).await;
+                self.tenancy.cache.forget(Change::Organization(org.id)).await;
+                self.tenancy.cache.forget(Change::Account(scope.account_id())).await;
                 if let Plan::Move(_, operation) = plan {
                     self.drive_in_background(*operation).await?;
                 }
@@ -182,7 +184,8 @@ impl TenantManager {
             }
         }
         let organization = self
-            .directory
+            .tenancy
+            .cache
             .organization_afresh(scope.org_id())
             .await?
             .ok_or(Error::NotFound("organization"))?;
@@ -225,10 +228,24 @@ impl TenantManager {
     }
 
     async fn admin_of(&self, scope: &AdminScope) -> Result<(AccountId, Email)> {
-        let found = self.directory.authority(scope.account_id()).await?;
+        let found = self.tenancy.cache.authority(scope.account_id()).await?;
         let own = found.filter(|authority| authority.org_id == scope.org_id());
         let own = own.ok_or(Error::Unauthenticated)?;
         Ok((scope.account_id(), own.email.clone()))
+    }
+
+    /// Refuses a name that an organization other than `own` has or is taking, before it costs a hash.
+    /// The unique index decides.
+    pub(in crate::manager) async fn refuse_taken_name(
+        &self,
+        name: &OrgName,
+        own: Option<OrgId>,
+    ) -> Result<()> {
+        let holder = self.store.organization_by_slug(name.slug()).await?;
+        if holder.is_some_and(|holder| Some(holder.id) != own) {
+            return Err(Error::OrgNameTaken);
+        }
+        Ok(())
     }
 }
 

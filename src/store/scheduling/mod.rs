@@ -92,12 +92,12 @@ impl TenantReader<'_> {
         Ok(Some(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?))
     }
 
-    /// The version of the tenant's occurrence_cache, which every change of an event raises; `None` if the
+    /// The version of the tenant's events, which every change of an event raises; `None` if the
     /// tenant is not here.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn occurrence_cache(&mut self) -> Result<Option<i64>> {
+    pub async fn events_version(&mut self) -> Result<Option<i64>> {
         let Some(tenant) = self.get(Key::tenant(self.store.org)).await? else { return Ok(None) };
         match tenant.get("agenda") {
             // There was no event yet.

@@ -31,7 +31,7 @@ use crate::{
 pub type StartsAt<'a> = &'a (dyn Fn(&Event, DateTime<Utc>) -> bool + Sync);
 
 impl TenantReader<'_> {
-    /// The seats about seats that are held.
+    /// The seats of registrations that exist.
     ///
     /// # Errors
     /// The driver's.
@@ -41,7 +41,7 @@ impl TenantReader<'_> {
         self.seats_of(occurrences, ids, now, &starts_at).await
     }
 
-    /// The seats about `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of
+    /// The seats of `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of
     /// occurrences that are not stored.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl TenantReader<'_> {
         Ok(invariants)
     }
 
-    /// Adds the registrations and calendars of more members to the seats.
+    /// Adds the registrations and calendars of more members.
     ///
     /// # Errors
     /// The driver's.
@@ -140,7 +140,7 @@ impl TenantReader<'_> {
 }
 
 impl TenantTx<'_> {
-    /// Writes what has changed in the seats.
+    /// Writes what has changed.
     ///
     /// # Errors
     /// The driver's; [`StoreError::Refused`] when the database's own rules say no.

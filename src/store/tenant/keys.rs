@@ -25,7 +25,7 @@ pub enum Kind {
     Event,
     /// An event that was deleted; what took place of it still names it.
     PastEvent,
-    /// One demo_event_ of an event, written when somebody registers or it is cancelled.
+    /// One happening of an event, written when somebody registers or it is cancelled.
     Occurrence,
     /// Who waits for a seat at an occurrence.
     Waiting,

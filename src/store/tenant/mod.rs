@@ -253,7 +253,7 @@ impl<'t> TenantTx<'t> {
         TenantReader { store: self.store, tx: Some(self.tx) }
     }
 
-    /// Adds `by` to the number of events and returns it. The occurrence_cache has another version from then
+    /// Adds `by` to the number of events and returns it. Their version changes with it, from then
     /// on.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ pub(super) const PASSING: [&str; 2] = ["busy", "database_unavailable"];
 /// What a resolver returns.
 pub(super) type Answer<T> = Result<T, GraphError>;
 
-/// KeyedQueue an error of the platform into one of GraphQL, and logs it if it is ours.
+/// Turns an error of the platform into one of GraphQL, and logs it if it is ours.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(super) fn fail(error: Error) -> GraphError {
     fail_shared(&error)

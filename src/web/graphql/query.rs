@@ -32,7 +32,7 @@ impl Query {
     /// The caller's organization.
     async fn organization(&self, ctx: &Context<'_>) -> Answer<OrganizationNode> {
         let source = source(ctx)?;
-        let org = source.manager.directory().organization(source.scope.org_id()).await;
+        let org = source.manager.tenant_cache().organization(source.scope.org_id()).await;
         let org = org.map_err(fail)?.ok_or_else(|| fail(Error::NotFound("organization")))?;
         Ok(OrganizationNode(org))
     }

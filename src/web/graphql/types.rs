@@ -147,7 +147,7 @@ pub(super) struct RecurrenceNode {
     additional_dates: Vec<Local>,
 }
 
-/// One concrete demo_event_ of an event.
+/// One concrete happening of an event.
 pub(super) struct OccurrenceNode {
     pub(super) occurrence: scheduling::Occurrence,
     pub(super) event: Arc<scheduling::Event>,

@@ -1,4 +1,4 @@
-//! One document of a seats, and whether it has to be written.
+//! One document of a batch, and whether it has to be written.
 
 /// Something that is stored, or not yet, and what is to become of it.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What is asked of a seats, and what comes of it.
+//! What a member asks for, and what comes of it.
 
 use crate::domain::scheduling::{RefusalCode, Registration, RegistrationId, Waiter};
 

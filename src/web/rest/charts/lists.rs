@@ -199,7 +199,7 @@ async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<Ht
         .body(list))
 }
 
-/// Get the statistics of a chart.
+/// Get the figures of a chart.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
