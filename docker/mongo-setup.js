@@ -1,5 +1,5 @@
-// mongo.sh runs this in mongosh at every start: it initiates the replica set, makes the users, and
-// gives the server's user the password and the databases of the environment.
+// mongo.sh runs this in mongosh at every start: it initiates the replica set, creates the users, and
+// gives the server's user its password and databases from the environment.
 
 const { readFileSync } = require('fs');
 
@@ -9,7 +9,7 @@ const URI = 'mongodb://127.0.0.1:27017/?directConnection=true&serverSelectionTim
 const UNAUTHORIZED = 13;
 const AUTHENTICATION_FAILED = 18;
 
-/** Tries again until it is true or two minutes are over: recovery after a crash takes its time. */
+/** Tries again until it succeeds or two minutes are over, since recovery after a crash takes time. */
 function eventually(what, attempt) {
   const until = Date.now() + 120_000;
   let last = 'not yet';
@@ -24,7 +24,7 @@ function eventually(what, attempt) {
   throw new Error(`given up after two minutes: ${what} (${last})`);
 }
 
-/** Logs in; false when there is no such user or it has another password. */
+/** Logs in; false if there is no such user or it has another password. */
 function logIn(database, user, pwd) {
   try {
     database.auth(user, pwd);
@@ -44,8 +44,8 @@ function setUp() {
     return admin.runCommand({ hello: 1 }).ok;
   });
 
-  // Until the first user exists, MongoDB lets connections from its own machine do this and make
-  // that user without a login.
+  // Until the first user exists, MongoDB lets connections from its own machine do this, and create
+  // that user, without a login.
   const members = [{ _id: 0, host: 'mongo:27017' }];
   eventually('MongoDB is the primary of its replica set', () => {
     const hello = admin.runCommand({ hello: 1 });
@@ -67,7 +67,7 @@ function setUp() {
     { role: 'readWrite', db },
     { role: 'dbAdmin', db },
   ]);
-  // The server asks how full the database is before it takes another organization.
+  // The server checks how full the database is before it accepts another organization.
   roles.push({ role: 'clusterMonitor', db: 'admin' });
   if (admin.getUser(MONGO_USER)) {
     admin.updateUser(MONGO_USER, { pwd: MONGO_PASSWORD, roles });
