@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    domain::{Invalid, charts::Refusal, cut, quote},
-    store::driver::StoreError,
-};
+use crate::domain::{Invalid, charts::Refusal, cut, quote};
 
 /// What every fallible step of the platform returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,10 +63,18 @@ pub enum Error {
     Full,
     /// The database refused, failed or is out of reach.
     #[error("{}", if .0.is_unavailable() { "The database is out of reach. Try again shortly." } else { "An internal error occurred." })]
-    Store(#[from] StoreError),
+    Database(DatabaseError),
     /// A fault of ours.
     #[error("An internal error occurred.")]
     Internal(String),
+}
+
+/// A failed database call. `Display` never repeats the content of documents.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct DatabaseError {
+    cause: Box<dyn std::error::Error + Send + Sync>,
+    unavailable: bool,
 }
 
 /// One field of the input and what is wrong with it. Neither repeats much of what was sent.
@@ -115,8 +120,8 @@ impl Error {
             Self::Busy { .. } => "busy",
             Self::AnswerTooLarge => "answer_too_large",
             Self::Full => "capacity_reached",
-            Self::Store(error) if error.is_unavailable() => "database_unavailable",
-            Self::Store(_) | Self::Internal(_) => "internal",
+            Self::Database(error) if error.is_unavailable() => "database_unavailable",
+            Self::Database(_) | Self::Internal(_) => "internal",
         }
     }
 
@@ -124,11 +129,30 @@ impl Error {
     #[must_use]
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Store(error) => Some(error.to_string()),
+            Self::Database(error) => Some(error.to_string()),
             Self::Internal(detail) => Some(detail.clone()),
             Self::Busy { what } => Some((*what).to_owned()),
             _ => None,
         }
+    }
+}
+
+impl DatabaseError {
+    /// The failure that the layer of the driver has described as `cause`.
+    pub fn new(cause: impl std::error::Error + Send + Sync + 'static, unavailable: bool) -> Self {
+        Self { cause: Box::new(cause), unavailable }
+    }
+
+    /// Whether the same call may succeed later: the database is unreachable or busy.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        self.unavailable
+    }
+
+    /// The description, for the layer that made it.
+    #[must_use]
+    pub fn cause<T: std::error::Error + 'static>(&self) -> Option<&T> {
+        self.cause.downcast_ref()
     }
 }
 

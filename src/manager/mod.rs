@@ -15,7 +15,6 @@ pub use context::{AdminScope, OrgScope};
 use self::{
     charts::Charts, identity::Identity, scheduling::Scheduling, tasks::Tasks, tenancy::Tenancy,
 };
-pub use crate::store::scheduling::{Held, Span};
 use crate::{
     auth::{HashParameters, ThrottleSettings, TokenSettings},
     domain::Clock,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::verify::Finding;
 use crate::{
     domain::{AccountId, OrgId, charts, tenancy::Location},
-    error::{Error, Result},
+    error::Result,
     manager::TenantManager,
     store::{
         charts::Team,
@@ -46,7 +46,7 @@ impl TenantManager {
             .await;
         match again {
             // Renamed or deleted meanwhile, which is no flaw.
-            Err(Error::Store(StoreError::FenceMissing)) => Ok(Vec::new()),
+            Err(error) if StoreError::is_fence_missing(&error) => Ok(Vec::new()),
             audited => Ok(audited?.0),
         }
     }

@@ -10,7 +10,10 @@ use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use tenantry::{
     domain::OrgId,
     manager::OrgScope,
-    store::tenant::{Key, Kind},
+    store::{
+        driver::StoreError,
+        tenant::{Key, Kind},
+    },
 };
 
 use crate::support::{Database, Org, TestApp};
@@ -143,10 +146,7 @@ async fn with_the_fence_a_write_to_a_stale_location_is_refused_and_finds_its_way
             Box::pin(async move { tx.insert(key, Document::new()).await })
         })
         .await;
-    assert!(matches!(
-        written,
-        Err(tenantry::error::Error::Store(tenantry::store::driver::StoreError::FenceMissing))
-    ));
+    assert!(written.is_err_and(|error| StoreError::is_fence_missing(&error)));
     write_probe(&app, &scope, 1).await;
     assert_eq!(stored(&app.database, "org_after").await, BTreeSet::from([1]));
     assert_eq!(app.database.tenant_collections().await, ["org_after"]);

@@ -3,6 +3,7 @@
 mod booking;
 mod calendar;
 mod event;
+mod filters;
 mod invariants;
 mod recurrence;
 mod schedule;
@@ -14,6 +15,7 @@ pub use event::{
     Event, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode, Registration, RegistrationId,
     RegistrationStatus, Waiter,
 };
+pub use filters::{Held, Span};
 pub use invariants::Invariants;
 pub use recurrence::Rule;
 pub use schedule::{Recurrence, Schedule};

@@ -13,12 +13,11 @@ use crate::{
     domain::{
         AccountId,
         identity::Actor,
-        scheduling::{Event, Registration},
+        scheduling::{Event, Held, Registration, Span},
         tenancy::OrgStatus,
     },
     error::{Error, Result},
     manager::{OrgScope, TenantManager},
-    store::scheduling::{Held, Span},
 };
 
 /// A registration that holds a seat, with its event.

@@ -171,7 +171,7 @@ impl GroupCommit {
 fn is_everybodys(error: &Error) -> bool {
     match error {
         Error::Busy { .. } | Error::NotFound(_) => true,
-        Error::Store(error) => error.is_unavailable(),
+        Error::Database(error) => error.is_unavailable(),
         _ => false,
     }
 }
@@ -181,7 +181,7 @@ fn echo(error: &Error) -> Error {
     match error {
         Error::Busy { what } => Error::Busy { what },
         Error::NotFound(what) => Error::NotFound(what),
-        Error::Store(error) if error.is_unavailable() => {
+        Error::Database(error) if error.is_unavailable() => {
             StoreError::TimedOut { call: "a registration" }.into()
         }
         other => Error::Internal(other.detail().unwrap_or_else(|| other.to_string())),

@@ -14,13 +14,13 @@ use crate::{
     domain::{
         AccountId, OperationId,
         identity::{Actor, Role},
-        scheduling::Registration,
+        scheduling::{Held, Registration},
     },
     error::{Error, Result},
     failpoint,
     manager::{OrgScope, TenantManager},
     store::{
-        scheduling::{CancelledSeats, Held, MassCancellation},
+        scheduling::{CancelledSeats, MassCancellation},
         tenant::TenantTx,
     },
 };

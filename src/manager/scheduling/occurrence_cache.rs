@@ -14,10 +14,13 @@ use chrono::{DateTime, Duration, Utc};
 use moka::{Entry, sync::Cache};
 
 use crate::{
-    domain::{EventId, OrgId, scheduling::Event},
+    domain::{
+        EventId, OrgId,
+        scheduling::{Event, Span},
+    },
     error::Result,
     manager::tenancy::count,
-    store::scheduling::{Span, StoredEvent},
+    store::scheduling::StoredEvent,
 };
 
 /// The cache of events, and of their occurrences a quarter of a year at a time.

@@ -8,11 +8,10 @@ use super::{events::NO_EVENT, occurrence_cache::Yielder};
 use crate::{
     domain::{
         EventId,
-        scheduling::{Event, Occurrence, OccurrenceId},
+        scheduling::{Event, Occurrence, OccurrenceId, Span},
     },
     error::Result,
     manager::{OrgScope, TenantManager},
-    store::scheduling::Span,
 };
 
 /// Which occurrences a list is about.

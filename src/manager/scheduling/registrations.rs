@@ -11,17 +11,14 @@ use crate::{
         AccountId,
         identity::Account,
         scheduling::{
-            Ask, BookingRefusal, Event, OccurrenceId, Outcome, Registration, RegistrationId,
-            Request, Seats, Waiter,
+            Ask, BookingRefusal, Event, Held, OccurrenceId, Outcome, Registration, RegistrationId,
+            Request, Seats, Span, Waiter,
         },
     },
     error::{Error, Result},
     failpoint,
     manager::{AdminScope, OrgScope, TenantManager},
-    store::{
-        scheduling::{Held, Span},
-        tenant::TenantTx,
-    },
+    store::tenant::TenantTx,
 };
 
 /// What somebody has got: a seat, a place on the list, or a reason why not.

@@ -66,7 +66,7 @@ impl TenantManager {
                 })
                 .await;
             match outcome {
-                Err(Error::Store(StoreError::FenceMissing)) => {}
+                Err(error) if StoreError::is_fence_missing(&error) => {}
                 settled => return settled,
             }
         }
@@ -96,7 +96,9 @@ impl TenantManager {
             let tenant = search.next_place().await?;
             match body(tenant.reader(), &mut context).await {
                 Ok(found) if !found.is_nothing() => return Ok(found),
-                Err(Error::Store(error)) if !error.is_moved_away() => return Err(error.into()),
+                Err(error @ Error::Database(_)) if !StoreError::is_moved_away(&error) => {
+                    return Err(error);
+                }
                 Ok(_) | Err(_) => {}
             }
             let outcome = self
@@ -106,7 +108,7 @@ impl TenantManager {
                 })
                 .await;
             match outcome {
-                Err(Error::Store(StoreError::FenceMissing)) => {}
+                Err(error) if StoreError::is_fence_missing(&error) => {}
                 settled => return settled,
             }
         }

@@ -249,7 +249,7 @@ impl TenantManager {
         let trying = async {
             loop {
                 match step().await {
-                    Err(Error::Store(error)) if error.is_unavailable() => {
+                    Err(Error::Database(error)) if error.is_unavailable() => {
                         tracing::warn!(error = %error, "a step of an operation is tried again");
                         tokio::time::sleep(STEP_PAUSE).await;
                     }

@@ -1,6 +1,8 @@
-//! What can go wrong between us and the database.
+//! Failures of the database, told apart by what the layers above can do about them.
 
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
+
+use crate::error::{DatabaseError, Error};
 
 /// A failed call of the database. `Display` is fit for a log: it never repeats document contents.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,13 @@ pub enum StoreError {
     },
 }
 
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let unavailable = error.is_unavailable();
+        Self::Database(DatabaseError::new(error, unavailable))
+    }
+}
+
 impl StoreError {
     /// A stored document of that kind does not decode, for that reason.
     pub(in crate::store) fn undecodable(kind: &'static str, reason: impl Into<String>) -> Self {
@@ -45,7 +54,7 @@ impl StoreError {
 
     /// Whether the same call may succeed once the database is in reach again or less busy.
     #[must_use]
-    pub fn is_unavailable(&self) -> bool {
+    pub(in crate::store) fn is_unavailable(&self) -> bool {
         match self {
             Self::Driver(error) => driver_unavailable(error),
             Self::FenceMissing | Self::StreamClosed | Self::TimedOut { .. } => true,
@@ -53,14 +62,31 @@ impl StoreError {
         }
     }
 
-    /// Whether the collection was taken away while it was read.
+    /// The failure behind an error of the platform, if the database caused it.
     #[must_use]
-    pub fn is_moved_away(&self) -> bool {
-        matches!(self, Self::FenceMissing)
-            || matches!(
-                self.command_code(),
-                Some(QUERY_PLAN_KILLED | NAMESPACE_NOT_FOUND | SNAPSHOT_UNAVAILABLE)
-            )
+    pub fn of(error: &Error) -> Option<&Self> {
+        match error {
+            Error::Database(error) => error.cause(),
+            _ => None,
+        }
+    }
+
+    /// Whether the tenant is not where it was looked for.
+    #[must_use]
+    pub fn is_fence_missing(error: &Error) -> bool {
+        matches!(Self::of(error), Some(Self::FenceMissing))
+    }
+
+    /// Whether the collection was renamed or dropped while it was read.
+    #[must_use]
+    pub fn is_moved_away(error: &Error) -> bool {
+        Self::of(error).is_some_and(|error| {
+            matches!(error, Self::FenceMissing)
+                || matches!(
+                    error.command_code(),
+                    Some(QUERY_PLAN_KILLED | NAMESPACE_NOT_FOUND | SNAPSHOT_UNAVAILABLE)
+                )
+        })
     }
 
     /// Whether a unique index whose name starts with `index` refused the write.

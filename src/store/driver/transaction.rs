@@ -119,6 +119,8 @@ async fn commit(tx: &mut Tx, deadline: Instant) -> Result<(), StoreError> {
 fn is_transient(error: &Error) -> bool {
     // A commit whose outcome stayed unknown may have happened; running the body again could do it
     // twice, so only an error that promises that nothing has happened is retried.
-    matches!(error, Error::Store(e) if e.has_label(TRANSIENT_TRANSACTION_ERROR)
-        && !e.has_label(UNKNOWN_TRANSACTION_COMMIT_RESULT))
+    StoreError::of(error).is_some_and(|error| {
+        error.has_label(TRANSIENT_TRANSACTION_ERROR)
+            && !error.has_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+    })
 }

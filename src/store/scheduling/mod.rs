@@ -26,29 +26,12 @@ use crate::{
     domain::{
         AccountId, EventId,
         scheduling::{
-            Event, Occurrence, OccurrenceId, Registration, RegistrationId, Schedule, Waiter,
+            Event, Held, Occurrence, OccurrenceId, Registration, RegistrationId, Schedule, Span,
+            Waiter,
         },
     },
     error::Result,
 };
-
-/// Which registrations a list holds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Held {
-    /// Those that hold a seat.
-    Confirmed,
-    /// Also those that were cancelled.
-    All,
-}
-
-/// A time that a list is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    /// Its first moment.
-    pub from: DateTime<Utc>,
-    /// The first moment behind it.
-    pub to: DateTime<Utc>,
-}
 
 impl TenantReader<'_> {
     /// The event, if it is there and was not deleted.

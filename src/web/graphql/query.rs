@@ -14,10 +14,10 @@ use super::{
 use crate::{
     domain::{
         AccountId, EventId,
-        scheduling::{OccurrenceId, Registration},
+        scheduling::{Held, OccurrenceId, Registration, Span},
     },
     error::Error,
-    manager::{Held, Span, scheduling::Window},
+    manager::scheduling::Window,
 };
 
 /// What can be read.
