@@ -137,7 +137,7 @@ impl TokenIssuer {
         let claims = Claims {
             sub: account.id.to_string(),
             org_id: account.org_id.to_string(),
-            role: account.role.as_str().to_owned(),
+            role: account.role.as_ref().to_owned(),
             ver: account.token_version,
             iss: self.issuer.clone(),
             aud: self.audience.clone(),

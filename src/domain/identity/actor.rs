@@ -1,10 +1,13 @@
 //! Who is asking.
 
+use strum::{AsRefStr, EnumString, IntoStaticStr};
+
 use super::Account;
 use crate::domain::{AccountId, OrgId};
 
 /// What an account may do in its organization.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// May change the organization and everything in it.
     Admin,
@@ -32,27 +35,6 @@ impl From<&Account> for Actor {
             org_id: account.org_id,
             role: account.role,
             token_version: account.token_version,
-        }
-    }
-}
-
-impl Role {
-    /// The role's word in the API, the tokens and the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Member => "member",
-        }
-    }
-
-    /// The inverse of [`Role::as_str`].
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "admin" => Some(Self::Admin),
-            "member" => Some(Self::Member),
-            _ => None,
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Deserialize;
+use strum::{AsRefStr, IntoStaticStr};
 
 use super::Schedule;
 use crate::domain::{AccountId, EventId, IdError, Invalid, Label};
@@ -123,7 +125,9 @@ impl FromStr for RegistrationId {
 }
 
 /// Whether an occurrence takes place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr, Deserialize, IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum OccurrenceStatus {
     /// It does.
     Scheduled,
@@ -195,7 +199,9 @@ impl Occurrence {
 }
 
 /// Whether a registration holds a seat.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr, Deserialize, IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum RegistrationStatus {
     /// It does.
     Confirmed,
@@ -219,7 +225,8 @@ pub struct Registration {
 }
 
 /// Why something is not done: an answer, not an error.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RefusalCode {
     /// Every seat is taken.
     EventFull,
@@ -247,28 +254,6 @@ pub enum RefusalCode {
     WaitingListFull,
     /// The member has too many registrations ahead.
     TooManyRegistrations,
-}
-
-impl RefusalCode {
-    /// The code as logs and metrics name it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::EventFull => "event_full",
-            Self::TimeConflict => "time_conflict",
-            Self::AlreadyRegistered => "already_registered",
-            Self::OccurrenceCancelled => "occurrence_cancelled",
-            Self::OccurrencePast => "occurrence_past",
-            Self::CapacityBelowTaken => "capacity_below_taken",
-            Self::HasRegistrations => "has_registrations",
-            Self::NotRegistered => "not_registered",
-            Self::AlreadyWaiting => "already_waiting",
-            Self::NotWaiting => "not_waiting",
-            Self::SeatsAvailable => "seats_available",
-            Self::WaitingListFull => "waiting_list_full",
-            Self::TooManyRegistrations => "too_many_registrations",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
+use strum::{AsRefStr, EnumString, IntoStaticStr};
+
 use super::{Location, OrgName, Slug};
 use crate::domain::OrgId;
 
 /// Where an organization stands in its life.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum OrgStatus {
     /// Nothing is under way.
     Active,
@@ -55,23 +58,5 @@ impl Organization {
     /// Every place at which its documents may be at this moment, the likeliest first.
     pub fn locations(&self) -> impl Iterator<Item = &Location> {
         std::iter::once(&self.location).chain(&self.moving_to)
-    }
-}
-
-impl OrgStatus {
-    /// The status's word in the API and the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Renaming => "renaming",
-            Self::Deleting => "deleting",
-        }
-    }
-
-    /// The inverse of [`OrgStatus::as_str`].
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Active, Self::Renaming, Self::Deleting].into_iter().find(|s| s.as_str() == word)
     }
 }

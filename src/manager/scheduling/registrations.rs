@@ -267,12 +267,12 @@ impl TenantManager {
     ) -> Result<Outcome> {
         let outcome = self.settle(scope, Request { id, ask }).await?;
         let code = match &outcome {
-            Outcome::Refused(refusal) => refusal.code.as_str(),
+            Outcome::Refused(refusal) => refusal.code.into(),
             Outcome::Unknown => "not_found",
             Outcome::Gone => "gone",
             _ => "ok",
         };
-        metrics::counter!("tenantry_registrations_total", "ask" => ask.as_str(), "outcome" => code)
+        metrics::counter!("tenantry_registrations_total", "ask" => <&str>::from(ask), "outcome" => code)
             .increment(1);
         match outcome {
             // The token was good when the request came in.

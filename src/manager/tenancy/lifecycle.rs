@@ -170,10 +170,7 @@ impl TenantManager {
             OperationKind::Rename { .. } => self.drive_rename(operation).await,
             OperationKind::Delete => self.drive_delete(operation).await,
         };
-        let kind = match operation.kind {
-            OperationKind::Rename { .. } => "rename",
-            OperationKind::Delete => "delete",
-        };
+        let kind: &'static str = (&operation.kind).into();
         let word = if outcome.is_ok() { "ok" } else { "error" };
         metrics::counter!("tenantry_operations_total", "kind" => kind, "outcome" => word)
             .increment(1);

@@ -85,7 +85,7 @@ impl EmployeeDoc {
         Self {
             key: EmployeeKey {
                 org: org.object_id(),
-                kind: Kind::Employee.as_str().to_owned(),
+                kind: Kind::Employee.as_ref().to_owned(),
                 chart: employee.chart.get(),
                 employee: employee.id.get(),
             },

@@ -204,7 +204,7 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn has_admin(&self, tx: &mut Tx, org: OrgId) -> Result<bool> {
-        let filter = doc! { "org_id": org.object_id(), "role": Role::Admin.as_str() };
+        let filter = doc! { "org_id": org.object_id(), "role": Role::Admin.as_ref() };
         let admin = self.accounts().find_one(filter).session(&mut tx.session).await;
         Ok(admin.map_err(StoreError::from)?.is_some())
     }
@@ -257,7 +257,7 @@ impl AccountUpdate {
             set.insert("name", name.as_ref().map(Label::as_str));
         }
         if let Some(role) = self.role {
-            set.insert("role", role.as_str());
+            set.insert("role", role.as_ref());
         }
         let mut update = doc! { "$set": set };
         if self.revoke_feed {
@@ -286,7 +286,7 @@ impl From<&Account> for AccountDoc {
             org_id: account.org_id.object_id(),
             email: account.email.as_str().to_owned(),
             name: account.name.as_ref().map(|name| name.as_str().to_owned()),
-            role: account.role.as_str().to_owned(),
+            role: account.role.as_ref().to_owned(),
             password_hash: account.password.expose().to_owned(),
             token_version: account.token_version,
             created_at: bson::DateTime::from_chrono(account.created_at),
@@ -299,8 +299,10 @@ impl TryFrom<AccountDoc> for Account {
     type Error = StoreError;
 
     fn try_from(doc: AccountDoc) -> Result<Self, StoreError> {
-        let role = Role::from_word(&doc.role)
-            .ok_or_else(|| StoreError::undecodable("account", format!("role {:?}", doc.role)))?;
+        let role = doc
+            .role
+            .parse::<Role>()
+            .map_err(|_| StoreError::undecodable("account", format!("role {:?}", doc.role)))?;
         Ok(Self {
             id: doc.id.into(),
             org_id: doc.org_id.into(),

@@ -5,7 +5,7 @@ use futures_util::TryStreamExt;
 use serde::Deserialize;
 
 use crate::{
-    domain::{AccountId, OrgId},
+    domain::{AccountId, OrgId, identity::Role},
     error::Result,
     store::{Store, driver::StoreError, schema},
 };
@@ -37,7 +37,7 @@ impl Store {
     pub async fn organization_has_admin(&self, org: OrgId) -> Result<bool> {
         let admin = self
             .master_collection::<Document>(schema::ACCOUNTS)
-            .find_one(doc! { "org_id": org.object_id(), "role": "admin" })
+            .find_one(doc! { "org_id": org.object_id(), "role": Role::Admin.as_ref() })
             .await
             .map_err(StoreError::from)?;
         Ok(admin.is_some())
@@ -48,7 +48,7 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn accounts_by_organization(&self) -> Result<Vec<AccountTotals>> {
-        let is_admin = doc! { "$cond": [{ "$eq": ["$role", "admin"] }, 1_i64, 0_i64] };
+        let is_admin = doc! { "$cond": [{ "$eq": ["$role", Role::Admin.as_ref()] }, 1_i64, 0_i64] };
         let groups: Vec<AccountGroup> = self
             .master_collection::<Document>(schema::ACCOUNTS)
             .aggregate([doc! { "$group": {

@@ -55,18 +55,10 @@ pub(in crate::store) struct OccurrenceDoc {
     ends_at: bson::DateTime,
     capacity: i64,
     seats_taken: i64,
-    status: OccurrenceWord,
+    status: OccurrenceStatus,
 }
 
 /// A status as it is stored; any other word does not decode.
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum OccurrenceWord {
-    Scheduled,
-    Cancelled,
-    Withdrawn,
-}
-
 #[derive(Deserialize)]
 struct OccurrenceKey {
     event: ObjectId,
@@ -79,19 +71,12 @@ pub(in crate::store) struct RegistrationDoc {
     #[serde(rename = "_id")]
     key: RegistrationKey,
     ends_at: bson::DateTime,
-    status: RegistrationWord,
+    status: RegistrationStatus,
     created_at: bson::DateTime,
     cancelled_at: Option<bson::DateTime>,
 }
 
 /// As [`OccurrenceWord`].
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RegistrationWord {
-    Confirmed,
-    Cancelled,
-}
-
 #[derive(Deserialize)]
 struct RegistrationKey {
     member: ObjectId,
@@ -187,7 +172,7 @@ impl TryFrom<EventDoc> for Event {
             schedule: Schedule::new(start, zone, doc.minutes, recurrence),
             capacity: doc.capacity,
             version: doc.version,
-            deleted: doc.key.kind == Kind::PastEvent.as_str(),
+            deleted: doc.key.kind == Kind::PastEvent.as_ref(),
             created_at: doc.created_at.to_chrono(),
             updated_at: doc.updated_at.to_chrono(),
         })
@@ -229,26 +214,17 @@ impl From<OccurrenceDoc> for Occurrence {
             end: doc.ends_at.to_chrono(),
             capacity: doc.capacity,
             taken: doc.seats_taken,
-            status: match doc.status {
-                OccurrenceWord::Scheduled => OccurrenceStatus::Scheduled,
-                OccurrenceWord::Cancelled => OccurrenceStatus::Cancelled,
-                OccurrenceWord::Withdrawn => OccurrenceStatus::Withdrawn,
-            },
+            status: doc.status,
         }
     }
 }
 
 pub(in crate::store) fn occurrence_fields(occurrence: &Occurrence) -> Document {
-    let status = match occurrence.status {
-        OccurrenceStatus::Scheduled => "scheduled",
-        OccurrenceStatus::Cancelled => CANCELLED,
-        OccurrenceStatus::Withdrawn => "withdrawn",
-    };
     doc! {
         "ends_at": date(occurrence.end),
         "capacity": occurrence.capacity,
         "seats_taken": occurrence.taken,
-        "status": status,
+        "status": occurrence.status.as_ref(),
     }
 }
 
@@ -259,10 +235,7 @@ impl From<RegistrationDoc> for Registration {
         Self {
             id: RegistrationId { member: doc.key.member.into(), occurrence },
             end: doc.ends_at.to_chrono(),
-            status: match doc.status {
-                RegistrationWord::Confirmed => RegistrationStatus::Confirmed,
-                RegistrationWord::Cancelled => RegistrationStatus::Cancelled,
-            },
+            status: doc.status,
             created_at: doc.created_at.to_chrono(),
             cancelled_at: doc.cancelled_at.map(bson::DateTime::to_chrono),
         }
@@ -270,13 +243,9 @@ impl From<RegistrationDoc> for Registration {
 }
 
 pub(in crate::store) fn registration_fields(registration: &Registration) -> Document {
-    let status = match registration.status {
-        RegistrationStatus::Confirmed => CONFIRMED,
-        RegistrationStatus::Cancelled => CANCELLED,
-    };
     doc! {
         "ends_at": date(registration.end),
-        "status": status,
+        "status": registration.status.as_ref(),
         "created_at": date(registration.created_at),
         "cancelled_at": registration.cancelled_at.map(date),
     }
@@ -314,9 +283,6 @@ pub(in crate::store) fn calendar_fields(calendar: &Calendar) -> Document {
     };
     doc! { "busy": calendar.busy().iter().map(busy).collect::<Vec<_>>() }
 }
-
-pub(in crate::store) const CONFIRMED: &str = "confirmed";
-pub(in crate::store) const CANCELLED: &str = "cancelled";
 
 pub(in crate::store) fn date(moment: DateTime<Utc>) -> bson::DateTime {
     bson::DateTime::from_chrono(moment)

@@ -12,8 +12,7 @@ use chrono::{DateTime, Utc};
 
 pub use documents::StoredEvent;
 use documents::{
-    CONFIRMED, EventDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, date, event_fields,
-    occurrence_fields,
+    EventDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, date, event_fields, occurrence_fields,
 };
 pub use mass_cancellations::{CancelledSeats, MassCancellation};
 pub use seats::StartsAt;
@@ -26,8 +25,8 @@ use crate::{
     domain::{
         AccountId, EventId,
         scheduling::{
-            Event, Held, Occurrence, OccurrenceId, Registration, RegistrationId, Schedule, Span,
-            Waiter,
+            Event, Held, Occurrence, OccurrenceId, OccurrenceStatus, Registration, RegistrationId,
+            RegistrationStatus, Schedule, Span, Waiter,
         },
     },
     error::Result,
@@ -217,7 +216,7 @@ impl TenantReader<'_> {
         limit: u32,
     ) -> Result<Vec<Registration>> {
         if held == Held::Confirmed {
-            filter.insert("status", CONFIRMED);
+            filter.insert("status", RegistrationStatus::Confirmed.as_ref());
         }
         let found: Vec<RegistrationDoc> = self.find(filter, limit).await?;
         Ok(found.into_iter().map(Registration::from).collect())
@@ -278,7 +277,7 @@ impl TenantTx<'_> {
     /// The driver's.
     pub async fn cancel_occurrences(&mut self, event: EventId, from: DateTime<Utc>) -> Result<()> {
         let range = keys::of_event(self.store.org, Kind::Occurrence, event, from);
-        let set = doc! { "$set": { "status": documents::CANCELLED } };
+        let set = doc! { "$set": { "status": OccurrenceStatus::Cancelled.as_ref() } };
         let update = self.store.collection.update_many(range, set);
         update.session(&mut self.tx.session).await.map_err(StoreError::from)?;
         Ok(())

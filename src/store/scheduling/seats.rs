@@ -61,7 +61,7 @@ impl TenantReader<'_> {
         }
         let (mut stored, mut seats) = (HashMap::new(), Seats::new(now));
         for document in self.get_many::<RawDocumentBuf>(keys_of_members(org, ids, keys)).await? {
-            if kind_of(&document) == Kind::Event.as_str() {
+            if kind_of(&document) == Kind::Event.as_ref() {
                 let event = StoredEvent(document);
                 stored.insert(event.identity()?.0, event);
             } else {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bson::{Binary, Document, doc, oid::ObjectId, spec::BinarySubtype};
 use mongodb::{Collection, options::ReturnDocument};
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::organizations::LocationDoc;
 use crate::{
@@ -39,7 +40,8 @@ pub struct Operation {
 }
 
 /// What an operation does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum OperationKind {
     /// Moves the tenant's collection and gives it another name.
     Rename {

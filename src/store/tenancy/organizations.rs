@@ -138,7 +138,7 @@ impl Store {
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<bool> {
         let set = doc! {
-            "status": OrgStatus::Renaming.as_str(),
+            "status": OrgStatus::Renaming.as_ref(),
             "moving_to": location_bson(to)?,
             "updated_at": bson::DateTime::from_chrono(now),
         };
@@ -176,7 +176,7 @@ impl Store {
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<bool> {
         let set = doc! {
-            "status": OrgStatus::Deleting.as_str(),
+            "status": OrgStatus::Deleting.as_ref(),
             "updated_at": bson::DateTime::from_chrono(now),
         };
         self.update_active(tx, org, doc! { "$set": set, "$inc": { "version": 1_i64 } }).await
@@ -198,7 +198,7 @@ impl Store {
         let mut set = doc! {
             "slugs": [slug.as_str()],
             "location": location_bson(place)?,
-            "status": OrgStatus::Active.as_str(),
+            "status": OrgStatus::Active.as_ref(),
             "updated_at": bson::DateTime::from_chrono(now),
         };
         if let Some(name) = name {
@@ -235,7 +235,7 @@ impl Store {
     /// The driver's.
     pub async fn touch_accounts_of(&self, tx: &mut Tx, id: OrgId) -> Result<bool> {
         let filter =
-            doc! { "_id": id.object_id(), "status": { "$ne": OrgStatus::Deleting.as_str() } };
+            doc! { "_id": id.object_id(), "status": { "$ne": OrgStatus::Deleting.as_ref() } };
         let touched = self
             .organizations()
             .update_one(filter, doc! { "$inc": { "accounts_version": 1_i64 } })
@@ -253,7 +253,7 @@ impl Store {
     ) -> Result<bool> {
         let filter = doc! {
             "_id": org.id.object_id(),
-            "status": OrgStatus::Active.as_str(),
+            "status": OrgStatus::Active.as_ref(),
             "version": org.version,
         };
         let updated = self
@@ -306,7 +306,7 @@ impl From<&Organization> for OrganizationDoc {
             slugs: org.slugs.iter().map(|slug| slug.as_str().to_owned()).collect(),
             location: (&org.location).into(),
             moving_to: org.moving_to.as_ref().map(LocationDoc::from),
-            status: org.status.as_str().to_owned(),
+            status: org.status.as_ref().to_owned(),
             created_at: bson::DateTime::from_chrono(org.created_at),
             updated_at: bson::DateTime::from_chrono(org.updated_at),
             version: org.version,
@@ -319,7 +319,7 @@ impl TryFrom<OrganizationDoc> for Organization {
     type Error = StoreError;
 
     fn try_from(doc: OrganizationDoc) -> Result<Self, StoreError> {
-        let status = OrgStatus::from_word(&doc.status).ok_or_else(|| {
+        let status = doc.status.parse::<OrgStatus>().map_err(|_| {
             StoreError::undecodable("organization", format!("status {:?}", doc.status))
         })?;
         Ok(Self {

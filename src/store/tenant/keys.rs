@@ -7,13 +7,16 @@ use bson::{Bson, Document, doc};
 
 use chrono::{DateTime, Utc};
 
+use strum::AsRefStr;
+
 use crate::domain::{
     AccountId, ChartId, EmployeeId, EventId, OrgId,
     scheduling::{OccurrenceId, RegistrationId},
 };
 
 /// The kinds of documents that a tenant's collection holds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// The one document that exists from the tenant's creation to its deletion: the fence.
     Tenant,
@@ -42,26 +45,6 @@ pub enum Kind {
 /// The `_id` of one tenant document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key(Document);
-
-impl Kind {
-    /// The word in the key.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Chart => "chart",
-            Self::Employee => "employee",
-            Self::Event => "event",
-            Self::PastEvent => "past_event",
-            Self::Occurrence => "occurrence",
-            Self::Waiting => "waiting",
-            Self::Registration => "registration",
-            Self::Attendee => "attendee",
-            Self::Calendar => "calendar",
-            Self::Probe => "probe",
-        }
-    }
-}
 
 impl Key {
     /// `{org, kind: "tenant"}`.
@@ -161,7 +144,7 @@ pub(in crate::store) fn employee_expression(
 ) -> Document {
     doc! {
         "org": { "$literal": org.object_id() },
-        "kind": { "$literal": Kind::Employee.as_str() },
+        "kind": { "$literal": Kind::Employee.as_ref() },
         "chart": { "$literal": chart.get() },
         "employee": employee,
     }
@@ -296,5 +279,5 @@ fn end(mut key: Document) -> Document {
 }
 
 fn prefix(org: OrgId, kind: Kind) -> Document {
-    doc! { "org": org.object_id(), "kind": kind.as_str() }
+    doc! { "org": org.object_id(), "kind": kind.as_ref() }
 }

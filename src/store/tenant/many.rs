@@ -76,7 +76,7 @@ impl TenantReader<'_> {
         let found: Vec<RawDocumentBuf> = self.get_many(keys).await?;
         let (mut there, mut documents) = (false, Vec::with_capacity(found.len()));
         for document in found {
-            if kind_of(&document) == Kind::Tenant.as_str() {
+            if kind_of(&document) == Kind::Tenant.as_ref() {
                 there = true;
             } else {
                 documents.push(decode("document", &document)?);

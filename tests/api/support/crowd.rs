@@ -42,7 +42,7 @@ impl Database {
             let mut document = model.clone();
             document.insert("_id", account.id.object_id());
             document.insert("email", format!("{}@example.com", unique("crowd")));
-            document.insert("role", account.role.as_str());
+            document.insert("role", account.role.as_ref());
             documents.push(document);
             let token = issuer.issue(&account, now).unwrap();
             members.push(Member { id: account.id.to_string(), token });

@@ -1,9 +1,12 @@
 //! What a member asks for, and what comes of it.
 
+use strum::IntoStaticStr;
+
 use crate::domain::scheduling::{RefusalCode, Registration, RegistrationId, Waiter};
 
 /// What a member wants of an occurrence.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Ask {
     /// A seat.
     Register,
@@ -52,19 +55,6 @@ pub struct BookingRefusal {
     pub message: String,
     /// The registration that stands in the way.
     pub conflicts_with: Option<RegistrationId>,
-}
-
-impl Ask {
-    /// What is wanted, as logs and metrics name it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Register => "register",
-            Self::Cancel => "cancel",
-            Self::Join => "join",
-            Self::Leave => "leave",
-        }
-    }
 }
 
 impl BookingRefusal {

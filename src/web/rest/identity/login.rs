@@ -121,7 +121,7 @@ async fn login(
     let session = state.manager.log_in(body.0.with(address), LoginKind::Any).await?;
     record(&session);
     let account_id = session.account.id.to_string();
-    let role = session.account.role.as_str();
+    let role = session.account.role.into();
     Ok(HttpResponse::Ok().json(LoginResponse { token: session.into(), account_id, role }))
 }
 

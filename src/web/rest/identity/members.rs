@@ -246,7 +246,7 @@ fn parse_id(raw: &str) -> Result<AccountId> {
 }
 
 fn parse_role(raw: &str) -> Result<Role, Invalid> {
-    Role::from_word(raw).ok_or(Invalid("must be member or admin"))
+    raw.parse().map_err(|_| Invalid("must be member or admin"))
 }
 
 /// A calendar is revoked along with a new password, or by itself at a path of its own.
@@ -305,7 +305,7 @@ impl From<Account> for MemberResponse {
             id: account.id.to_string(),
             email: account.email.as_str().to_owned(),
             name: account.name.map(String::from),
-            role: account.role.as_str(),
+            role: account.role.into(),
             created_at: account.created_at,
             updated_at: account.updated_at,
         }

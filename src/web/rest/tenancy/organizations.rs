@@ -338,7 +338,7 @@ impl OrganizationResponse {
             id: organization.id.to_string(),
             organization_name: organization.name.clone(),
             collection_name: organization.location.collection.clone(),
-            status: organization.status.as_str(),
+            status: organization.status.into(),
             admin: view.admin.map(|(id, email)| AdminResponse {
                 id: id.to_string(),
                 email: email.as_str().to_owned(),
