@@ -16,6 +16,7 @@ mod graphql_inputs;
 mod graphql_isolation;
 mod graphql_limits;
 mod graphql_pages;
+mod guides;
 mod input;
 mod isolation;
 mod lifecycle;
