@@ -12,7 +12,7 @@ use crate::{
     manager::TenantManager,
     startup,
     store::Store,
-    upkeep::ChartSeed,
+    upkeep::{self, ChartSeed},
 };
 
 /// What to make up.
@@ -78,7 +78,7 @@ async fn demo(
     options: Demo,
 ) -> Result<ExitCode, Failure> {
     let manager = manager(settings, database).await?;
-    let made = manager.seed_demo(password(options.password.clone())?).await;
+    let made = upkeep::seed_demo(&manager, password(options.password.clone())?).await;
     manager.finish_work().await;
     for org in made.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))? {
         let word = if org.new { "made" } else { "is there already" };
@@ -102,7 +102,9 @@ async fn org_charts(
     let charts = options.count.unwrap_or(if options.people.is_some() { 1 } else { 10_000 });
     let bar = ProgressBar::new(charts).with_style(style);
     let seed = ChartSeed { charts, per_tenant: options.per_tenant, people: options.people };
-    let seeded = manager.seed_charts(&options.prefix, password, seed, |done| bar.inc(done)).await;
+    let seeded =
+        upkeep::seed_org_charts(&manager, &options.prefix, password, seed, |done| bar.inc(done))
+            .await;
     manager.finish_work().await;
     bar.finish_and_clear();
     let seeded = seeded.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, database::Database};
-use crate::{config::Settings, domain::SystemClock, startup, store::Store};
+use crate::{config::Settings, domain::SystemClock, startup, store::Store, upkeep};
 
 pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let database = Database::open(&settings).await?;
@@ -22,7 +22,7 @@ async fn verify(settings: &Settings, database: &Database) -> Result<ExitCode, Fa
     let progress = ProgressBar::new_spinner().with_style(ProgressStyle::with_template(
         "{spinner} {pos} organizations checked ({per_sec})",
     )?);
-    let report = manager.verify(|checked| progress.set_position(checked)).await;
+    let report = upkeep::verify(&manager, |checked| progress.set_position(checked)).await;
     progress.finish_and_clear();
     let report = report.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;
     println!(

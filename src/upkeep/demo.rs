@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, NaiveDateTime, Utc};
 
-use super::seed::invalid;
+use super::seed::{found_once, invalid, seed_chart};
 use crate::{
     domain::{
         AccountId, EventId, Label,
@@ -78,140 +78,136 @@ const ORGANIZATIONS: [Template; 3] = [
     },
 ];
 
-impl TenantManager {
-    /// Makes the organizations of the demonstration; one whose name is taken is left as it is. They
-    /// share `password`.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn seed_demo(self: &Arc<Self>, password: Password) -> Result<Vec<DemoOrg>> {
-        let digest = self.hash_for_operator(password).await?;
-        let mut made = Vec::new();
-        for template in &ORGANIZATIONS {
-            let name = OrgName::parse(template.name).map_err(|e| invalid(&e))?;
-            let domain = name.slug().as_str().replace('_', "-");
-            let address = |person: &str| {
-                let first = person.split(' ').next().unwrap_or_default().to_lowercase();
-                format!("{first}@{domain}.example")
-            };
-            let mut org = DemoOrg {
-                name: template.name,
-                admin: format!("admin@{domain}.example"),
-                members: template.people.iter().map(|person| address(person)).collect(),
-                new: true,
-            };
-            let email = Email::parse(&org.admin).map_err(|e| invalid(&e))?;
-            org.new = self.found_once(name, &email, &digest).await?;
-            if org.new {
-                self.furnish(template, &org, &email, &digest).await?;
-            }
-            made.push(org);
-        }
-        Ok(made)
-    }
-
-    async fn furnish(
-        self: &Arc<Self>,
-        template: &Template,
-        org: &DemoOrg,
-        email: &Email,
-        digest: &PasswordDigest,
-    ) -> Result<()> {
-        let admin = self.store().account_by_email(email).await?;
-        let admin = admin.ok_or_else(|| Error::Internal("the admin has gone".into()))?;
-        let scope = OrgScope::of(Actor::from(&admin)).admin()?;
-        let mut members = Vec::new();
-        for (person, address) in template.people.iter().zip(&org.members) {
-            members.push(self.demo_member(&scope, person, address, digest).await?);
-        }
-        self.seed_chart(&scope, Some(14), &mut rand::SeedableRng::seed_from_u64(1)).await?;
-        for (number, event) in template.events.iter().enumerate() {
-            let start = self.next_start(template.zone, *event)?;
-            let event = self.demo_event(&scope, template.zone, *event, start).await?;
-            self.demo_seats(&scope, event, &members, number).await?;
-        }
-        Ok(())
-    }
-
-    async fn demo_member(
-        &self,
-        scope: &AdminScope,
-        person: &str,
-        address: &str,
-        digest: &PasswordDigest,
-    ) -> Result<AccountId> {
-        let now = self.clock().now();
-        let account = Account {
-            id: AccountId::generate(),
-            org_id: scope.org_id(),
-            email: Email::parse(address).map_err(|e| invalid(&e))?,
-            name: Some(Label::parse(person).map_err(|e| invalid(&e))?),
-            role: Role::Member,
-            password: digest.clone(),
-            token_version: 1,
-            created_at: now,
-            updated_at: now,
+/// Makes the organizations of the demonstration; one whose name is taken is left as it is. They
+/// share `password`.
+///
+/// # Errors
+/// The store's.
+pub async fn seed_demo(manager: &Arc<TenantManager>, password: Password) -> Result<Vec<DemoOrg>> {
+    let digest = manager.hash_for_operator(password).await?;
+    let mut made = Vec::new();
+    for template in &ORGANIZATIONS {
+        let name = OrgName::parse(template.name).map_err(|e| invalid(&e))?;
+        let domain = name.slug().as_str().replace('_', "-");
+        let address = |person: &str| {
+            let first = person.split(' ').next().unwrap_or_default().to_lowercase();
+            format!("{first}@{domain}.example")
         };
-        self.account_add(scope, &account).await?;
-        Ok(account.id)
-    }
-
-    /// That hour of tomorrow, there.
-    fn next_start(&self, zone: &str, event: DemoEvent) -> Result<NaiveDateTime> {
-        let zone = TimeZone::parse(zone).map_err(|e| invalid(&e))?;
-        let midnight = zone.local(self.clock().now()).date().and_hms_opt(0, 0, 0);
-        let midnight = midnight.ok_or_else(|| Error::Internal("a day has no beginning".into()))?;
-        Ok(midnight + Duration::days(1) + Duration::hours(event.1))
-    }
-
-    async fn demo_event(
-        &self,
-        scope: &AdminScope,
-        zone: &str,
-        (title, _, minutes, capacity, rule): DemoEvent,
-        start: NaiveDateTime,
-    ) -> Result<EventId> {
-        let recurrence = rule.map(|rule| RecurrenceInput {
-            rule: Some(rule.to_owned()),
-            ..RecurrenceInput::default()
-        });
-        let input = EventInput {
-            title: Label::parse(title).map_err(|e| invalid(&e))?,
-            description: None,
-            capacity,
-            schedule: ScheduleInput {
-                start: Some(start),
-                zone: Some(TimeZone::parse(zone).map_err(|e| invalid(&e))?),
-                minutes: Some(minutes),
-                recurrence: Some(recurrence),
-            },
+        let mut org = DemoOrg {
+            name: template.name,
+            admin: format!("admin@{domain}.example"),
+            members: template.people.iter().map(|person| address(person)).collect(),
+            new: true,
         };
-        Ok(self.event_create(scope, input).await?.id)
+        let email = Email::parse(&org.admin).map_err(|e| invalid(&e))?;
+        org.new = found_once(manager, name, &email, &digest).await?;
+        if org.new {
+            furnish(manager, template, &org, &email, &digest).await?;
+        }
+        made.push(org);
     }
+    Ok(made)
+}
 
-    /// Seats at the next two occurrences: everybody at the first, so that a small one is full and
-    /// the others wait, and some at the second.
-    async fn demo_seats(
-        self: &Arc<Self>,
-        scope: &AdminScope,
-        event: EventId,
-        members: &[AccountId],
-        number: usize,
-    ) -> Result<()> {
-        let event = self.event_get(scope, event).await?;
-        let event = event.ok_or_else(|| Error::Internal("the event has gone".into()))?;
-        let now: DateTime<Utc> = self.clock().now();
-        let starts = event.schedule.starts_between(now, now + Duration::days(366));
-        for (round, start) in starts.into_iter().take(2).enumerate() {
-            let occurrence = OccurrenceId { start, event: event.id };
-            for member in members.iter().skip(round * (number + 1)) {
-                let seat = self.register(scope, occurrence, Some(*member)).await?;
-                if seat.is_err() {
-                    // Full, or elsewhere at that time; who can wait, waits.
-                    let _ = self.waiting_join(scope, occurrence, Some(*member)).await?;
-                }
+async fn furnish(
+    manager: &Arc<TenantManager>,
+    template: &Template,
+    org: &DemoOrg,
+    email: &Email,
+    digest: &PasswordDigest,
+) -> Result<()> {
+    let admin = manager.store().account_by_email(email).await?;
+    let admin = admin.ok_or_else(|| Error::Internal("the admin has gone".into()))?;
+    let scope = OrgScope::of(Actor::from(&admin)).admin()?;
+    let mut members = Vec::new();
+    for (person, address) in template.people.iter().zip(&org.members) {
+        members.push(demo_member(manager, &scope, person, address, digest).await?);
+    }
+    seed_chart(manager, &scope, Some(14), &mut rand::SeedableRng::seed_from_u64(1)).await?;
+    for (number, event) in template.events.iter().enumerate() {
+        let start = next_start(manager, template.zone, *event)?;
+        let event = demo_event(manager, &scope, template.zone, *event, start).await?;
+        demo_seats(manager, &scope, event, &members, number).await?;
+    }
+    Ok(())
+}
+
+async fn demo_member(
+    manager: &TenantManager,
+    scope: &AdminScope,
+    person: &str,
+    address: &str,
+    digest: &PasswordDigest,
+) -> Result<AccountId> {
+    let now = manager.clock().now();
+    let account = Account {
+        id: AccountId::generate(),
+        org_id: scope.org_id(),
+        email: Email::parse(address).map_err(|e| invalid(&e))?,
+        name: Some(Label::parse(person).map_err(|e| invalid(&e))?),
+        role: Role::Member,
+        password: digest.clone(),
+        token_version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    manager.account_add(scope, &account).await?;
+    Ok(account.id)
+}
+
+/// That hour of tomorrow, there.
+fn next_start(manager: &TenantManager, zone: &str, event: DemoEvent) -> Result<NaiveDateTime> {
+    let zone = TimeZone::parse(zone).map_err(|e| invalid(&e))?;
+    let midnight = zone.local(manager.clock().now()).date().and_hms_opt(0, 0, 0);
+    let midnight = midnight.ok_or_else(|| Error::Internal("a day has no beginning".into()))?;
+    Ok(midnight + Duration::days(1) + Duration::hours(event.1))
+}
+
+async fn demo_event(
+    manager: &TenantManager,
+    scope: &AdminScope,
+    zone: &str,
+    (title, _, minutes, capacity, rule): DemoEvent,
+    start: NaiveDateTime,
+) -> Result<EventId> {
+    let recurrence = rule
+        .map(|rule| RecurrenceInput { rule: Some(rule.to_owned()), ..RecurrenceInput::default() });
+    let input = EventInput {
+        title: Label::parse(title).map_err(|e| invalid(&e))?,
+        description: None,
+        capacity,
+        schedule: ScheduleInput {
+            start: Some(start),
+            zone: Some(TimeZone::parse(zone).map_err(|e| invalid(&e))?),
+            minutes: Some(minutes),
+            recurrence: Some(recurrence),
+        },
+    };
+    Ok(manager.event_create(scope, input).await?.id)
+}
+
+/// Seats at the next two occurrences: everybody at the first, so that a small one is full and
+/// the others wait, and some at the second.
+async fn demo_seats(
+    manager: &Arc<TenantManager>,
+    scope: &AdminScope,
+    event: EventId,
+    members: &[AccountId],
+    number: usize,
+) -> Result<()> {
+    let event = manager.event_get(scope, event).await?;
+    let event = event.ok_or_else(|| Error::Internal("the event has gone".into()))?;
+    let now: DateTime<Utc> = manager.clock().now();
+    let starts = event.schedule.starts_between(now, now + Duration::days(366));
+    for (round, start) in starts.into_iter().take(2).enumerate() {
+        let occurrence = OccurrenceId { start, event: event.id };
+        for member in members.iter().skip(round * (number + 1)) {
+            let seat = manager.register(scope, occurrence, Some(*member)).await?;
+            if seat.is_err() {
+                // Full, or elsewhere at that time; who can wait, waits.
+                let _ = manager.waiting_join(scope, occurrence, Some(*member)).await?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }

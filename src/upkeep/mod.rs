@@ -1,10 +1,10 @@
-//! Commands that work on the platform from outside of a request: checks, and data to look at.
+//! Commands of operators, built on the manager: checks of what is stored, and sample data.
 
 mod demo;
 mod seed;
 mod tenant_checks;
 mod verify;
 
-pub use demo::DemoOrg;
-pub use seed::{ChartSeed, Seeded};
-pub use verify::{Finding, Report};
+pub use demo::{DemoOrg, seed_demo};
+pub use seed::{ChartSeed, Seeded, seed_org_charts};
+pub use verify::{Finding, Report, verify};

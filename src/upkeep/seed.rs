@@ -62,98 +62,96 @@ const LAST_NAMES: [&str; 16] = [
 const TITLES: [&str; 6] =
     ["Engineer", "Designer", "Analyst", "Product Manager", "Accountant", "Support Specialist"];
 
-impl TenantManager {
-    /// Makes tenants up whose names start with `prefix`, each with its charts. Tenants that are
-    /// there from an earlier run keep what they have and get the charts that they lack. `progress`
-    /// hears of each chart.
-    ///
-    /// # Errors
-    /// [`Error::Validation`] for a prefix that makes no name, [`Error::Full`]; the store's.
-    pub async fn seed_charts(
-        &self,
-        prefix: &str,
-        password: Password,
-        seed: ChartSeed,
-        progress: impl Fn(u64),
-    ) -> Result<Seeded> {
-        // One hash for all: it is the same password, and a hash each would take most of the time.
-        let digest = self.hash_for_operator(password).await?;
-        let per_tenant = seed.per_tenant.max(1);
-        let tenants = (0..seed.charts.div_ceil(per_tenant)).map(|number| {
-            let charts = per_tenant.min(seed.charts - number * per_tenant);
-            self.seed_tenant(prefix, number + 1, &digest, ChartSeed { charts, ..seed }, &progress)
-        });
-        stream::iter(tenants)
-            .buffer_unordered(CONCURRENCY)
-            .try_fold(Seeded::default(), |sum, one| async move {
-                Ok(Seeded {
-                    organizations: sum.organizations + one.organizations,
-                    charts: sum.charts + one.charts,
-                    people: sum.people + one.people,
-                })
+/// Makes tenants up whose names start with `prefix`, each with its charts. Tenants that are
+/// there from an earlier run keep what they have and get the charts that they lack. `progress`
+/// hears of each chart.
+///
+/// # Errors
+/// [`Error::Validation`] for a prefix that makes no name, [`Error::Full`]; the store's.
+pub async fn seed_org_charts(
+    manager: &TenantManager,
+    prefix: &str,
+    password: Password,
+    seed: ChartSeed,
+    progress: impl Fn(u64),
+) -> Result<Seeded> {
+    // One hash for all: it is the same password, and a hash each would take most of the time.
+    let digest = manager.hash_for_operator(password).await?;
+    let per_tenant = seed.per_tenant.max(1);
+    let tenants = (0..seed.charts.div_ceil(per_tenant)).map(|number| {
+        let charts = per_tenant.min(seed.charts - number * per_tenant);
+        seed_tenant(manager, prefix, number + 1, &digest, ChartSeed { charts, ..seed }, &progress)
+    });
+    stream::iter(tenants)
+        .buffer_unordered(CONCURRENCY)
+        .try_fold(Seeded::default(), |sum, one| async move {
+            Ok(Seeded {
+                organizations: sum.organizations + one.organizations,
+                charts: sum.charts + one.charts,
+                people: sum.people + one.people,
             })
-            .await
-    }
+        })
+        .await
+}
 
-    async fn seed_tenant(
-        &self,
-        prefix: &str,
-        number: u64,
-        digest: &PasswordDigest,
-        seed: ChartSeed,
-        progress: &impl Fn(u64),
-    ) -> Result<Seeded> {
-        let name = OrgName::parse(&format!("{prefix} {number}")).map_err(|e| invalid(&e))?;
-        let local = name.slug().as_str();
-        let email = Email::parse(&format!("{local}@example.com")).map_err(|e| invalid(&e))?;
-        let organizations = self.found_once(name, &email, digest).await?.into();
-        let mut seeded = Seeded { organizations, ..Seeded::default() };
-        let admin = self.store().account_by_email(&email).await?.ok_or(Error::OrgNameTaken)?;
-        let scope = OrgScope::of(Actor::from(&admin)).admin()?;
-        let limit = u32::try_from(seed.charts).unwrap_or(u32::MAX);
-        let there = self.chart_list(&scope, None, limit).await?.len() as u64;
-        progress(there.min(seed.charts));
-        for chart in there..seed.charts {
-            let mut random = StdRng::seed_from_u64(number << 20 | chart);
-            seeded.people += self.seed_chart(&scope, seed.people, &mut random).await?;
-            seeded.charts += 1;
-            progress(1);
-        }
-        Ok(seeded)
+async fn seed_tenant(
+    manager: &TenantManager,
+    prefix: &str,
+    number: u64,
+    digest: &PasswordDigest,
+    seed: ChartSeed,
+    progress: &impl Fn(u64),
+) -> Result<Seeded> {
+    let name = OrgName::parse(&format!("{prefix} {number}")).map_err(|e| invalid(&e))?;
+    let local = name.slug().as_str();
+    let email = Email::parse(&format!("{local}@example.com")).map_err(|e| invalid(&e))?;
+    let organizations = found_once(manager, name, &email, digest).await?.into();
+    let mut seeded = Seeded { organizations, ..Seeded::default() };
+    let admin = manager.store().account_by_email(&email).await?.ok_or(Error::OrgNameTaken)?;
+    let scope = OrgScope::of(Actor::from(&admin)).admin()?;
+    let limit = u32::try_from(seed.charts).unwrap_or(u32::MAX);
+    let there = manager.chart_list(&scope, None, limit).await?.len() as u64;
+    progress(there.min(seed.charts));
+    for chart in there..seed.charts {
+        let mut random = StdRng::seed_from_u64(number << 20 | chart);
+        seeded.people += seed_chart(manager, &scope, seed.people, &mut random).await?;
+        seeded.charts += 1;
+        progress(1);
     }
+    Ok(seeded)
+}
 
-    /// Signs a made-up organization up unless it is there; whether it is new. One that is there needs
-    /// no room.
-    pub(super) async fn found_once(
-        &self,
-        name: OrgName,
-        email: &Email,
-        digest: &PasswordDigest,
-    ) -> Result<bool> {
-        if self.store().account_by_email(email).await?.is_some() {
-            return Ok(false);
-        }
-        match self.organization_found(name, email.clone(), digest.clone()).await {
-            Ok(_) => Ok(true),
-            Err(Error::OrgNameTaken | Error::EmailTaken) => Ok(false),
-            Err(error) => Err(error),
-        }
+/// Signs a made-up organization up unless it is there; whether it is new. One that is there needs
+/// no room.
+pub(super) async fn found_once(
+    manager: &TenantManager,
+    name: OrgName,
+    email: &Email,
+    digest: &PasswordDigest,
+) -> Result<bool> {
+    if manager.store().account_by_email(email).await?.is_some() {
+        return Ok(false);
     }
+    match manager.organization_found(name, email.clone(), digest.clone()).await {
+        Ok(_) => Ok(true),
+        Err(Error::OrgNameTaken | Error::EmailTaken) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
-    pub(super) async fn seed_chart(
-        &self,
-        scope: &AdminScope,
-        people: Option<u64>,
-        random: &mut StdRng,
-    ) -> Result<u64> {
-        let count = people.unwrap_or_else(|| random.random_range(5..=15)).max(1);
-        let places = made_up(count, random)?;
-        let name = Label::parse("Company").map_err(|e| invalid(&e))?;
-        let chart = self.chart_create(scope, name).await?;
-        let mode = ImportMode { renumber: true, ..ImportMode::default() };
-        self.chart_import(scope, chart.id, places, mode).await?;
-        Ok(count)
-    }
+pub(super) async fn seed_chart(
+    manager: &TenantManager,
+    scope: &AdminScope,
+    people: Option<u64>,
+    random: &mut StdRng,
+) -> Result<u64> {
+    let count = people.unwrap_or_else(|| random.random_range(5..=15)).max(1);
+    let places = made_up(count, random)?;
+    let name = Label::parse("Company").map_err(|e| invalid(&e))?;
+    let chart = manager.chart_create(scope, name).await?;
+    let mode = ImportMode { renumber: true, ..ImportMode::default() };
+    manager.chart_import(scope, chart.id, places, mode).await?;
+    Ok(count)
 }
 
 /// A company of so many: everybody reports to somebody before them, about seven to a manager.

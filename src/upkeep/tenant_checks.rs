@@ -2,11 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::verify::Finding;
+use super::verify::{Finding, Verifier};
 use crate::{
     domain::{AccountId, OrgId, charts, tenancy::Location},
     error::Result,
-    manager::TenantManager,
     store::{
         charts::Team,
         driver::StoreError,
@@ -14,19 +13,19 @@ use crate::{
     },
 };
 
-impl TenantManager {
+impl Verifier<'_> {
     /// Checks every chart and every seat of one tenant. What looks wrong is read again in one
     /// snapshot: it may have changed between two reads.
     pub(super) async fn check_tenant(&self, org: OrgId, place: &Location) -> Result<Vec<Finding>> {
-        let tenant = self.store().tenant(org, place);
-        let now = self.clock().now();
+        let tenant = self.store.tenant(org, place);
+        let now = self.clock.now();
         let (mut findings, holders) = audit(&mut tenant.reader(), org, now).await?;
         if !findings.is_empty() {
             findings = self.check_again(&tenant, org, now).await?;
         }
         // Whoever left gives seats back in a moment, as long as that is recorded.
-        let known = self.store().accounts_among(org, &holders).await?;
-        if known.len() < holders.len() && !self.store().has_mass_cancellations(org).await? {
+        let known = self.store.accounts_among(org, &holders).await?;
+        if known.len() < holders.len() && !self.store.has_mass_cancellations(org).await? {
             findings.push(Finding::WrongSeats(org, "has seats held by nobody".to_owned()));
         }
         Ok(findings)
@@ -39,7 +38,7 @@ impl TenantManager {
         now: DateTime<Utc>,
     ) -> Result<Vec<Finding>> {
         let again = self
-            .store()
+            .store
             .fenced(tenant, "verify.tenant", (), move |tx, ()| {
                 Box::pin(async move { audit(&mut tx.into_reader(), org, now).await })
             })

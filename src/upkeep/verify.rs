@@ -10,11 +10,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     domain::{
-        ChartId, OrgId,
+        ChartId, Clock, OrgId,
         tenancy::{Location, OrgStatus, Organization},
     },
     error::Result,
     manager::TenantManager,
+    store::Store,
 };
 
 /// An invariant that does not hold.
@@ -56,20 +57,27 @@ const CONCURRENCY: usize = 16;
 /// for as long, has no server left that would finish it, or fails for good.
 const STUCK: Duration = Duration::from_mins(1);
 
-impl TenantManager {
-    /// Checks every invariant. `progress` hears of each organization that was checked. On a
-    /// database in use an organization that looks wrong is looked at once more, since it may have
-    /// changed in between.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn verify(&self, progress: impl Fn(u64)) -> Result<Report> {
+/// Checks every invariant. `progress` receives the number of organizations checked so far.
+///
+/// The database may be in use: an organization that looks wrong is read again, because it may have
+/// changed between two reads.
+pub async fn verify(manager: &TenantManager, progress: impl Fn(u64)) -> Result<Report> {
+    Verifier { store: manager.store(), clock: manager.clock() }.run(progress).await
+}
+
+/// The checks of one run.
+pub(super) struct Verifier<'m> {
+    pub(super) store: &'m Store,
+    pub(super) clock: &'m dyn Clock,
+}
+
+impl Verifier<'_> {
+    async fn run(&self, progress: impl Fn(u64)) -> Result<Report> {
         let mut report = Report::default();
-        let before: HashSet<String> =
-            self.store().tenant_collections().await?.into_iter().collect();
+        let before: HashSet<String> = self.store.tenant_collections().await?.into_iter().collect();
         let organizations: Vec<Organization> =
-            self.store().all_organizations().await?.try_collect().await?;
-        let accounts = self.store().accounts_by_organization().await?;
+            self.store.all_organizations().await?.try_collect().await?;
+        let accounts = self.store.accounts_by_organization().await?;
         let admins: HashMap<OrgId, i64> =
             accounts.iter().map(|facts| (facts.org_id, facts.admins)).collect();
 
@@ -88,14 +96,14 @@ impl TenantManager {
         let known: HashSet<OrgId> = organizations.iter().map(|org| org.id).collect();
         for facts in accounts {
             if !known.contains(&facts.org_id)
-                && self.store().organization(facts.org_id).await?.is_none()
-                && self.store().account(facts.example).await?.is_some()
+                && self.store.organization(facts.org_id).await?.is_none()
+                && self.store.account(facts.example).await?.is_some()
             {
                 report.findings.push(Finding::OrphanAccounts(facts.org_id));
             }
         }
-        let stuck = self.store().stuck_operations(STUCK).await?
-            + self.store().stuck_mass_cancellations(STUCK).await?;
+        let stuck = self.store.stuck_operations(STUCK).await?
+            + self.store.stuck_mass_cancellations(STUCK).await?;
         if stuck > 0 {
             report.findings.push(Finding::StuckOperations(stuck));
         }
@@ -110,14 +118,14 @@ impl TenantManager {
         let mut findings = self.look_at(org).await?;
         if admins.unwrap_or_default() == 0
             && org.status != OrgStatus::Deleting
-            && !self.store().organization_has_admin(org.id).await?
+            && !self.store.organization_has_admin(org.id).await?
         {
             findings.push(Finding::NoAdmin(org.id));
         }
         if findings.is_empty() {
             return Ok(findings);
         }
-        match self.store().organization(org.id).await? {
+        match self.store.organization(org.id).await? {
             Some(now) if now.version == org.version => Ok(findings),
             Some(now) => self.look_at(&now).await,
             None => Ok(Vec::new()),
@@ -128,7 +136,7 @@ impl TenantManager {
         let mut findings = Vec::new();
         let mut place = None;
         for location in org.locations() {
-            if place.is_none() && self.store().tenant(org.id, location).fence_stands().await? {
+            if place.is_none() && self.store.tenant(org.id, location).fence_stands().await? {
                 place = Some(location);
             }
         }
@@ -162,8 +170,8 @@ impl TenantManager {
             return Ok(Vec::new());
         }
         let organizations: Vec<Organization> =
-            self.store().all_organizations().await?.try_collect().await?;
-        let still: HashSet<String> = self.store().tenant_collections().await?.into_iter().collect();
+            self.store.all_organizations().await?.try_collect().await?;
+        let still: HashSet<String> = self.store.tenant_collections().await?.into_iter().collect();
         let known: HashSet<&String> = organizations
             .iter()
             .flat_map(Organization::locations)

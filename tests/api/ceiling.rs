@@ -8,7 +8,10 @@ use std::{
 
 use bson::{Document, doc};
 use futures_util::{StreamExt, stream};
-use tenantry::{domain::identity::Password, upkeep::ChartSeed};
+use tenantry::{
+    domain::identity::Password,
+    upkeep::{self, ChartSeed},
+};
 
 use crate::support::{Database, ServerProcess, TestApp, eventually, limited, mongod_program};
 
@@ -46,7 +49,7 @@ async fn seeding_again_needs_no_room_and_seeding_more_does() {
     let seed = async |charts| {
         let password = Password::parse("seed password".to_owned()).unwrap();
         let seed = ChartSeed { charts, per_tenant: 1, people: Some(1) };
-        app.manager.seed_charts("Seed", password, seed, |_| {}).await
+        upkeep::seed_org_charts(&app.manager, "Seed", password, seed, |_| {}).await
     };
     assert_eq!(seed(2).await.unwrap().organizations, 2);
     eventually("a refusal", || async {

@@ -14,6 +14,7 @@ use tenantry::{
         driver::StoreError,
         tenant::{Key, Kind},
     },
+    upkeep,
 };
 
 use crate::support::{Database, Org, TestApp};
@@ -129,7 +130,7 @@ async fn without_the_fence_a_write_to_a_stale_location_is_lost() {
     app.database.tenant(&stale).await.insert_one(doc! { "_id": key }).await.unwrap();
     assert!(stored(&app.database, "org_after").await.is_empty());
     assert_eq!(app.database.tenant_collections().await, ["org_after", "org_before"]);
-    assert!(!app.manager.verify(|_| {}).await.unwrap().findings.is_empty());
+    assert!(!upkeep::verify(&app.manager, |_| {}).await.unwrap().findings.is_empty());
 }
 
 #[tokio::test]

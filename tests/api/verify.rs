@@ -1,12 +1,12 @@
 //! `tenantry verify` finds what should never be: each state is written past the server.
 
 use bson::{doc, oid::ObjectId};
-use tenantry::upkeep::Finding;
+use tenantry::upkeep::{self, Finding};
 
 use crate::support::{Chart, Org, TestApp, command, made_ago, seconds_from_now};
 
 async fn findings(app: &TestApp) -> Vec<Finding> {
-    app.manager.verify(|_| {}).await.unwrap().findings
+    upkeep::verify(&app.manager, |_| {}).await.unwrap().findings
 }
 
 fn id(org: &Org) -> ObjectId {
@@ -20,7 +20,7 @@ async fn a_sound_platform_has_no_findings() {
     for name in ["Acme", "Globex", "Initech"] {
         app.sign_up(name).await;
     }
-    let report = app.manager.verify(|_| {}).await.unwrap();
+    let report = upkeep::verify(&app.manager, |_| {}).await.unwrap();
     assert_eq!((report.organizations, report.collections), (3, 3));
     assert!(report.findings.is_empty());
 }

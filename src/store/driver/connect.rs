@@ -134,17 +134,6 @@ impl Store {
         answer.map_err(StoreError::from)?;
         Ok(())
     }
-
-    /// Drops both databases; for tests and benchmarks, which have databases of their own.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub async fn drop_databases(&self) -> Result<()> {
-        for name in [&self.master, &self.tenants] {
-            self.client().database(name).drop().await.map_err(StoreError::from)?;
-        }
-        Ok(())
-    }
 }
 
 async fn client_options(settings: &StoreSettings) -> Result<ClientOptions, ConnectError> {

@@ -38,7 +38,8 @@ pub enum Kind {
     Attendee,
     /// When a member is busy.
     Calendar,
-    /// What load tests and race tests write through the fence; nothing reads it but they.
+    /// What tests write through the fence; the product never reads it.
+    #[cfg(feature = "test-support")]
     Probe,
 }
 
@@ -119,6 +120,7 @@ impl Key {
     }
 
     /// `{org, kind: "probe", probe}`.
+    #[cfg(feature = "test-support")]
     #[must_use]
     pub fn probe(org: OrgId, number: i64) -> Self {
         let mut key = prefix(org, Kind::Probe);

@@ -8,6 +8,7 @@ use tenantry::{
     domain::SystemClock,
     manager::{OrgScope, TenantManager},
     startup::Application,
+    upkeep,
 };
 
 use super::{Client, Database, Org, SECRET};
@@ -52,7 +53,7 @@ impl TestApp {
 
     /// No invariant may be broken.
     pub async fn assert_sound(&self) {
-        let report = self.manager.verify(|_| {}).await.unwrap();
+        let report = upkeep::verify(&self.manager, |_| {}).await.unwrap();
         assert!(report.findings.is_empty(), "{:?}", report.findings);
     }
 }

@@ -155,8 +155,9 @@ impl Database {
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
-                if let Ok(store) = Store::connect(&this.settings()).await {
-                    let _ = store.drop_databases().await;
+                if let Ok(client) = Client::with_uri_str(&this.uri).await {
+                    let _ = client.database(&this.master).drop().await;
+                    let _ = client.database(&this.tenants).drop().await;
                 }
             });
         });
