@@ -2,6 +2,7 @@
 //! with a sentence that names the key.
 
 mod public_url;
+mod traces;
 mod variables;
 
 use std::{
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 pub use public_url::PublicUrl;
+pub use traces::TraceSettings;
 pub use variables::{SECRETS, VARIABLES};
 use variables::{explain, list, read};
 
@@ -47,6 +49,8 @@ pub struct Settings {
     pub operations: OperationSettings,
     /// Logs.
     pub log: LogSettings,
+    /// Traces.
+    pub traces: TraceSettings,
 }
 
 /// For whom the server runs.
@@ -289,6 +293,7 @@ impl Settings {
         }
         self.check_times()?;
         self.check_tokens()?;
+        self.traces.check()?;
         if self.env == Profile::Production && self.server.public_url.is_none() {
             return wrong(
                 "in production PUBLIC_URL must be set to where clients reach the server, such as \

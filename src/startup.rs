@@ -20,7 +20,8 @@ use crate::{
         Store,
         driver::{ConnectError, StoreSettings},
     },
-    telemetry, trust,
+    telemetry::{self, Traces},
+    trust,
     web::{Shared, graphql::GraphQl},
 };
 
@@ -34,6 +35,7 @@ pub struct Application {
     server: actix_web::dev::Server,
     stop: CancellationToken,
     background: TaskTracker,
+    traces: Option<Traces>,
 }
 
 /// Why there is no server.
@@ -170,6 +172,7 @@ impl Application {
         background.spawn(Arc::clone(&manager).keep_recovering(every, stop.clone()));
         background.spawn(telemetry::keep_metrics_small(metrics.clone(), stop.clone()));
 
+        let traces = Traces::start(&settings.traces)?;
         let bound = || PublicUrl::of_socket(address);
         let shared = web::Data::new(Shared {
             manager: Arc::clone(&manager),
@@ -180,13 +183,14 @@ impl Application {
             answers: Arc::default(),
             texts: Arc::default(),
             metrics,
+            traces: traces.clone(),
         });
         let server = crate::web::http::serve(listener, shared, move || {
             // The options have made connections before; without its own, a thread shares them.
             let _ = store.use_own_connections();
         })
         .map_err(failed)?;
-        Ok(Self { address, manager, server, stop, background })
+        Ok(Self { address, manager, server, stop, background, traces })
     }
 
     /// The address that it listens on.
@@ -208,8 +212,8 @@ impl Application {
     }
 
     /// Serves until it is stopped, then drains: requests first, then operations, then the work in
-    /// the background. Operations that take longer than a moment are left to the next process, for
-    /// which they are recorded.
+    /// the background, then the last traces. Operations that take longer than a moment are left to
+    /// the next process, for which they are recorded.
     ///
     /// # Errors
     /// The system's, when serving fails.
@@ -221,6 +225,9 @@ impl Application {
         self.stop.cancel();
         self.background.close();
         self.background.wait().await;
+        if let Some(traces) = self.traces {
+            traces.finish().await;
+        }
         served
     }
 }

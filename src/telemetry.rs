@@ -1,4 +1,6 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
+
+mod traces;
 
 use std::{
     fs::File,
@@ -12,6 +14,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub(crate) use self::traces::RequestTrace;
+pub use self::traces::Traces;
 
 use crate::{
     config::{LogFormat, LogSettings},

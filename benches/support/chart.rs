@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bson::{Bson, Document, doc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use mongodb::Collection;
 use tenantry::{
     domain::{Label, OrgId, charts::Placed},

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use mongodb::{Client, options::ClientOptions};
 use tenantry::{
     config::Settings,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 
 /// When a measurement ends: whichever comes first.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bson::{Document, doc, oid::ObjectId};
 use chrono::{DateTime, Duration, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use mongodb::{Client, ClientSession, options::WriteConcern};

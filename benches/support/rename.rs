@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bson::doc;
-use futures_util::FutureExt;
+use futures::FutureExt;
 use serde_json::json;
 use tenantry::{
     domain::OrgId,

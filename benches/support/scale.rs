@@ -8,7 +8,7 @@ use std::{
 };
 
 use bson::{Document, doc, oid::ObjectId};
-use futures_util::{TryStreamExt, future::join};
+use futures::{TryStreamExt, future::join};
 use mongodb::Client;
 use tokio::time::sleep;
 

@@ -340,7 +340,7 @@ mod tests {
         let slow = HashParameters { memory_kib: 32 * 1024, ..CHEAP };
         let hasher = PasswordHasher::start(slow).unwrap();
         let all = (0..16).map(|_| hasher.hash(HashFor::Operator, password("correct horse")));
-        let outcomes = futures_util::future::join_all(all).await;
+        let outcomes = futures::future::join_all(all).await;
         let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         let busy = outcomes.iter().filter(|o| matches!(o, Err(Error::Busy { .. }))).count();
         assert!(done >= 1 && busy >= 1, "{done} done, {busy} busy");
@@ -368,8 +368,7 @@ mod tests {
             tokio::spawn(async move { hasher.hash(who, password("correct horse")).await })
         };
         let all = [ask(&org), ask(&org), ask(&HashFor::SignUp([192, 0, 2, 1].into()))];
-        let [first, second, sign_up] =
-            futures_util::future::join_all(all).await.try_into().unwrap();
+        let [first, second, sign_up] = futures::future::join_all(all).await.try_into().unwrap();
         first.unwrap().unwrap();
         assert!(matches!(second.unwrap(), Err(Error::Busy { .. })));
         sign_up.unwrap().unwrap();

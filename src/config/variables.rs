@@ -8,7 +8,7 @@ use super::SettingsError;
 use crate::trust;
 
 /// Every environment variable and the key that it sets.
-pub const VARIABLES: [(&str, &str); 52] = [
+pub const VARIABLES: [(&str, &str); 54] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
     ("WORKERS", "server.workers"),
@@ -61,6 +61,8 @@ pub const VARIABLES: [(&str, &str); 52] = [
     ("PATIENCE_MS", "operations.patience_ms"),
     ("LOG", "log.filter"),
     ("LOG_FORMAT", "log.format"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.endpoint"),
+    ("OTEL_TRACES_SAMPLER_ARG", "traces.ratio"),
 ];
 
 /// Variables that may also be given as `<NAME>_FILE`, the path of a file that holds the value.
@@ -223,6 +225,12 @@ mod tests {
             ("OPERATION_LEASE_SECONDS", "9223372036854775807"),
             ("PATIENCE_MS", "86400001"),
             ("TENANTRY_MONGOD_CACHE_GB", "lots"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://localhost:4317"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"),
+            ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+            ("OTEL_TRACES_SAMPLER_ARG", "NaN"),
+            ("OTEL_TRACES_SAMPLER_ARG", "all"),
         ] {
             let refusal = load(&[(name, value)]).unwrap_err();
             assert!(refusal.contains(name), "{name}={value}: {refusal}");

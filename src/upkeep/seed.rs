@@ -1,6 +1,6 @@
 //! Made-up tenants with charts, through the same rules as everybody's.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{

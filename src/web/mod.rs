@@ -16,6 +16,7 @@ use actix_web::{
     middleware::from_fn,
     web,
 };
+use tracing_actix_web::TracingLogger;
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt;
 
@@ -29,6 +30,7 @@ use crate::{
     config::{PublicUrl, ServerSettings},
     error::Error,
     manager::TenantManager,
+    telemetry::Traces,
 };
 
 /// What every worker thread shares.
@@ -49,6 +51,8 @@ pub struct Shared {
     pub texts: Arc<Texts>,
     /// Renders the metrics of this process.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Exports the spans of requests, if the settings name a collector.
+    pub traces: Option<Traces>,
 }
 
 /// The application of one worker thread.
@@ -77,6 +81,7 @@ pub fn app(
         .wrap(from_fn(request::in_time))
         .wrap(cors(&shared.server.cors_origins))
         .wrap(from_fn(request::around))
+        .wrap(TracingLogger::<request::RequestSpan>::new())
 }
 
 /// What one worker thread knows of the routes.
@@ -115,7 +120,13 @@ async fn fallback(request: HttpRequest) -> Result<HttpResponse, Error> {
 fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
-        .allowed_headers(["authorization", "content-type", request::REQUEST_ID])
+        .allowed_headers([
+            "authorization",
+            "content-type",
+            "traceparent",
+            "tracestate",
+            request::REQUEST_ID,
+        ])
         .expose_headers(["link", "location", "retry-after", request::REQUEST_ID])
         .max_age(3600);
     if origins.iter().any(|origin| origin == "*") {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bson::{Document, doc};
-use futures_util::{StreamExt, stream};
+use futures::{StreamExt, stream};
 use tenantry::{
     domain::identity::Password,
     upkeep::{self, ChartSeed},

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::collections::{BTreeMap, HashMap};
 
 use bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId};
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use mongodb::{
     Collection,
     error::{ErrorKind, WriteFailure},

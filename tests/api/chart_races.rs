@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeSet};
 
 use bson::{Document, doc};
-use futures_util::future::{join, join_all};
+use futures::future::{join, join_all};
 use mongodb::{ClientSession, options::ReadConcern};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::Method;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bson::{Document, doc};
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bson::{Document, doc};
-use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
+use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use tenantry::{
     domain::OrgId,
     manager::OrgScope,

@@ -145,7 +145,7 @@ async fn a_full_hashing_queue_answers_busy_and_others_go_on() {
     let org = app.sign_up("Acme").await;
     let flood = (0..24).map(|_| app.log_in(&org.email, PASSWORD));
     let quiet = async { app.get_org("acme").await.status };
-    let (replies, quiet) = tokio::join!(futures_util::future::join_all(flood), quiet);
+    let (replies, quiet) = tokio::join!(futures::future::join_all(flood), quiet);
     assert_eq!(quiet, 200);
     assert!(replies.iter().all(|reply| [200, 503].contains(&reply.status)));
     assert!(replies.iter().any(|reply| reply.status == 200));

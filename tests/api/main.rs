@@ -39,5 +39,6 @@ mod security;
 mod slow_clients;
 mod support;
 mod tokens;
+mod traces;
 mod verify;
 mod waiting_lists;

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use futures_util::{StreamExt, stream};
+use futures::{StreamExt, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 

@@ -1,6 +1,6 @@
 //! The accounts of an organization.
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, TestApp, unique};

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::{join, join_all};
+use futures::future::{join, join_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::support::{Client, Database, ReplicaSet, ServerProcess};

@@ -63,7 +63,7 @@ async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
         done.store(true, Ordering::Relaxed);
         again
     };
-    let (workers, again) = tokio::join!(futures_util::future::join_all((0..4).map(load)), outage);
+    let (workers, again) = tokio::join!(futures::future::join_all((0..4).map(load)), outage);
 
     for name in workers.iter().flatten() {
         server.client.get_org(name).await.expect(200);
@@ -92,7 +92,7 @@ async fn a_request_that_takes_too_long_is_given_up() {
         let body = serde_json::json!({ "email": email, "password": "password" });
         Client::send(request.header("origin", "https://console.example").json(&body))
     });
-    let replies = futures_util::future::join_all(attempts).await;
+    let replies = futures::future::join_all(attempts).await;
     let last = replies.into_iter().filter(|reply| reply.status == 503).last();
     let last = last.expect("nothing was given up").refused(503, "busy");
     // Pages of another origin may read it, and when to try again.

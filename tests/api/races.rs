@@ -1,7 +1,7 @@
 //! Many at once for one name or one address: exactly one wins, and nothing is left of the others.
 
 use bson::doc;
-use futures_util::future::join_all;
+use futures::future::join_all;
 use tokio::sync::Barrier;
 
 use crate::support::{Database, Reply, TestApp};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::Duration;
-use futures_util::future::{join, join_all};
+use futures::future::{join, join_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Duration as Time, Instant, sleep};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bson::{Document, doc};
 use chrono::Duration;
-use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
+use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use mongodb::Collection;
 use serde_json::json;
 use tokio::sync::Barrier;

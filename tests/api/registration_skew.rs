@@ -3,7 +3,7 @@
 
 use bson::{Document, doc};
 use chrono::Duration;
-use futures_util::future::{join, join_all};
+use futures::future::{join, join_all};
 use mongodb::{ClientSession, Collection, options::ReadConcern};
 use serde_json::json;
 

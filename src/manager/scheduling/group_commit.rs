@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use futures_util::future::BoxFuture;
+use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -193,7 +193,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use chrono::DateTime;
-    use futures_util::{FutureExt, future::ready};
+    use futures::{FutureExt, future::ready};
 
     use super::*;
     use crate::domain::{

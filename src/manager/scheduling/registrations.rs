@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
+use futures::future::try_join_all;
 
 use super::{OccurrenceCache, group_commit::BATCH};
 use crate::{

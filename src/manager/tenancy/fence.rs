@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
+use futures::future::BoxFuture;
 
 use crate::{
     domain::tenancy::{Location, OrgStatus},

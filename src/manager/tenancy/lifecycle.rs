@@ -6,7 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use futures_util::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
     domain::{

@@ -1,7 +1,7 @@
 //! Accounts in the master database.
 
 use bson::{Document, doc, oid::ObjectId};
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use mongodb::{Collection, options::ReturnDocument};
 use serde::{Deserialize, Serialize};
 

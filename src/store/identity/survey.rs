@@ -1,7 +1,7 @@
 //! Whole-database questions that `tenantry verify` asks.
 
 use bson::{Document, doc, oid::ObjectId};
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use serde::Deserialize;
 
 use crate::{

@@ -1,7 +1,7 @@
 //! Organizations in the master database.
 
 use bson::{Document, doc, oid::ObjectId};
-use futures_util::{Stream, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use mongodb::Collection;
 use serde::{Deserialize, Serialize};
 

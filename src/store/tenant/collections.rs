@@ -1,7 +1,7 @@
 //! Moving and removing a tenant's collection: the steps of an operation that no transaction holds.
 
 use bson::{Binary, Bson, doc, spec::BinarySubtype};
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use mongodb::results::CollectionType;
 
 use crate::{

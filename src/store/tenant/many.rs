@@ -1,7 +1,7 @@
 //! Many documents of a tenant by their keys, read or written with one command.
 
 use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use mongodb::action::Aggregate;
 use serde::{Deserialize, de::DeserializeOwned};
 

@@ -5,7 +5,7 @@ pub(in crate::store) mod keys;
 pub(in crate::store) mod many;
 
 use bson::{Bson, Document, doc};
-use futures_util::{TryStreamExt, future::BoxFuture};
+use futures::{TryStreamExt, future::BoxFuture};
 use mongodb::{Collection, Database};
 use serde::de::DeserializeOwned;
 

@@ -257,7 +257,7 @@ mod tests {
         let bodies = impatient();
         let _held = take(&bodies, 8, 1, None).await.unwrap();
         let all = (0..WAITING + 9).map(|_| take(&bodies, 8, 1, None));
-        let all = futures_util::future::join_all(all).await;
+        let all = futures::future::join_all(all).await;
         assert!(all.iter().all(|one| matches!(one, Err(Error::Busy { .. }))));
     }
 }

@@ -17,7 +17,7 @@ use actix_web::{
     body::{BodySize, MessageBody},
     web::Bytes,
 };
-use futures_util::task::AtomicWaker;
+use futures::task::AtomicWaker;
 
 use super::connection::{Connection, Unsent};
 

@@ -10,7 +10,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{self, Bytes, BytesMut},
 };
-use futures_util::{StreamExt, future::LocalBoxFuture};
+use futures::{StreamExt, future::LocalBoxFuture};
 use tokio::time::Instant;
 
 use super::{address::ClientAddress, connection::Connection};

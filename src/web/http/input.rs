@@ -11,7 +11,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{self, Bytes},
 };
-use futures_util::future::LocalBoxFuture;
+use futures::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 
 use super::body::{self, BodyRefusal};

@@ -1,5 +1,8 @@
-//! What surrounds every request: its id, its span, its one log line, its metrics, its deadline,
-//! the security headers, and the body of every error.
+//! What surrounds every request: its span and id, its one log line, its metrics, its deadline, the
+//! security headers, and the body of every error.
+
+mod root_span;
+mod traceparent;
 
 use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Instant};
 
@@ -10,14 +13,15 @@ use actix_web::{
     error::InternalError,
     http::{
         Method,
-        header::{self, HeaderMap, HeaderName, HeaderValue},
+        header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
     web,
 };
 use metrics::Histogram;
-use tracing::{Instrument, field::Empty};
 
+use self::root_span::Began;
+pub(in crate::web) use self::root_span::RequestSpan;
 use super::{
     address::ClientAddress,
     answers::Placed,
@@ -32,42 +36,35 @@ use crate::{
 };
 
 pub(in crate::web) const REQUEST_ID: &str = "x-request-id";
-const REQUEST_ID_MAX: usize = 64;
+/// Probes come every few seconds, so they are logged at debug level and not traced.
+const PROBES: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 
 /// Marks an answer whose body says what is wrong already, in a form of its own.
 pub(in crate::web) struct OwnBody;
 
-/// The id of the request under way.
-struct RequestId(String);
-
+/// Completes every answer. It runs inside the [`RequestSpan`].
 pub(in crate::web) async fn around(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
-    let started = Instant::now();
-    let id = RequestId::of(request.headers());
-    let span = tracing::info_span!("request", request.id = %id.0, org.id = Empty, graphql.operation = Empty);
+    let began = Began::of(&request);
     let method = request.method().clone();
     let page = security_headers::is_page(request.path());
     let connection = request.conn_data::<Connection>().cloned();
     let _handled = connection.as_ref().map(Connection::begin);
     let (uri, routes) = (request.uri().clone(), request.app_data::<Rc<Routes>>().cloned());
-    let answer = next.call(request).instrument(span.clone()).await;
-    let _entered = span.enter();
-    match answer {
+    match next.call(request).await {
         Ok(answer) => {
-            // Routing has found the pattern, which before would have been to route twice.
-            let pattern = answer.request().match_pattern();
             let (request, response) = answer.into_parts();
-            let response = finish(response.map_into_boxed_body(), &id, page);
-            Line { method, pattern }.write(&response, started, routes.as_deref());
+            let response = finish(response.map_into_boxed_body(), &began.id, page);
             let response = placed(&request, response, connection.as_ref());
             Ok(ServiceResponse::new(request, response))
         }
         Err(error) => {
-            let pattern = routes.as_ref().and_then(|routes| routes.pattern_of(uri.path()));
-            let response = finish(error.error_response(), &id, page);
-            Line { method, pattern }.write(&response, started, routes.as_deref());
+            let routes = routes.as_deref();
+            let pattern = routes.and_then(|routes| routes.pattern_of(uri.path()));
+            let response = finish(error.error_response(), &began.id, page);
+            Line { began: &began, method: &method, pattern, routes }.write(&response);
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -96,31 +93,19 @@ pub(in crate::web) async fn in_time(
     }
 }
 
-impl RequestId {
-    /// The client's own, if it is well-formed, else a new one.
-    fn of(headers: &HeaderMap) -> Self {
-        let given = headers
-            .get(REQUEST_ID)
-            .and_then(|value| value.to_str().ok())
-            .filter(|id| (1..=REQUEST_ID_MAX).contains(&id.len()))
-            .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
-        Self(given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned))
-    }
-}
-
 /// The headers of every answer, and the body of an error.
-fn finish(mut response: HttpResponse, id: &RequestId, page: bool) -> HttpResponse {
+fn finish(mut response: HttpResponse, id: &str, page: bool) -> HttpResponse {
     let status = response.status();
     let own = response.extensions_mut().remove::<OwnBody>().is_some();
     if !own && (status.is_client_error() || status.is_server_error()) {
         let problem = response.extensions_mut().remove::<Problem>();
         let problem = problem.unwrap_or_else(|| Problem::of_status(status));
-        response = response.set_body(BoxBody::new(problem.into_body(&id.0)));
+        response = response.set_body(BoxBody::new(problem.into_body(id)));
         let kind = HeaderValue::from_static(problem::CONTENT_TYPE);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id.0) {
+    if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static(REQUEST_ID), id);
     }
     security_headers::secure(headers, page);
@@ -148,15 +133,17 @@ fn placed(
     })
 }
 
-/// The one log line and the metrics of a request.
-struct Line {
-    method: Method,
+/// The one log line of a request, with its metrics and the end of its trace.
+struct Line<'a> {
+    began: &'a Began,
+    method: &'a Method,
     pattern: Option<String>,
+    routes: Option<&'a Routes>,
 }
 
-impl Line {
-    fn write(self, response: &HttpResponse, started: Instant, routes: Option<&Routes>) {
-        let elapsed = started.elapsed();
+impl Line<'_> {
+    fn write<B>(self, response: &HttpResponse<B>) {
+        let elapsed = self.began.at.elapsed();
         let method = self.method.as_str();
         let route = self.pattern.as_deref().unwrap_or("unmatched");
         let latency_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
@@ -165,17 +152,17 @@ impl Line {
         let status = response.status().as_u16();
         if response.status().is_server_error() {
             tracing::error!(method, route, status, latency_ms, detail, "request failed");
+        } else if PROBES.contains(&route) {
+            tracing::debug!(method, route, status, latency_ms, "request");
         } else {
-            match route {
-                // Probes come every few seconds and say nothing while all is well.
-                "/health/live" | "/health/ready" | "/metrics" => {
-                    tracing::debug!(method, route, status, latency_ms, "request");
-                }
-                _ => tracing::info!(method, route, status, latency_ms, "request"),
-            }
+            tracing::info!(method, route, status, latency_ms, "request");
         }
-        if let Some(routes) = routes {
-            routes.timings.of(method_label(method), route, status).record(elapsed.as_secs_f64());
+        let method = method_label(method);
+        if let Some(routes) = self.routes {
+            routes.timings.of(method, route, status).record(elapsed.as_secs_f64());
+        }
+        if let Some(trace) = self.began.trace.take() {
+            trace.end(method, self.pattern.as_deref(), status);
         }
     }
 }

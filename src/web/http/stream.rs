@@ -34,11 +34,23 @@ pub(in crate::web) struct Limits {
     pub(in crate::web) answer: Duration,
 }
 
+/// What carries the bytes of a connection.
+pub(in crate::web) trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Makes closing discard what the client has not received yet.
+    fn discard_unsent(&self);
+}
+
+impl Transport for TcpStream {
+    fn discard_unsent(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
 /// The stream under actix. actix limits the time for the first head and between two requests; the
 /// rest of it is here: further heads, what follows a request that was answered early, answers that
 /// nobody takes, and more requests at once than are read.
-pub(in crate::web) struct Wire {
-    stream: TcpStream,
+pub(in crate::web) struct Wire<S = TcpStream> {
+    stream: S,
     limits: Limits,
     connection: Connection,
     /// What was read since the library could look at it.
@@ -62,8 +74,8 @@ struct Stall {
     taken: usize,
 }
 
-impl Wire {
-    pub(in crate::web) fn new(stream: TcpStream, limits: Limits) -> Self {
+impl<S: Transport> Wire<S> {
+    pub(in crate::web) fn new(stream: S, limits: Limits) -> Self {
         metrics::gauge!("tenantry_connections").increment(1);
         Self {
             stream,
@@ -143,7 +155,7 @@ impl Wire {
 
     /// Closes at once: what lies in the system's buffer is for nobody.
     fn abort(&self, reason: &'static str) -> io::Error {
-        let _ = self.stream.set_zero_linger();
+        self.stream.discard_unsent();
         given_up(reason)
     }
 
@@ -186,7 +198,7 @@ fn given_up(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, reason)
 }
 
-impl AsyncRead for Wire {
+impl<S: Transport> AsyncRead for Wire<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -220,7 +232,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: Transport> AsyncWrite for Wire<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -253,8 +265,12 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl Drop for Wire {
+impl<S> Drop for Wire<S> {
     fn drop(&mut self) {
         metrics::gauge!("tenantry_connections").decrement(1);
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use reqwest::Method;
 use rustix::process::Signal;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use chrono::Duration;
-use futures_util::future::join_all;
+use futures::future::join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::Method;
 use serde_json::json;

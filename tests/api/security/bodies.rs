@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{Chart, Client, Database, Raw, ServerProcess, TestApp, Watch, eventually};

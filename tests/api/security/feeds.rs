@@ -168,7 +168,7 @@ async fn a_feed_is_polled_so_often_in_a_minute_and_others_go_on() {
     let org = app.sign_up("Gym").await;
     let admin = app.with(&org.token);
     let path = admin.calendar_feed().await;
-    let polls = futures_util::future::join_all((0..20).map(|_| app.get(&path))).await;
+    let polls = futures::future::join_all((0..20).map(|_| app.get(&path))).await;
     let good = polls.iter().filter(|reply| reply.status == 200).count();
     let refused = polls.iter().filter(|reply| reply.body["code"] == "too_many_attempts").count();
     assert_eq!((good, refused), (5, 15));

@@ -1,6 +1,6 @@
 //! Attacks with names that look like others to a program, and not to a person.
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 
 use crate::support::{TestApp, unique};
 

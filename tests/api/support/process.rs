@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ const PATIENT: [(&str, &str); 4] = [
 /// The real program with a database that outlives it.
 pub struct ServerProcess {
     child: Child,
+    warnings: Arc<Mutex<Vec<String>>>,
     pub client: Client,
 }
 
@@ -46,18 +47,27 @@ impl ServerProcess {
         let mut child = command.spawn().expect("no process");
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, address) = mpsc::channel();
+        let warnings = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&warnings);
         std::thread::spawn(move || {
             // Read to the end: a full pipe would block the server.
             for line in output.lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("API       ") {
                     let _ = sender.send(address.trim().to_owned());
+                } else if line.contains(" WARN ") {
+                    seen.lock().unwrap().push(line);
                 } else if line.contains("ERROR") {
                     let _ = writeln!(std::io::stderr(), "{line}");
                 }
             }
         });
         let base = address.recv_timeout(Duration::from_mins(1)).expect("the server did not start");
-        Self { child, client: Client::new(base) }
+        Self { child, warnings, client: Client::new(base) }
+    }
+
+    /// The warnings of its log so far.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap().clone()
     }
 
     /// Kills it as hard as can be.

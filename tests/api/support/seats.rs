@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bson::{DateTime, Document, doc, oid::ObjectId};
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use mongodb::Collection;
 use tenantry::domain::{Clock, SystemClock, scheduling::OccurrenceId};
 

@@ -8,7 +8,7 @@ use actix_web::{
     post,
     web::{Bytes, Path},
 };
-use futures_util::future::LocalBoxFuture;
+use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;

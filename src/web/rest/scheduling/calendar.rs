@@ -9,7 +9,7 @@ use actix_web::{
     http::header::{CacheControl, CacheDirective, ETag, EntityTag, Header, IfNoneMatch},
     web::{Bytes, Path},
 };
-use futures_util::stream;
+use futures::stream;
 use icalendar::{Calendar, Component, Event, EventLike, EventStatus};
 use utoipa_actix_web::service_config::ServiceConfig;
 
