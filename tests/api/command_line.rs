@@ -89,7 +89,7 @@ async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
         (&[("JWT_SECRET", "short")], &["JWT_SECRET", "32 bytes"]),
         (
             &[("JWT_ALGORITHM", "EdDSA"), ("JWT_KEY_FILE", "/dev/null")],
-            &["not an Ed25519 private key"],
+            &["JWT_KEY_FILE is not an Ed25519 private key"],
         ),
         (&[("APP_ENV", "production"), ("JWT_SECRET", "")], &["JWT_SECRET", "production"]),
         (&[("APP_ENV", "production"), ("PUBLIC_URL", "")], &["PUBLIC_URL", "production"]),

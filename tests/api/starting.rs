@@ -1,0 +1,87 @@
+//! What a start that does not work says: what was tried, with which file or server, and the remedy.
+//! And what it does not say: secrets.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::support::{free_port, mongod_program};
+
+fn fresh_dir(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("starting").join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// What a command says that fails.
+#[track_caller]
+fn failing(command: &mut Command) -> String {
+    let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    error
+}
+
+/// The program in a directory of its own, with an embedded database.
+fn embedded(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
+    command.current_dir(dir).env_remove("MONGO_URI").env_remove("TENANTRY_MONGOD");
+    command
+}
+
+#[tokio::test]
+async fn a_file_or_directory_that_cannot_be_used_is_named() {
+    let mongod = mongod_program().await;
+    for name in [
+        "start.lock",
+        "users.lock",
+        "watch.lock",
+        "probe.lock",
+        "watcher.out",
+        "mongod.out",
+        "mongod.json",
+        "port",
+    ] {
+        let dir = fresh_dir(name);
+        let path = dir.join(".tenantry").join(name);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(dir.join(".tenantry"), fs::Permissions::from_mode(0o700)).unwrap();
+        let error = failing(embedded(&dir).env("TENANTRY_MONGOD", &mongod).arg("verify"));
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
+    let dir = fresh_dir("file");
+    fs::write(dir.join("file"), "").unwrap();
+    for path in ["file", "file/below"] {
+        let error = failing(embedded(&dir).env("TENANTRY_DIR", path).arg("verify"));
+        assert!(error.contains(path), "{error}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_asked_for_its_health_is_named() {
+    let bind = format!("127.0.0.1:{}", free_port());
+    let error = failing(embedded(&fresh_dir("health")).env("BIND", &bind).arg("health"));
+    assert!(error.contains(&bind), "{error}");
+}
+
+#[test]
+fn a_mongod_that_a_signal_ends_is_told_with_the_signal_and_its_last_lines() {
+    let dir = fresh_dir("killed");
+    let program = dir.join("mongod");
+    let script = "#!/bin/sh
+        [ \"$1\" = --version ] && echo 'db version v6.0.5' && exit
+        while [ $# -gt 0 ]; do [ \"$1\" = --logpath ] && log=$2; shift; done
+        for step in One Two Three Four; do echo \"{\\\"s\\\":\\\"I\\\",\\\"msg\\\":\\\"$step\\\"}\" >> \"$log\"; done
+        kill -9 $$\n";
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let error = failing(embedded(&dir).env("TENANTRY_MONGOD", &program).arg("verify"));
+    for part in ["SIGKILL", "Two; Three; Four", "mongod.log"] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+}
