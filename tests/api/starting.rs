@@ -5,10 +5,13 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
-use crate::support::{free_port, mongod_program};
+use bson::doc;
+use mongodb::{Client, options::ClientOptions};
+
+use crate::support::{Database, command, eventually, free_port, mongod_program};
 
 fn fresh_dir(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("starting").join(name);
@@ -84,4 +87,83 @@ fn a_mongod_that_a_signal_ends_is_told_with_the_signal_and_its_last_lines() {
     for part in ["SIGKILL", "Two; Three; Four", "mongod.log"] {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
+}
+
+/// A `mongod` of a test's own.
+struct Mongod(Child);
+
+impl Mongod {
+    async fn start(dir: &Path, port: u16, more: &[&str]) -> Self {
+        let mut command = Command::new(mongod_program().await);
+        command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string()]);
+        command.arg("--dbpath").arg(dir).args(more).stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Mongod {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the program says of a database that it cannot use.
+fn refused(database: &Database, uri: &str) -> String {
+    let mut command = command(database);
+    failing(command.env("MONGO_URI", uri).env("MONGO_SELECTION_TIMEOUT_MS", "3000").arg("verify"))
+}
+
+async fn admin(port: u16) -> mongodb::Database {
+    let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+    let options = ClientOptions::parse(uri).await.unwrap();
+    Client::with_options(options).unwrap().database("admin")
+}
+
+#[tokio::test]
+async fn a_replica_set_that_is_not_ready_or_has_another_name_is_told_with_the_remedy() {
+    let (database, port) = (Database::new().await, free_port());
+    let dir = fresh_dir("replica-set");
+    let _mongod = Mongod::start(&dir, port, &["--replSet", "rs7"]).await;
+    let admin = admin(port).await;
+    eventually("the server", || async { admin.run_command(doc! { "ping": 1 }).await.is_ok() })
+        .await;
+
+    let host = format!("127.0.0.1:{port}");
+    let at = |options: &str| format!("mongodb://{host}/{options}");
+    for options in ["", "?replicaSet=rs7", "?directConnection=true"] {
+        let error = refused(&database, &at(options));
+        for part in [&host, "not initiated", "rs.initiate()"] {
+            assert!(error.contains(part), "{options}: {part} is not in: {error}");
+        }
+    }
+    let member = doc! { "_id": 0, "host": &host };
+    let config = doc! { "_id": "rs7", "members": [member] };
+    admin.run_command(doc! { "replSetInitiate": config }).await.unwrap();
+    eventually("a primary", || async {
+        let hello = admin.run_command(doc! { "hello": 1 }).await.unwrap();
+        hello.get_bool("isWritablePrimary").unwrap()
+    })
+    .await;
+    for options in ["?replicaSet=rs0", "?replicaSet=rs0&directConnection=true"] {
+        let error = refused(&database, &at(options));
+        for part in [&host, "replicaSet=rs0", "replicaSet=rs7"] {
+            assert!(error.contains(part), "{options}: {part} is not in: {error}");
+        }
+    }
+    // A member that nobody can reach by the name that it is known by.
+    admin.run_command(doc! { "replSetStepDown": 600, "force": true }).await.unwrap();
+    let error = refused(&database, &at("?replicaSet=rs7"));
+    assert!(error.contains("no primary") && error.contains(&host), "{error}");
+}
+
+#[tokio::test]
+async fn a_standalone_database_is_called_one_whatever_the_address_says() {
+    let (database, port) = (Database::new().await, free_port());
+    let _mongod = Mongod::start(&fresh_dir("standalone"), port, &[]).await;
+    let admin = admin(port).await;
+    eventually("the server", || async { admin.run_command(doc! { "ping": 1 }).await.is_ok() })
+        .await;
+    let error = refused(&database, &format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0"));
+    assert!(error.contains("standalone") && error.contains("--replSet"), "{error}");
 }
