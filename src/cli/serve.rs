@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, database::Database};
+use super::{Failure, Warnings, database::Database};
 use crate::{
     config::{Profile, Settings},
     domain::SystemClock,
@@ -12,8 +12,11 @@ use crate::{
     telemetry,
 };
 
-pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
+pub(super) async fn run(settings: Settings, warnings: Warnings) -> Result<ExitCode, Failure> {
     let _log = telemetry::start_log(&settings.log).map_err(|e| e.detail().unwrap_or_default())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let database = tokio::select! {

@@ -167,3 +167,64 @@ async fn a_standalone_database_is_called_one_whatever_the_address_says() {
     let error = refused(&database, &format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0"));
     assert!(error.contains("standalone") && error.contains("--replSet"), "{error}");
 }
+
+#[test]
+fn a_broken_line_of_settings_is_told_without_what_stands_in_it() {
+    let dir = fresh_dir("broken-settings");
+    let (file, config) = (dir.join(".env"), dir.join("config/default.toml"));
+    fs::create_dir(dir.join("config")).unwrap();
+    for (text, part) in [
+        ("APP_ENV=development\nJWT_SECRET=correct horse battery\n", ".env: line 2 (JWT_SECRET) "),
+        (
+            "# one\n\nLOG=info\nexport MONGO_PASSWORD='correct horse",
+            ".env: line 4 (MONGO_PASSWORD) ",
+        ),
+        ("LOG='a\nb'\nLOG_FORMAT=json\r\ncorrect horse battery\r\n", ".env: line 4 "),
+        ("LOG=info\nhorse+battery==\nAPP_ENV=production", ".env: line 2 "),
+    ] {
+        fs::write(&file, text).unwrap();
+        let error = failing(embedded(&dir).arg("health"));
+        assert!(error.contains(part), "{error}");
+        assert!(!error.contains("horse") && !error.contains("battery"), "{error}");
+    }
+    fs::remove_file(&file).unwrap();
+    for uri in ["mongodb://ada:horse?battery@127.0.0.1:1", "mongodb://ada@127.0.0.1/?horse=1"] {
+        let error = failing(embedded(&dir).env("MONGO_URI", uri).arg("verify"));
+        assert!(error.contains("MONGO_URI") && error.contains("percent-encoded"), "{error}");
+        assert!(!error.contains("horse") && !error.contains("battery"), "{error}");
+    }
+    fs::write(&config, "[jwt]\nsecret = correct horse battery\n").unwrap();
+    let error = failing(embedded(&dir).arg("health"));
+    assert!(error.contains("config/default.toml") && error.contains("line 2"), "{error}");
+    assert!(!error.contains("horse"), "{error}");
+}
+
+#[tokio::test]
+async fn a_setting_with_a_slip_is_told_with_the_right_name() {
+    let database = Database::new().await;
+    let dir = fresh_dir("slips");
+    let told = "MONGO_URL is not a setting; did you mean MONGO_URI?";
+    let in_file = "BINDS is not a setting; did you mean BIND?";
+    fs::write(dir.join(".env"), "BINDS=127.0.0.1:1\n").unwrap();
+    let mut verify = command(&database);
+    verify.current_dir(&dir).env("MONGO_URL", "mongodb://secret").arg("verify");
+    let output = verify.stderr(Stdio::piped()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && error.contains(told) && error.contains(in_file), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+
+    // A server says it in its log.
+    let mut serve = command(&database);
+    let mut serve = serve
+        .current_dir(&dir)
+        .stderr(Stdio::null())
+        .env("MONGO_URL", "x")
+        .env("BIND", "x:1")
+        .spawn()
+        .unwrap();
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut serve.stdout.take().unwrap(), &mut log).unwrap();
+    assert!(!serve.wait().unwrap().success());
+    assert!(log.contains("WARN") && log.contains(told) && log.contains(in_file), "{log}");
+    database.drop_all();
+}
