@@ -1,5 +1,5 @@
 //! The command line: one file a command.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
+#![expect(clippy::print_stdout, reason = "a command line talks to a person")]
 
 mod database;
 mod dot_env;
@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Settings, misspelt},
-    dev,
+    dev, progress,
 };
 
 /// A multi-tenant organization platform over MongoDB.
@@ -75,7 +75,7 @@ pub fn run() -> ExitCode {
         Command::Verify => with_settings(verify::run),
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("tenantry: {failure}");
+        progress::tell(format!("tenantry: {failure}"));
         ExitCode::FAILURE
     })
 }
@@ -86,7 +86,7 @@ where
 {
     let (settings, warnings) = settings()?;
     for warning in warnings {
-        eprintln!("tenantry: {warning}");
+        progress::tell(format!("tenantry: {warning}"));
     }
     block_on(command(settings))
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(super) async fn run(settings: Settings, warnings: Warnings) -> Result<ExitCode, Failure> {
-    let _log = telemetry::start_log(&settings.log).map_err(|e| e.detail().unwrap_or_default())?;
+    let log = telemetry::start_log(&settings.log).map_err(|e| e.detail().unwrap_or_default())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -38,7 +38,7 @@ pub(super) async fn run(settings: Settings, warnings: Warnings) -> Result<ExitCo
             return Err(error.to_string().into());
         }
     };
-    announce(&settings, &application, &database);
+    announce(&settings, &application, &database, &log.printer());
     if settings.env == Profile::Production && database.is_embedded() {
         tracing::warn!("production on the embedded MongoDB, which has no password: set MONGO_URI");
     }
@@ -58,17 +58,24 @@ pub(super) async fn run(settings: Settings, warnings: Warnings) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(settings: &Settings, application: &Application, database: &Database) {
+fn announce(
+    settings: &Settings,
+    application: &Application,
+    database: &Database,
+    print: &impl Fn(&str),
+) {
     let address = application.address();
     match settings.env {
-        Profile::Development => {
-            println!("\nTenantry {} is up", env!("CARGO_PKG_VERSION"));
-            println!("  API       http://{address}");
-            println!("  API docs  http://{address}/docs");
-            println!("  GraphQL   http://{address}/graphiql");
-            println!("  runs on   {}", database.description);
-            println!("  stop with Ctrl-C\n");
-        }
+        Profile::Development => print(&format!(
+            "\nTenantry {version} is up\n  \
+             API       http://{address}\n  \
+             API docs  http://{address}/docs\n  \
+             GraphQL   http://{address}/graphiql\n  \
+             runs on   {database}\n  \
+             stop with Ctrl-C\n\n",
+            version = env!("CARGO_PKG_VERSION"),
+            database = database.description,
+        )),
         Profile::Production => {
             tracing::info!(%address, database = database.description, "listening");
         }

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -227,4 +228,28 @@ async fn a_setting_with_a_slip_is_told_with_the_right_name() {
     assert!(!serve.wait().unwrap().success());
     assert!(log.contains("WARN") && log.contains(told) && log.contains(in_file), "{log}");
     database.drop_all();
+}
+
+#[test]
+fn a_start_ends_though_nobody_reads_what_it_says() {
+    let dir = fresh_dir("unread");
+    let (_unread, mut full) = std::io::pipe().unwrap();
+    full.write_all("x".repeat(64 * 1024).as_bytes()).unwrap();
+    // There is no `mongod`, and none can be downloaded.
+    let tools = dir.join("tools");
+    fs::create_dir(&tools).unwrap();
+    for name in ["python3", "getconf"] {
+        let path = std::env::var_os("PATH").unwrap();
+        let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|it| it.is_file());
+        std::os::unix::fs::symlink(found.unwrap(), tools.join(name)).unwrap();
+    }
+    let mut command = embedded(&dir);
+    command.env("PATH", &tools).env("PIP_NO_INDEX", "1");
+    let mut child = command.arg("verify").stderr(full).stdout(Stdio::null()).spawn().unwrap();
+    let started = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed().as_secs() < 30, "it hangs");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
