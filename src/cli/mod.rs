@@ -8,6 +8,7 @@ mod health;
 mod openapi;
 mod seed;
 mod serve;
+mod signals;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -93,7 +94,11 @@ where
 
 fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|e| format!("no threads can be started: {e}"))?.block_on(command)
+    let runtime = runtime.map_err(|e| format!("no threads can be started: {e}"))?;
+    let outcome = runtime.block_on(command);
+    // What still blocks a thread, such as a download, must not hold up the end.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Sentences about variables that mean nothing.
