@@ -1,6 +1,7 @@
 //! Settings: defaults, then the profile's file, then the environment. What is wrong stops the start
 //! with a sentence that names the key.
 
+pub mod misspelt;
 mod public_url;
 mod traces;
 mod variables;

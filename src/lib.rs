@@ -24,6 +24,7 @@ pub mod domain;
 pub mod error;
 pub mod failpoint;
 pub mod manager;
+mod progress;
 pub mod startup;
 pub mod store;
 pub mod telemetry;

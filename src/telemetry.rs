@@ -6,13 +6,17 @@ use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal, Write},
     os::fd::AsFd,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
     time::Duration,
 };
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub(crate) use self::traces::RequestTrace;
@@ -31,15 +35,29 @@ const SECONDS: [f64; 14] =
 const LINES_AT_ONCE: usize = 64 * 1024;
 /// How long lines wait for others at most.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Lines that wait for a slow reader: about 5 MB.
+const LINES: usize = 16_384;
+/// How long the end of the process waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
+/// Lines that were lost because too many waited.
+static OVERFLOWN: OnceLock<ErrorCounter> = OnceLock::new();
+/// Lines that were lost because the output took none.
+static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// The log of the process. What is left is written when it is dropped, if somebody reads.
+pub struct Log {
+    writer: NonBlocking,
+    guard: Option<WorkerGuard>,
+}
+
 /// Starts the log: to the standard output, one line an event. A thread of its own writes, so that a
-/// request does not wait for whoever reads; nothing is dropped, and what is left is written when
-/// the guard is dropped.
+/// request never waits for a reader. Lines that a slow reader leaves no room for are lost and
+/// counted.
 ///
 /// # Errors
 /// [`Error::Internal`] when the filter is not one, or a log was started already.
-pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
+pub fn start_log(settings: &LogSettings) -> Result<Log> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?
         // It logs an error for every head that a client has got wrong. Metrics count those.
@@ -52,8 +70,10 @@ pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
     let output = io::stdout().as_fd().try_clone_to_owned();
     let output = output.map_err(|e| Error::Internal(format!("the log has no output: {e}")))?;
     let output = Together(BufWriter::with_capacity(LINES_AT_ONCE, File::from(output)));
-    let (output, guard) = NonBlockingBuilder::default().lossy(false).finish(output);
-    let lines = fmt::layer().with_writer(output);
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).finish(output);
+    let _ = OVERFLOWN.set(writer.error_counter());
+    let lines = fmt::layer().with_writer(writer.clone());
     let started = match settings.format {
         LogFormat::Pretty => {
             let color = io::stdout().is_terminal();
@@ -64,7 +84,29 @@ pub fn start_log(settings: &LogSettings) -> Result<WorkerGuard> {
         }
     };
     started.map_err(|e| Error::Internal(format!("the log did not start: {e}")))?;
-    Ok(guard)
+    Ok(Log { writer, guard: Some(guard) })
+}
+
+impl Log {
+    /// Prints texts for a person between the lines of the log.
+    pub fn printer(&self) -> impl Fn(&str) + Send + use<> {
+        let writer = self.writer.clone();
+        move |text| {
+            let _ = writer.clone().write_all(text.as_bytes());
+        }
+    }
+}
+
+impl Drop for Log {
+    /// The guard prints, and so never ends, when nobody reads.
+    fn drop(&mut self) {
+        let (guard, (written, end)) = (self.guard.take(), mpsc::channel());
+        std::thread::spawn(move || {
+            drop(guard);
+            written.send(())
+        });
+        let _ = end.recv_timeout(LAST_LINES);
+    }
 }
 
 /// Writes what has come in a while at once: a system call for each line, and a thread that is woken
@@ -73,7 +115,11 @@ struct Together<W>(W);
 
 impl<W: Write> Write for Together<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        let written = self.0.write(bytes);
+        if written.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted) {
+            UNWRITTEN.fetch_add(1, Relaxed);
+        }
+        written
     }
 
     /// What is there is written before the pause, so a single line is not late.
@@ -110,6 +156,15 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         handle
     });
     Ok(handle.clone())
+}
+
+/// All metrics as `/metrics` shows them.
+#[must_use]
+pub fn render(metrics: &PrometheusHandle) -> String {
+    let overflown = OVERFLOWN.get().map_or(0, ErrorCounter::dropped_lines);
+    let lost = UNWRITTEN.load(Relaxed).saturating_add(u64::try_from(overflown).unwrap_or(u64::MAX));
+    metrics::counter!("tenantry_log_lines_lost_total").absolute(lost);
+    metrics.render()
 }
 
 /// Folds what was recorded into the histograms now and then, until `stop`. Between two scrapes
@@ -167,6 +222,7 @@ fn describe() {
         "Sign-ups refused because the database takes no more collections"
     );
     describe_counter!("tenantry_operations_total", "Renames and deletes by kind and outcome");
+    describe_counter!("tenantry_log_lines_lost_total", "Log lines that were lost");
 }
 
 /// What clients do to the server.

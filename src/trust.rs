@@ -2,9 +2,9 @@
 //! others own or may write is refused with a sentence that says what to do about it.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, DirBuilder, File, Metadata},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -71,6 +71,19 @@ pub(crate) fn named(path: &Path) -> Result<(), Distrust> {
         }
         _ => Ok(()),
     }
+}
+
+/// Creates a directory, and those above it that are missing, for its owner alone. It is no error if
+/// it is there already.
+///
+/// # Errors
+/// The system's, with the path.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|e| {
+        let text = format!("{} cannot be created as a directory: {e}", path.display());
+        io::Error::new(e.kind(), text)
+    })
 }
 
 /// Checks a directory of one's own, all that is above it, and what lies in it and in those of

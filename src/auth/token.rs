@@ -99,9 +99,10 @@ impl TokenIssuer {
                 )
             }
             Keys::EdDsa { private_pem, previous_pem } => {
-                let verifying = std::iter::once(private_pem).chain(previous_pem);
+                let previous = previous_pem.as_ref().map(|pem| ("JWT_PREVIOUS_KEY_FILE", pem));
+                let verifying = std::iter::once((KEY_FILE, private_pem)).chain(previous);
                 let signing = EncodingKey::from_ed_pem(private_pem.expose_secret().as_bytes())
-                    .map_err(not_a_key)?;
+                    .map_err(|e| not_a_key(KEY_FILE, e))?;
                 (Algorithm::EdDSA, signing, verifying.map(public_key).collect::<Result<_>>()?)
             }
         };
@@ -198,15 +199,16 @@ fn has_extensions(token: &str) -> bool {
     header.is_none_or(|header| header.contains_key("crit") || header.contains_key("b64"))
 }
 
-fn public_key(private_pem: &SecretString) -> Result<DecodingKey> {
-    let key = SigningKey::from_pkcs8_pem(private_pem.expose_secret()).map_err(not_a_key)?;
+const KEY_FILE: &str = "JWT_KEY_FILE";
+
+fn public_key((setting, private_pem): (&str, &SecretString)) -> Result<DecodingKey> {
+    let key = SigningKey::from_pkcs8_pem(private_pem.expose_secret());
+    let key = key.map_err(|e| not_a_key(setting, e))?;
     Ok(DecodingKey::from_ed_der(key.verifying_key().as_bytes()))
 }
 
-fn not_a_key(error: impl std::fmt::Display) -> Error {
-    Error::Internal(format!(
-        "the JWT key file is not an Ed25519 private key in PKCS 8 PEM: {error}"
-    ))
+fn not_a_key(setting: &str, error: impl std::fmt::Display) -> Error {
+    Error::Internal(format!("{setting} is not an Ed25519 private key in PKCS 8 PEM: {error}"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
 //! The database that a command works on: the configured one, or the embedded one.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use fs_err::{self as fs, os::unix::fs::OpenOptionsExt};
 use rand::RngCore;
 use secrecy::SecretString;
 
@@ -50,7 +46,8 @@ impl Database {
         let embedded = Embedded::start(&EmbeddedOptions {
             dir: settings.embedded.dir.clone(),
             mongod: settings.embedded.mongod.clone(),
-            supervisor: std::env::current_exe()?,
+            supervisor: std::env::current_exe()
+                .map_err(|e| format!("the program's own file cannot be found: {e}"))?,
             cache_gb: settings.embedded.cache_gb,
         })
         .await
@@ -90,7 +87,7 @@ fn development_secret(settings: &Settings) -> Result<Option<SecretString>, Failu
         return Ok(None);
     }
     let dir = &settings.embedded.dir;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    trust::create_directory(dir)?;
     trust::directory(dir, &[])?;
     let path = dir.join(SECRET);
     if !path.exists() {

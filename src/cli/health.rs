@@ -21,10 +21,16 @@ pub(super) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
 }
 
 fn ask(bind: &str) -> Result<String, Failure> {
-    let mut address = bind.to_socket_addrs()?.next().ok_or("BIND names no address")?;
+    let failed = |e: std::io::Error| format!("the server at {bind} cannot be asked: {e}");
+    let found = bind.to_socket_addrs().map_err(failed)?.next();
+    let mut address = found.ok_or("BIND names no address")?;
     if address.ip().is_unspecified() {
         address = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
     }
+    Ok(exchange(address).map_err(failed)?)
+}
+
+fn exchange(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream

@@ -1,12 +1,14 @@
 //! The command line: one file a command.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
+#![expect(clippy::print_stdout, reason = "a command line talks to a person")]
 
 mod database;
+mod dot_env;
 mod graphql_schema;
 mod health;
 mod openapi;
 mod seed;
 mod serve;
+mod signals;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -14,9 +16,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::Settings,
-    dev,
-    trust::{self, Closed},
+    config::{Settings, misspelt},
+    dev, progress,
 };
 
 /// A multi-tenant organization platform over MongoDB.
@@ -67,13 +68,15 @@ pub fn run() -> ExitCode {
         }
         Command::Openapi => openapi::run(),
         Command::GraphqlSchema => Ok(graphql_schema::run()),
-        Command::Health => settings().and_then(|settings| health::run(&settings)),
-        Command::Serve => with_settings(serve::run),
+        Command::Health => settings().and_then(|(settings, _)| health::run(&settings)),
+        Command::Serve => {
+            settings().and_then(|(settings, warnings)| block_on(serve::run(settings, warnings)))
+        }
         Command::Seed(seed) => with_settings(|settings| seed::run(settings, seed)),
         Command::Verify => with_settings(verify::run),
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("tenantry: {failure}");
+        progress::tell(format!("tenantry: {failure}"));
         ExitCode::FAILURE
     })
 }
@@ -82,23 +85,28 @@ fn with_settings<F>(command: impl FnOnce(Settings) -> F) -> Result<ExitCode, Fai
 where
     F: Future<Output = Result<ExitCode, Failure>>,
 {
-    let settings = settings()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(command(settings))
-}
-
-fn settings() -> Result<Settings, Failure> {
-    dot_env()?;
-    Ok(Settings::from_environment()?)
-}
-
-/// Reads `.env` of the working directory and of no other: it can name the program that is run, so
-/// one that somebody else has put there, or above, must not count.
-fn dot_env() -> Result<(), Failure> {
-    let path = std::env::current_dir()?.join(".env");
-    if let Some(text) = trust::read(&path, Closed::Unwritable)? {
-        dotenvy::from_read(text.as_bytes())
-            .map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+    let (settings, warnings) = settings()?;
+    for warning in warnings {
+        progress::tell(format!("tenantry: {warning}"));
     }
-    Ok(())
+    block_on(command(settings))
+}
+
+fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("no threads can be started: {e}"))?;
+    let outcome = runtime.block_on(command);
+    // What still blocks a thread, such as a download, must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Sentences about variables that mean nothing.
+type Warnings = Vec<String>;
+
+/// The settings of the environment and of `.env` in the working directory.
+fn settings() -> Result<(Settings, Warnings), Failure> {
+    let mut warnings = misspelt::in_environment();
+    warnings.extend(dot_env::load()?);
+    Ok((Settings::from_environment()?, warnings))
 }

@@ -3,13 +3,14 @@
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::{Failure, database::Database};
 use crate::{
     config::Settings,
     domain::{SystemClock, identity::Password},
     manager::TenantManager,
+    progress::Progress,
     startup,
     store::Store,
     upkeep::{self, ChartSeed},
@@ -100,13 +101,15 @@ async fn org_charts(
     let manager = manager(settings, database).await?;
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} charts, {per_sec}, {eta} left")?;
     let charts = options.count.unwrap_or(if options.people.is_some() { 1 } else { 10_000 });
-    let bar = ProgressBar::new(charts).with_style(style);
+    let bar = ProgressBar::new(charts).with_style(style).with_finish(ProgressFinish::AndClear);
+    let progress = Progress::start(bar, None);
     let seed = ChartSeed { charts, per_tenant: options.per_tenant, people: options.people };
-    let seeded =
-        upkeep::seed_org_charts(&manager, &options.prefix, password, seed, |done| bar.inc(done))
-            .await;
+    let seeded = upkeep::seed_org_charts(&manager, &options.prefix, password, seed, |done| {
+        progress.add(done)
+    })
+    .await;
     manager.finish_work().await;
-    bar.finish_and_clear();
+    progress.end();
     let seeded = seeded.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;
     println!(
         "{} charts with {} people in {} new organizations, in {:.1?}",

@@ -2,9 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{Failure, database::Database};
+use super::{Failure, Warnings, database::Database, signals};
 use crate::{
     config::{Profile, Settings},
     domain::SystemClock,
@@ -12,60 +10,77 @@ use crate::{
     telemetry,
 };
 
-pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    let _log = telemetry::start_log(&settings.log).map_err(|e| e.detail().unwrap_or_default())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+pub(super) async fn run(settings: Settings, warnings: Warnings) -> Result<ExitCode, Failure> {
+    let log = telemetry::start_log(&settings.log).map_err(|e| e.detail().unwrap_or_default())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let (profile, print) = (settings.env, log.printer());
+    let stop = signals::listen(move || tell_stopping(profile, &print))
+        .map_err(|e| format!("signals cannot be listened for: {e}"))?;
     let database = tokio::select! {
         opened = Database::open(&settings) => opened?,
-        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
-        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    let application = Application::build(
-        &settings,
-        database.settings.clone(),
-        database.secret.clone(),
-        Arc::new(SystemClock),
-    )
-    .await;
+    let application = tokio::select! {
+        built = build(&settings, &database) => built,
+        () = stop.cancelled() => Ok(None),
+    };
     let application = match application {
-        Ok(application) => application,
-        Err(error) => {
+        Ok(Some(application)) => application,
+        otherwise => {
             database.close().await?;
-            return Err(error.to_string().into());
+            return otherwise.map(|_| ExitCode::SUCCESS);
         }
     };
-    announce(&settings, &application, &database);
+    announce(&settings, &application, &database, &log.printer());
     if settings.env == Profile::Production && database.is_embedded() {
         tracing::warn!("production on the embedded MongoDB, which has no password: set MONGO_URI");
     }
     let handle = application.handle();
     let stopper = tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("stopping: no new requests, those under way are finished");
+        stop.cancelled().await;
         handle.stop(true).await;
     });
-    application.run_until_stopped().await?;
+    application.run_until_stopped().await.map_err(|e| format!("the server has failed: {e}"))?;
     stopper.abort();
     database.close().await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(settings: &Settings, application: &Application, database: &Database) {
+async fn build(settings: &Settings, database: &Database) -> Result<Option<Application>, Failure> {
+    let (store, secret) = (database.settings.clone(), database.secret.clone());
+    let built = Application::build(settings, store, secret, Arc::new(SystemClock)).await;
+    built.map(Some).map_err(|error| error.to_string().into())
+}
+
+fn tell_stopping(profile: Profile, print: &impl Fn(&str)) {
+    const TEXT: &str = "stopping: requests under way are finished; a second signal stops at once";
+    match profile {
+        Profile::Development => print(&format!("{TEXT}\n")),
+        Profile::Production => tracing::info!("{TEXT}"),
+    }
+}
+
+fn announce(
+    settings: &Settings,
+    application: &Application,
+    database: &Database,
+    print: &impl Fn(&str),
+) {
     let address = application.address();
     match settings.env {
-        Profile::Development => {
-            println!("\nTenantry {} is up", env!("CARGO_PKG_VERSION"));
-            println!("  API       http://{address}");
-            println!("  API docs  http://{address}/docs");
-            println!("  GraphQL   http://{address}/graphiql");
-            println!("  runs on   {}", database.description);
-            println!("  stop with Ctrl-C\n");
-        }
+        Profile::Development => print(&format!(
+            "\nTenantry {version} is up\n  \
+             API       http://{address}\n  \
+             API docs  http://{address}/docs\n  \
+             GraphQL   http://{address}/graphiql\n  \
+             runs on   {database}\n  \
+             stop with Ctrl-C\n\n",
+            version = env!("CARGO_PKG_VERSION"),
+            database = database.description,
+        )),
         Profile::Production => {
             tracing::info!(%address, database = database.description, "listening");
         }

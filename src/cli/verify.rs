@@ -2,10 +2,12 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::{Failure, database::Database};
-use crate::{config::Settings, domain::SystemClock, startup, store::Store, upkeep};
+use crate::{
+    config::Settings, domain::SystemClock, progress::Progress, startup, store::Store, upkeep,
+};
 
 pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let database = Database::open(&settings).await?;
@@ -19,11 +21,11 @@ async fn verify(settings: &Settings, database: &Database) -> Result<ExitCode, Fa
     let manager =
         startup::build_manager(settings, store, database.secret.clone(), Arc::new(SystemClock))
             .map_err(|e| e.detail().unwrap_or_default())?;
-    let progress = ProgressBar::new_spinner().with_style(ProgressStyle::with_template(
-        "{spinner} {pos} organizations checked ({per_sec})",
-    )?);
-    let report = upkeep::verify(&manager, |checked| progress.set_position(checked)).await;
-    progress.finish_and_clear();
+    let style = ProgressStyle::with_template("{spinner} {pos} organizations checked ({per_sec})")?;
+    let bar = ProgressBar::new_spinner().with_style(style).with_finish(ProgressFinish::AndClear);
+    let progress = Progress::start(bar, None);
+    let report = upkeep::verify(&manager, |checked| progress.set(checked)).await;
+    progress.end();
     let report = report.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;
     println!(
         "{} organizations, {} tenant collections: {}",

@@ -100,6 +100,12 @@ pub(super) fn explain(error: &config::ConfigError) -> SettingsError {
         config::ConfigError::Type { key: Some(key), expected, .. } => {
             format!("{key} must be {expected}")
         }
+        // The reason goes on with the line itself.
+        config::ConfigError::FileParse { uri, cause } => {
+            let reason = cause.to_string();
+            let reason = reason.lines().next().unwrap_or_default();
+            format!("{}: {reason}", uri.as_deref().unwrap_or("a file of settings"))
+        }
         config::ConfigError::At { error, key: Some(key), .. } => format!("{key}: {error}"),
         other => other.to_string(),
     };

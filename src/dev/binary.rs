@@ -1,8 +1,10 @@
 //! Finds a `mongod` that is new enough, or has it fetched.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+
+use fs_err as fs;
 
 use super::{data_dir::DataDir, download, error::EmbeddedError};
 use crate::trust;
@@ -40,10 +42,10 @@ impl Binary {
     fn check(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         // The server is started in another directory than this process.
-        let path = fs::canonicalize(path).map_err(|error| format!("{shown}: {error}"))?;
+        let path = fs::canonicalize(path).map_err(|error| error.to_string())?;
         trust::named(&path).map_err(|distrust| distrust.to_string())?;
         let output = Command::new(&path).arg("--version").current_dir("/").output();
-        let output = output.map_err(|error| format!("{shown}: {error}"))?;
+        let output = output.map_err(|error| format!("{shown} cannot be run: {error}"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("{shown} does not run here: {}", said.trim()));

@@ -1,9 +1,11 @@
 //! The directory of the embedded MongoDB: its files and its locks.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::TryLockError;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use fs_err::{self as fs, File, OpenOptions};
 
 use crate::trust;
 
@@ -40,10 +42,9 @@ pub(super) struct DataDir {
 impl DataDir {
     /// Opens the directory and creates what is missing of it, readable for its owner alone.
     pub(super) fn create(dir: &Path) -> io::Result<Self> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(dir)?;
+        trust::create_directory(dir)?;
         let this = Self::open(dir)?;
-        builder.create(this.db())?;
+        trust::create_directory(&this.db())?;
         let ignore = this.file(".gitignore");
         if !ignore.exists() {
             create(&ignore)?.write_all(b"*\n")?;
@@ -96,17 +97,17 @@ impl DataDir {
     /// Whether anybody holds the lock alone.
     pub(super) fn is_locked(&self, lock: Lock) -> io::Result<bool> {
         let file = self.lock_file(lock)?;
-        held(file.try_lock_shared())
+        held(&file, file.try_lock_shared())
     }
 
     /// Who holds the users' lock at this moment.
     pub(super) fn occupancy(&self) -> io::Result<Occupancy> {
         let _turn = self.lock(Lock::Probe)?;
         let file = self.lock_file(Lock::Users)?;
-        if !held(file.try_lock())? {
+        if !held(&file, file.try_lock())? {
             return Ok(Occupancy::Unused);
         }
-        if held(file.try_lock_shared())? {
+        if held(&file, file.try_lock_shared())? {
             return Ok(Occupancy::Stopping);
         }
         Ok(Occupancy::Used)
@@ -137,11 +138,14 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-fn held(attempt: Result<(), TryLockError>) -> io::Result<bool> {
+fn held(file: &File, attempt: Result<(), TryLockError>) -> io::Result<bool> {
     match attempt {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::Error(error)) => {
+            let text = format!("{} cannot be locked: {error}", file.path().display());
+            Err(io::Error::new(error.kind(), text))
+        }
     }
 }
 

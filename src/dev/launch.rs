@@ -1,6 +1,5 @@
 //! Starts a `mongod` of its own, detached from the terminal.
 
-use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::iter;
@@ -8,8 +7,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
+use fs_err::{self as fs, File};
 use serde_json::Value;
 
 use super::{
@@ -30,12 +32,15 @@ const LOG_LIMIT: u64 = 50 * 1024 * 1024;
 const RAISE_FILE_LIMIT: &str = r#"ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$@""#;
 /// What is assumed where the limit of open files is not told.
 const FEW_FILES: u64 = 1024;
+/// How long it takes at most to hear how a process has ended that is there no more.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// A `mongod` just started, and where its log began.
 #[derive(Debug)]
 pub(super) struct Launch {
     pub(super) mongod: Mongod,
     log_start: u64,
+    ended: Receiver<ExitStatus>,
 }
 
 /// Why a `mongod` just started has ended.
@@ -63,20 +68,22 @@ impl Launch {
         let output = create(&dir.file(OUTPUT))?;
         let child = command(dir, binary, cache_gb, port)
             .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()?;
+            .stdout(output.try_clone()?.into_file())
+            .stderr(output.into_file())
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("sh cannot be run: {e}")))?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        reap(child);
+        let ended = reap(child);
         let mongod = Mongod { pid, port, version: Some(binary.version.clone()) };
         mongod.record(dir)?;
         write_atomically(&dir.file(PORT), &port.to_string())?;
-        Ok(Self { mongod, log_start })
+        Ok(Self { mongod, log_start, ended })
     }
 
-    /// Reads in the log why `mongod` has ended.
+    /// Reads in the log why `mongod` has ended; of a log without errors it tells the last lines.
     pub(super) fn why_ended(&self, dir: &DataDir) -> Ended {
-        let reason = errors_in(&tail(&dir.log(), self.log_start));
+        let log = tail(&dir.log(), self.log_start);
+        let reason = errors_in(&log);
         if reason.contains("Address already in use") {
             return Ended::PortTaken;
         }
@@ -84,16 +91,13 @@ impl Launch {
             return Ended::DirectoryTaken;
         }
         let output = tail(&dir.file(OUTPUT), 0);
-        for reason in [reason, errors_in(&output)] {
-            if !reason.is_empty() {
-                return Ended::Failed(reason);
-            }
-        }
-        let lines: Vec<&str> = output.lines().take(3).collect();
-        match lines.as_slice() {
-            [] => Ended::Failed("it gave no reason".to_owned()),
-            lines => Ended::Failed(lines.join("; ")),
-        }
+        let status = self.ended.recv_timeout(HEARD_WITHIN).ok().map(|status| status.to_string());
+        let first: Vec<&str> = output.lines().take(3).collect();
+        let said = [reason, errors_in(&output), first.join("; "), last_of(&log)];
+        let said = said.into_iter().find(|said| !said.is_empty());
+        let said =
+            said.map_or_else(|| "it gave no reason".to_owned(), |it| format!("it said: {it}"));
+        Ended::Failed(status.into_iter().chain([said]).collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -183,6 +187,15 @@ fn errors_in(log: &str) -> String {
     let errors: Vec<String> = lines.filter_map(|line: Value| error_in(&line)).collect();
     let first = errors.len().saturating_sub(3);
     errors[first..].join("; ")
+}
+
+/// The messages of the last three lines of a log of `mongod`.
+fn last_of(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let last = lines[lines.len().saturating_sub(3)..].iter();
+    let parsed = last.filter_map(|line| serde_json::from_str(line).ok());
+    let messages = parsed.filter_map(|line: Value| line["msg"].as_str().map(str::to_owned));
+    messages.collect::<Vec<_>>().join("; ")
 }
 
 fn error_in(line: &Value) -> Option<String> {

@@ -38,7 +38,6 @@ mod embedded;
 mod error;
 mod launch;
 mod process;
-mod progress;
 mod watcher;
 
 pub use embedded::{Embedded, EmbeddedOptions};

@@ -1,14 +1,15 @@
 //! The process that stops `mongod` after its last user, however that one ended.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use std::os::unix::process::CommandExt;
 
 use super::{
-    data_dir::{DataDir, Lock},
+    data_dir::{DataDir, Lock, create},
     error::EmbeddedError,
     process,
 };
@@ -16,6 +17,8 @@ use super::{
 /// The hidden subcommand that runs [`watch`].
 pub const SUBCOMMAND: &str = "embedded-watch";
 
+/// What the watcher says.
+const OUTPUT: &str = "watcher.out";
 const POLL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -47,7 +50,8 @@ pub(super) fn ensure(dir: &DataDir, program: &Path) -> Result<bool, EmbeddedErro
     let until = Instant::now() + PATIENCE;
     while !dir.is_locked(Lock::Watch).map_err(io)? {
         if let Some(status) = child.try_wait().map_err(io)? {
-            return Err(failed(format!("it ended with {status}")));
+            let said = fs_err::read_to_string(dir.file(OUTPUT)).unwrap_or_default();
+            return Err(failed(format!("it ended with {status} and said {:?}", said.trim())));
         }
         if Instant::now() >= until {
             return Err(failed("it does not take its lock".to_owned()));
@@ -61,17 +65,22 @@ pub(super) fn ensure(dir: &DataDir, program: &Path) -> Result<bool, EmbeddedErro
 /// In a process group of its own, so that Ctrl-C in the terminal ends the users and not the
 /// watcher.
 fn spawn(dir: &DataDir, program: &Path) -> io::Result<Child> {
+    let output = create(&dir.file(OUTPUT))?;
     Command::new(std::path::absolute(program)?)
         .args([SUBCOMMAND.as_ref(), "--dir".as_ref(), dir.root().as_os_str()])
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(output.into_file())
         .process_group(0)
         .spawn()
 }
 
-/// Waits for the child on a thread, so that it leaves no zombie while this process lives.
-pub(super) fn reap(mut child: Child) {
-    thread::spawn(move || child.wait());
+/// Waits for the child on a thread, so that it leaves no zombie while this process lives; how it
+/// ended.
+pub(super) fn reap(mut child: Child) -> Receiver<ExitStatus> {
+    let (sender, ended) = mpsc::channel();
+    // Whoever started it need not care.
+    thread::spawn(move || child.wait().map(|status| sender.send(status)));
+    ended
 }

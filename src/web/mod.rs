@@ -88,6 +88,8 @@ pub fn app(
 struct Routes {
     /// Their patterns, and the methods that each takes, as an `Allow` header lists them.
     methods: HashMap<String, String>,
+    /// The same patterns, compiled.
+    patterns: Vec<ResourceDef>,
     timings: request::Timings,
 }
 
@@ -97,14 +99,15 @@ impl Routes {
         let documented =
             paths.map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
         let graphql = (graphql::PATH.to_owned(), "POST".to_owned());
-        let methods = documented.chain([graphql]).collect();
-        Self { methods, timings: request::Timings::default() }
+        let methods: HashMap<String, String> = documented.chain([graphql]).collect();
+        let patterns = methods.keys().map(|pattern| ResourceDef::new(pattern.as_str())).collect();
+        Self { methods, patterns, timings: request::Timings::default() }
     }
 
-    /// The pattern that a path follows, for who has lost its request.
+    /// The pattern that a path matches, for a caller that no longer has the request.
     fn pattern_of(&self, path: &str) -> Option<String> {
-        let mut patterns = self.methods.keys();
-        patterns.find(|pattern| ResourceDef::new(pattern.as_str()).is_match(path)).cloned()
+        let found = self.patterns.iter().find(|pattern| pattern.is_match(path));
+        found.and_then(ResourceDef::pattern).map(str::to_owned)
     }
 }
 
@@ -133,4 +136,29 @@ fn cors(origins: &[String]) -> Cors {
         return cors.allow_any_origin();
     }
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn time(work: impl FnOnce()) -> Duration {
+        let started = Instant::now();
+        work();
+        started.elapsed()
+    }
+
+    #[test]
+    fn patterns_are_compiled_once_and_not_for_every_look_up() {
+        let document = openapi::document();
+        let compiling = time(|| drop(Routes::of(&document)));
+        let routes = Routes::of(&document);
+        let pattern = routes.pattern_of("/orgcharts/7/employees/9");
+        assert_eq!(pattern.as_deref(), Some("/orgcharts/{org_id}/employees/{id}"));
+        // A path that no pattern matches is compared with all of them.
+        let looking = time(|| assert_eq!(routes.pattern_of("/nowhere/7"), None));
+        assert!(looking < compiling / 4, "{looking:?} beside {compiling:?}");
+    }
 }

@@ -1,11 +1,20 @@
 //! The program as a person starts it.
 
-use std::{path::Path, process::Command};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Lines},
+    net::TcpListener,
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Database, ServerProcess, command, embedded_options};
+use crate::support::{
+    Client, Database, Raw, ServerProcess, command, embedded_options, mongod_pid, mongod_program,
+};
 
 fn run(command: &mut Command) -> (bool, String, String) {
     let output = command.stderr(std::process::Stdio::piped()).output().unwrap();
@@ -74,6 +83,132 @@ async fn the_default_start_brings_its_own_database_and_takes_it_down_again() {
     assert!(sound && text.starts_with("1 organizations"), "{text}");
 }
 
+/// A server whose lines are read one by one.
+struct Talking {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Talking {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next line with that part.
+    #[track_caller]
+    fn line(&mut self, part: &str) -> String {
+        let mut lines = self.lines.by_ref().map_while(Result::ok);
+        lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("it ends before {part}"))
+    }
+
+    fn client(&mut self) -> Client {
+        let line = self.line("API       ");
+        Client::new(line.split_once("API       ").unwrap().1.to_owned())
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// How it ends, which it does soon.
+    #[track_caller]
+    fn end(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "it goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const STOPPING: &str = "a second signal stops at once";
+
+#[tokio::test]
+async fn a_second_signal_stops_a_server_at_once_though_a_request_hangs() {
+    let database = Database::new().await;
+    for (first, second, code) in [
+        (Signal::INT, Signal::INT, 130),
+        (Signal::TERM, Signal::TERM, 143),
+        (Signal::INT, Signal::TERM, 143),
+    ] {
+        let patient = [("BODY_TIMEOUT_SECONDS", "600"), ("SHUTDOWN_TIMEOUT_SECONDS", "600")];
+        let mut server = Talking::start(command(&database).envs(patient));
+        let client = server.client();
+        // The server asks for the body, which never comes.
+        let head = b"POST /org/create HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+            content-length: 99\r\nexpect: 100-continue\r\n\r\n";
+        let mut hanging = Raw::sending(&client, head).await;
+        hanging.until("100 Continue\r\n\r\n").await;
+        server.signal(first);
+        let line = server.line(STOPPING);
+        assert!(line.contains("requests under way are finished"), "{line}");
+        assert!(server.child.try_wait().unwrap().is_none(), "it did not wait for the request");
+        server.signal(second);
+        assert_eq!(server.end().code(), Some(code));
+    }
+    database.drop_all();
+}
+
+#[tokio::test]
+async fn a_signal_stops_a_server_that_still_waits_for_its_database() {
+    let dir = fresh_dir("signal-at-the-start");
+    let mongod = mongod_program().await;
+    let mut first = tenantry(&dir);
+    first.env("TENANTRY_MONGOD", &mongod);
+    assert!(run(first.arg("verify")).0);
+    // Somebody else is starting the database, and gets no further.
+    let lock = File::options().write(true).open(dir.join(".tenantry/start.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut server = Talking::start(&mut tenantry(&dir));
+    server.line("waiting for it");
+    server.signal(Signal::INT);
+    server.line(STOPPING);
+    assert!(server.end().success());
+}
+
+#[tokio::test]
+async fn a_signal_stops_a_server_that_looks_for_its_database() {
+    let database = Database::new().await;
+    // A database that takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = command(&database);
+    command.env("MONGO_URI", format!("mongodb://{}", silent.local_addr().unwrap()));
+    let mut server = Talking::start(command.env("MONGO_SELECTION_TIMEOUT_MS", "600000"));
+    let _connection = silent.accept().unwrap();
+    server.signal(Signal::TERM);
+    server.line(STOPPING);
+    assert!(server.end().success());
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_the_embedded_database_to_stop() {
+    let dir = fresh_dir("signal-at-the-end");
+    let mongod = mongod_program().await;
+    let mut server = Talking::start(tenantry(&dir).env("TENANTRY_MONGOD", mongod));
+    server.client();
+    let mongod = mongod_pid(&dir.join(".tenantry"));
+    kill_process(mongod, Signal::STOP).unwrap();
+    server.signal(Signal::INT);
+    server.line(STOPPING);
+    server.signal(Signal::TERM);
+    let ended = server.end();
+    kill_process(mongod, Signal::CONT).unwrap();
+    assert_eq!(ended.code(), Some(143));
+}
+
 /// Variables, and what the sentence must contain.
 type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
 
@@ -89,7 +224,7 @@ async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
         (&[("JWT_SECRET", "short")], &["JWT_SECRET", "32 bytes"]),
         (
             &[("JWT_ALGORITHM", "EdDSA"), ("JWT_KEY_FILE", "/dev/null")],
-            &["not an Ed25519 private key"],
+            &["JWT_KEY_FILE is not an Ed25519 private key"],
         ),
         (&[("APP_ENV", "production"), ("JWT_SECRET", "")], &["JWT_SECRET", "production"]),
         (&[("APP_ENV", "production"), ("PUBLIC_URL", "")], &["PUBLIC_URL", "production"]),
@@ -113,7 +248,7 @@ async fn a_standalone_database_is_refused_with_the_remedy() {
     std::fs::create_dir(dir.join("db")).unwrap();
     let database = Database::new().await;
     let mongod = std::fs::read_link(format!("/proc/{}/exe", test_mongod())).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut standalone = Command::new(mongod)
         .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string()])
         .arg("--dbpath")

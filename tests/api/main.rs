@@ -37,6 +37,7 @@ mod registration_storm;
 mod scheduling;
 mod security;
 mod slow_clients;
+mod starting;
 mod support;
 mod tokens;
 mod traces;

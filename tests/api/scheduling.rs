@@ -190,6 +190,7 @@ async fn a_cancelled_occurrence_frees_its_members_and_takes_nobody() {
     let cancelled = event.cancel_occurrence(&id).await;
     assert_eq!(cancelled, json!({ "id": id, "status": "CANCELLED", "seatsTaken": 0 }));
     assert_eq!(event.cancel_occurrence(&id).await["status"], "CANCELLED");
+    assert_eq!(admin.occurrence(&id).await["seatsLeft"], 0);
     two.register(&id).await.refused("OCCURRENCE_CANCELLED");
     two.join(&id).await.refused("OCCURRENCE_CANCELLED");
     one.register(&other.at(start)).await.registration();
@@ -251,10 +252,10 @@ async fn an_event_that_moves_takes_nothing_from_what_members_had() {
     let away = json!({ "startsAt": starts(start + Duration::hours(2)) });
     event.update(away).await.done("event");
     let query = "{ myRegistrations(includeCancelled: true) {
-        edges { node { id status occurrence { id status } } } } }";
+        edges { node { id status occurrence { id status seatsLeft } } } } }";
     let mine = client.query(query, json!({})).await;
     let node = &mine["myRegistrations"]["edges"][0]["node"];
-    assert_eq!(node["occurrence"], json!({ "id": id, "status": "CANCELLED" }));
+    assert_eq!(node["occurrence"], json!({ "id": id, "status": "CANCELLED", "seatsLeft": 0 }));
     client.register(&id).await.refused("OCCURRENCE_CANCELLED");
     // It comes back, and with it what there was.
     event.update(json!({ "startsAt": starts(start), "durationMinutes": 30 })).await.done("event");

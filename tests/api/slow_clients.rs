@@ -1,10 +1,15 @@
 //! Clients that do not do their part: each is given up in time, and nobody else notices.
 
-use std::io::ErrorKind;
+use std::{
+    io::{BufRead, BufReader, ErrorKind},
+    time::Duration,
+};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tenantry::config::Settings;
+use tokio::time::timeout;
 
-use crate::support::{Chart, Database, Raw, ServerProcess, TestApp, eventually};
+use crate::support::{Chart, Client, Database, Raw, ServerProcess, TestApp, command, eventually};
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\n";
@@ -217,5 +222,47 @@ async fn a_client_that_asks_much_more_than_is_answered_is_read_no_faster_than_it
     assert!(sent.is_ok() && read.is_ok());
     assert_eq!(String::from_utf8_lossy(&answers).matches(OK).count(), ASKED);
     drop(server);
+    database.drop_all();
+}
+
+/// Sends so many requests for nothing at once and reads all of their answers.
+async fn answered(client: &Client, requests: usize) {
+    let request = "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n".repeat(requests - 1)
+        + "GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let mut raw = Raw::sending(client, request.as_bytes()).await;
+    let answers = raw.rest().await;
+    assert_eq!(answers.matches("HTTP/1.1 404 ").count(), requests);
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end_and_its_losses_are_counted()
+{
+    const LOST: &str = "tenantry_log_lines_lost_total";
+    let database = Database::new().await;
+    let mut child = command(&database).spawn().unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut base = String::new();
+    while !base.contains("API       ") {
+        base.clear();
+        assert!(log.read_line(&mut base).unwrap() > 0);
+    }
+    let base = base.split_once("API       ").unwrap().1.trim().to_owned();
+    let client = Client::new(base);
+    assert_eq!(client.metric(LOST).await, 0);
+    // From here on nobody reads. A request is a line.
+    let lost = async {
+        while client.metric(LOST).await == 0 {
+            answered(&client, 500).await;
+        }
+    };
+    timeout(Duration::from_mins(2), lost).await.expect("no line is lost");
+    answered(&client, 500).await;
+    assert!(client.metric(LOST).await >= 500);
+
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    let ended = timeout(Duration::from_secs(30), ended).await.expect("it does not end");
+    assert!(ended.unwrap().success());
     database.drop_all();
 }

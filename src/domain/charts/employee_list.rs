@@ -153,7 +153,8 @@ fn draft<'l>(lines: &'l [EmployeeLine], errors: &mut LineErrors) -> Vec<Draft<'l
             None => Some(EmployeeId::from(number)),
         };
         let name = Label::parse(&line.name).map_err(|invalid| wrong("name", invalid.0)).ok();
-        let title = Label::parse(&line.title).map_err(|invalid| wrong("title", invalid.0)).ok();
+        let title =
+            Label::parse_title(&line.title).map_err(|invalid| wrong("title", invalid.0)).ok();
         if let Some(first) = id.and_then(|id| taken.insert(id, line.line)) {
             wrong("id", &format!("stands in line {first} too"));
         }

@@ -191,10 +191,13 @@ impl Occurrence {
         changed.then(|| Self { end, status, ..self.clone() })
     }
 
-    /// How many seats are free.
+    /// How many seats are free; none of an occurrence that does not take place.
     #[must_use]
     pub const fn left(&self) -> i64 {
-        self.capacity - self.taken
+        match self.status {
+            OccurrenceStatus::Scheduled => self.capacity - self.taken,
+            OccurrenceStatus::Cancelled | OccurrenceStatus::Withdrawn => 0,
+        }
     }
 }
 

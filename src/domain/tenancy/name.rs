@@ -4,7 +4,10 @@ use std::ops::RangeInclusive;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-use crate::domain::Invalid;
+use crate::domain::{
+    Invalid,
+    text::{INVISIBLE, is_invisible},
+};
 
 /// The name of an organization as people read it: 1 to 64 characters, trimmed, in Unicode NFC.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,10 +27,20 @@ impl OrgName {
     /// Trims and normalizes `raw`.
     ///
     /// # Errors
-    /// [`Invalid`] when nothing is left, when it is too long, when it has control characters or
-    /// bidirectional overrides (which would let one name look like another, Unicode TR 36), or
-    /// when it has no letter or digit to make a slug of.
+    /// [`Invalid`] when nothing is left, when it is too long, when it has control or invisible
+    /// characters (which would let one name look like another, Unicode TR 36), or when it has no
+    /// letter or digit to make a slug of.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        let name = Self::parse_sought(raw)?;
+        if name.text.chars().any(is_invisible) { Err(INVISIBLE) } else { Ok(name) }
+    }
+
+    /// As [`OrgName::parse`], for an organization that is there: it may have got its name before
+    /// invisible characters were refused.
+    ///
+    /// # Errors
+    /// [`Invalid`] for what has never been a name.
+    pub fn parse_sought(raw: &str) -> Result<Self, Invalid> {
         let raw = raw.trim();
         // ASCII is in NFC already, and most names are ASCII.
         let text: String = if raw.is_ascii() { raw.to_owned() } else { raw.nfc().collect() };
@@ -37,8 +50,11 @@ impl OrgName {
         if text.chars().nth(Self::MAX_CHARS).is_some() {
             return Err(Invalid("must have at most 64 characters"));
         }
-        if text.chars().any(|c| c.is_control() || is_bidi_override(c)) {
+        if text.chars().any(char::is_control) {
             return Err(Invalid("must not contain control characters"));
+        }
+        if text.chars().any(is_bidi_override) {
+            return Err(INVISIBLE);
         }
         let slug = Slug::of(&text).ok_or(Invalid("must contain a letter or a digit"))?;
         Ok(Self { text, slug })
@@ -166,6 +182,11 @@ mod tests {
     fn names_without_letters_or_with_hidden_controls_are_refused() {
         for name in ["", "   ", "..", "🦄🔥", "a\u{0}b", "a\nb", "abc\u{202E}", "__"] {
             assert!(OrgName::parse(name).is_err(), "{name:?}");
+        }
+        // These were taken once, and are still found.
+        for name in ["a\u{200d}b", "a\u{ad}b", "a\u{200f}b", "♥\u{fe0f} a", "a\u{3164}b"] {
+            assert_eq!(OrgName::parse(name), Err(INVISIBLE), "{name:?}");
+            assert!(OrgName::parse_sought(name).is_ok(), "{name:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use moka::sync::Cache;
 use rand::{TryRngCore, rngs::OsRng};
 use sha2::{Digest, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     domain::{
@@ -47,6 +47,14 @@ pub struct Feed {
 pub(super) struct Feeds {
     texts: Cache<AccountId, Kept>,
     room: Arc<Semaphore>,
+}
+
+/// The turn of an organization, and one of the rooms. Always taken in this order: rooms first, and
+/// the polls of one organization would wait in all of them for its turn. Both last until the text
+/// is made, so an organization never has more than one room.
+struct Place {
+    _turn: OwnedMutexGuard<()>,
+    _room: OwnedSemaphorePermit,
 }
 
 #[derive(Clone)]
@@ -130,8 +138,8 @@ impl TenantManager {
         let arrived = Instant::now();
         let scope = self.feed_scope(poll.token, poll.address).await?;
         let member = scope.account_id();
-        let org = scope.org_id();
-        let _turn = self.scheduling.feeds_queue.wait(org, self.tenancy.patience).await?;
+        let (waiting, patience) = (Instant::now(), self.tenancy.patience);
+        let turn = self.scheduling.feeds_queue.wait(scope.org_id(), patience).await?;
         // What was read since this poll came is as good as what it would read itself.
         let kept = self.scheduling.feeds.texts.get(&member);
         if let Some(feed) = kept.as_ref().filter(|kept| kept.read_at >= arrived)
@@ -139,7 +147,7 @@ impl TenantManager {
         {
             return Ok(feed);
         }
-        let room = self.room_for_feed().await?;
+        let room = self.room_for_feed(patience.saturating_sub(waiting.elapsed())).await?;
         let read_at = Instant::now();
         // First the version, then what it is about: what changes in between is seen the next time.
         let occurrence_cache = self.events_version(&scope).await?;
@@ -147,27 +155,27 @@ impl TenantManager {
         let tag = tag(member, occurrence_cache, &seats);
         let text = kept.filter(|kept| kept.tag == tag).and_then(|kept| kept.text);
         let mut now = Kept { read_at, tag, text };
+        let mut place = Place { _turn: turn, _room: room };
         if now.text.is_none() && !(poll.knows)(&now.tag) {
             let items = self.with_events(&scope, seats).await?;
-            now.text = Some(self.feed_text(poll.render, items, room).await?);
+            let text;
+            (text, place) = self.feed_text(poll.render, items, place).await?;
+            now.text = Some(text);
         }
         self.scheduling.feeds.texts.insert(member, now.clone());
+        drop(place);
         now.answer(&poll).ok_or_else(|| Error::Internal("a feed has no text".into()))
     }
 
-    /// The text of a feed. It goes on when its client has gone, so it keeps its room until then.
+    /// The text of a feed. It goes on when its client has gone, so it keeps its place until then.
     async fn feed_text(
         &self,
         render: fn(Vec<FeedItem>) -> Vec<u8>,
         items: Vec<FeedItem>,
-        room: OwnedSemaphorePermit,
-    ) -> Result<Arc<[u8]>> {
-        let made = self.tasks.spawn_blocking(move || {
-            let _room = room;
-            render(items)
-        });
-        let text = made.await.map_err(|e| Error::Internal(format!("a feed was not made: {e}")))?;
-        Ok(text.into())
+        place: Place,
+    ) -> Result<(Arc<[u8]>, Place)> {
+        let made = self.tasks.spawn_blocking(move || (render(items).into(), place));
+        made.await.map_err(|e| Error::Internal(format!("a feed was not made: {e}")))
     }
 
     /// Whose feed has that secret.
@@ -191,10 +199,9 @@ impl TenantManager {
         Ok(OrgScope::of(Actor::from(&account)))
     }
 
-    async fn room_for_feed(&self) -> Result<OwnedSemaphorePermit> {
+    async fn room_for_feed(&self, patience: std::time::Duration) -> Result<OwnedSemaphorePermit> {
         let room = Arc::clone(&self.scheduling.feeds.room).acquire_owned();
-        let room =
-            tokio::time::timeout(self.tenancy.patience, room).await.ok().and_then(Result::ok);
+        let room = tokio::time::timeout(patience, room).await.ok().and_then(Result::ok);
         room.ok_or(Error::Busy { what: "too many calendar feeds are made" })
     }
 

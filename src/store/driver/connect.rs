@@ -8,11 +8,12 @@ use std::{
 use bson::doc;
 use mongodb::{
     Client,
+    error::ErrorKind,
     event::{EventHandler, command::CommandEvent},
     options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern},
 };
 
-use super::StoreError;
+use super::{StoreError, diagnosis};
 use crate::{
     error::Result,
     store::{Limits, Store, schema},
@@ -66,12 +67,45 @@ pub enum ConnectError {
     },
     /// There are no transactions on a standalone server.
     #[error(
-        "MongoDB at {hosts} is a standalone server, and Tenantry needs transactions. Start it with \
+        "MongoDB at {host} is a standalone server, and Tenantry needs transactions. Start it with \
          --replSet rs0 and run rs.initiate() in mongosh once; one node is enough"
     )]
     Standalone {
-        /// The hosts of the connection string.
-        hosts: String,
+        /// Who says so.
+        host: String,
+    },
+    /// The replica set does not exist yet.
+    #[error(
+        "MongoDB at {host} was started with --replSet, but its replica set is not initiated. Run \
+         rs.initiate() in mongosh once"
+    )]
+    NotInitiated {
+        /// Who says so.
+        host: String,
+    },
+    /// The connection string names another replica set.
+    #[error(
+        "MongoDB at {host} belongs to the replica set {found}, but MONGO_URI says \
+         replicaSet={named}. Correct it to replicaSet={found}"
+    )]
+    WrongSet {
+        /// Who says so.
+        host: String,
+        /// The name in the connection string.
+        named: String,
+        /// The real name.
+        found: String,
+    },
+    /// Somebody answers, and no primary.
+    #[error(
+        "MongoDB at {host} answers, but no primary of its replica set does. Its members are \
+         {members}: a majority of them must be up, and each must be reachable from here by that name"
+    )]
+    NoPrimary {
+        /// Who says so.
+        host: String,
+        /// What the members call themselves.
+        members: String,
     },
     /// It is too old.
     #[error(
@@ -102,7 +136,7 @@ impl Store {
         let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let client =
             Client::with_options(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
-        check_deployment(&client, &hosts).await?;
+        check_deployment(&client, &options, &hosts).await?;
         let store = Self {
             shared: client,
             options: Arc::new(options),
@@ -139,9 +173,16 @@ impl Store {
 async fn client_options(settings: &StoreSettings) -> Result<ClientOptions, ConnectError> {
     use secrecy::ExposeSecret;
 
-    let mut options = ClientOptions::parse(settings.uri.expose_secret())
-        .await
-        .map_err(|e| ConnectError::Uri(e.to_string()))?;
+    let uri = settings.uri.expose_secret();
+    let mut options = ClientOptions::parse(uri).await.map_err(|e| match e.kind.as_ref() {
+        // The driver's reason may quote a part of the password.
+        ErrorKind::InvalidArgument { .. } if uri.contains('@') => ConnectError::Uri(
+            "characters such as : / ? # @ % of the user and the password must be percent-encoded, \
+             and hosts and options be as in mongodb://user:password@host:27017/?replicaSet=rs0"
+                .to_owned(),
+        ),
+        _ => ConnectError::Uri(e.to_string()),
+    })?;
     if let (None, Some((user, password))) = (&options.credential, &settings.credentials) {
         let credential = mongodb::options::Credential::builder()
             .username(user.clone())
@@ -174,22 +215,27 @@ fn count_command(event: CommandEvent) {
         .record(duration.as_secs_f64());
 }
 
-async fn check_deployment(client: &Client, hosts: &str) -> Result<(), ConnectError> {
+async fn check_deployment(
+    client: &Client,
+    options: &ClientOptions,
+    hosts: &str,
+) -> Result<(), ConnectError> {
     let started = Instant::now();
-    let hello = client.database("admin").run_command(doc! { "hello": 1 }).await;
-    let hello = hello.map_err(|e| match e.kind.as_ref() {
-        mongodb::error::ErrorKind::Authentication { .. } => {
-            ConnectError::Refused { hosts: hosts.to_owned() }
+    let hello = match client.database("admin").run_command(doc! { "hello": 1 }).await {
+        Ok(hello) => hello,
+        Err(e) if matches!(e.kind.as_ref(), ErrorKind::Authentication { .. }) => {
+            return Err(ConnectError::Refused { hosts: hosts.to_owned() });
         }
-        // A standalone server never matches a connection string that names a replica set.
-        _ => ConnectError::Unreachable {
-            hosts: hosts.to_owned(),
-            reason: format!("{} (after {:.0?})", StoreError::from(e), started.elapsed()),
-        },
-    })?;
-    let is_router = hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
-    if hello.get_str("setName").is_err() && !is_router {
-        return Err(ConnectError::Standalone { hosts: hosts.to_owned() });
+        Err(e) => {
+            let selecting = matches!(e.kind.as_ref(), ErrorKind::ServerSelection { .. });
+            let reason = format!("{} (after {:.0?})", StoreError::from(e), started.elapsed());
+            let unreachable = ConnectError::Unreachable { hosts: hosts.to_owned(), reason };
+            let found = if selecting { diagnosis::of_hosts(options).await } else { None };
+            return Err(found.unwrap_or(unreachable));
+        }
+    };
+    if let Some(error) = diagnosis::of_answer(&hello, hosts, None) {
+        return Err(error);
     }
     let found = hello.get_i32("maxWireVersion").unwrap_or_default();
     if found < OLDEST_WIRE_VERSION {

@@ -3,6 +3,7 @@
 mod capacity;
 pub(in crate::store) mod changes;
 mod connect;
+mod diagnosis;
 pub(super) mod error;
 pub mod replica_set;
 mod transaction;

@@ -188,7 +188,7 @@ impl OccurrenceNode {
     async fn seats_taken(&self) -> i64 {
         self.occurrence.taken
     }
-    /// How many of them are free.
+    /// How many of them are free; 0 if the occurrence is cancelled.
     async fn seats_left(&self) -> i64 {
         self.occurrence.left()
     }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::State;
-use crate::{error::Result, web::http::problem::BusyErrors};
+use crate::{error::Result, telemetry, web::http::problem::BusyErrors};
 
 /// How the server is.
 #[derive(Serialize, ToSchema)]
@@ -45,5 +45,7 @@ async fn ready(state: State) -> Result<HttpResponse> {
 )]
 #[get("/metrics")]
 async fn metrics(state: State) -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::plaintext()).body(state.metrics.render())
+    HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .body(telemetry::render(&state.metrics))
 }

@@ -1,13 +1,29 @@
 //! Attacks on calendar feeds, which need no token: polls without end, and answers nobody reads.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use bson::{doc, oid::ObjectId};
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
-use tokio::time::Instant;
+use tenantry::{
+    error::Error,
+    manager::{
+        TenantManager,
+        scheduling::{Feed, FeedItem, Poll},
+    },
+};
+use tokio::time::{Instant, timeout};
 
-use crate::support::{Client, Database, Event, Org, Raw, Reply, ServerProcess, TestApp, ahead};
+use crate::support::{
+    Client, Database, Event, Org, Raw, Reply, ServerProcess, TestApp, ahead, eventually,
+};
 
 const SEATS: i64 = 720;
 /// Characters of four bytes each: 40 KB.
@@ -200,4 +216,106 @@ async fn whoever_makes_addresses_up_is_stopped_and_feeds_that_there_are_go_on() 
     app.get(&path).await.expect(200);
     let others = app.from([127, 0, 0, 2].into());
     others.get(&path).await.expect(200);
+}
+
+/// Feeds whose texts are not made until the gate opens; each test has its own.
+struct Gate {
+    waiting: AtomicUsize,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    const fn new() -> Self {
+        Self { waiting: AtomicUsize::new(0), open: Mutex::new(false), opened: Condvar::new() }
+    }
+
+    fn wait(&self) -> Vec<u8> {
+        self.waiting.fetch_add(1, SeqCst);
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(open, |open| !*open));
+        Vec::new()
+    }
+}
+
+/// Opens the gate in the end, also if the test fails: no thread waits for ever.
+struct Opening(&'static Gate);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.opened.notify_all();
+    }
+}
+
+async fn poll(
+    manager: &TenantManager,
+    path: &str,
+    render: fn(Vec<FeedItem>) -> Vec<u8>,
+) -> Result<Feed, Error> {
+    let token = path.trim_start_matches("/calendar/").trim_end_matches(".ics");
+    let address = [127, 0, 0, 1].into();
+    manager.feed(Poll { token, address, knows: &|_| false, render }).await
+}
+
+/// A poll whose client goes once the text is being made, or after that time; whether it was made.
+async fn poll_and_go(
+    app: &TestApp,
+    gate: &Gate,
+    path: &str,
+    render: fn(Vec<FeedItem>) -> Vec<u8>,
+    within: Duration,
+) -> bool {
+    let before = gate.waiting.load(SeqCst);
+    let made = eventually("the text", || async { gate.waiting.load(SeqCst) > before });
+    tokio::select! {
+        _ = poll(&app.manager, path, render) => false,
+        made = timeout(within, made) => made.is_ok(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_abandoned_polls_of_one_organization_leave_room_for_others() {
+    static GATE: Gate = Gate::new();
+    let app = TestApp::start().await;
+    let (gym, club) = (app.sign_up("Gym").await, app.sign_up("Club").await);
+    let admin = app.with(&gym.token);
+    let others = app.with(&club.token).calendar_feed().await;
+    let _opening = Opening(&GATE);
+    for _ in 0..6 {
+        let (_, token) = admin.add_member("member").await;
+        let path = app.with(&token).calendar_feed().await;
+        // Only the first gets a place. More time would not change that.
+        poll_and_go(&app, &GATE, &path, |_| GATE.wait(), Duration::from_millis(300)).await;
+    }
+    let read = timeout(Duration::from_secs(10), poll(&app.manager, &others, |_| Vec::new())).await;
+    assert!(read.is_ok_and(|feed| feed.is_ok()), "one organization has all the room");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_waits_for_its_turn_and_for_room_no_longer_than_patience_in_all() {
+    static GATE: Gate = Gate::new();
+    let patience = Duration::from_secs(4);
+    let app = TestApp::start_with(|settings| settings.operations.patience_ms = 4_000).await;
+    let org = app.sign_up("Gym").await;
+    let (mine, admin) = (app.with(&org.token).calendar_feed().await, app.with(&org.token));
+    let (_, token) = admin.add_member("member").await;
+    let second = app.with(&token).calendar_feed().await;
+    let _opening = Opening(&GATE);
+    for name in ["One", "Two", "Three", "Four"] {
+        let other = app.sign_up(name).await;
+        let path = app.with(&other.token).calendar_feed().await;
+        let long = Duration::from_secs(20);
+        assert!(poll_and_go(&app, &GATE, &path, |_| GATE.wait(), long).await);
+    }
+    let first = async { poll(&app.manager, &mine, |_| Vec::new()).await.is_err() };
+    let later = async {
+        tokio::time::sleep(patience / 2).await;
+        let started = Instant::now();
+        let refused = poll(&app.manager, &second, |_| Vec::new()).await.is_err();
+        (refused, started.elapsed())
+    };
+    let (first, (refused, waited)) = tokio::join!(first, later);
+    assert!(first && refused, "there was room");
+    assert!(waited < patience.mul_f64(1.2), "it waited for {waited:?}");
 }

@@ -25,7 +25,7 @@ pub use graphql::{Event, ahead, code, wrong_fields};
 pub use journal::{Ask, Journal};
 pub use process::{Pair, ServerProcess, command, limited};
 pub use raw::Raw;
-pub use replica::ReplicaSet;
+pub use replica::{ReplicaSet, free_port};
 pub use seats::Seats;
 pub use watch::Watch;
 

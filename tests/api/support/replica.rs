@@ -140,7 +140,7 @@ fn launch(program: &Path, port: u16, dir: &Path) -> Child {
 }
 
 /// A port below those that the system gives to outgoing connections.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(20_000..32_000)).find(free).unwrap()
 }

@@ -190,8 +190,9 @@ mod tests {
     /// A chart of people with odd names, each below somebody who stands before.
     fn people() -> impl Strategy<Value = Vec<Employee>> {
         let label = || prop_oneof!["[A-Z][a-z]{1,9}".boxed(), any_text().boxed()];
-        let label = move || label().prop_filter_map("no label", |text| Label::parse(&text).ok());
-        let person = (label(), label(), any::<prop::sample::Index>());
+        let name = label().prop_filter_map("no name", |text| Label::parse(&text).ok());
+        let title = label().prop_filter_map("no title", |text| Label::parse_title(&text).ok());
+        let person = (name, title, any::<prop::sample::Index>());
         prop::collection::vec(person, 1..8).prop_map(|people| {
             let person = |(number, (name, title, manager)): (i64, (_, _, prop::sample::Index))| {
                 let above = usize::try_from(number - 1).unwrap();

@@ -304,7 +304,7 @@ impl EmployeeRequest {
     fn parse(self) -> Result<EmployeeInput> {
         let mut errors = FieldErrors::default();
         let name = errors.check("name", Label::parse(&self.name));
-        let title = errors.check("title", Label::parse(&self.title));
+        let title = errors.check("title", Label::parse_title(&self.title));
         match (name, title) {
             (Some(name), Some(title)) => {
                 Ok(EmployeeInput { name, title, manager: self.manager_id.map(EmployeeId::from) })
@@ -318,7 +318,7 @@ impl EmployeePatchRequest {
     fn parse(self) -> Result<EmployeePatch> {
         let mut errors = FieldErrors::default();
         let name = self.name.and_then(|raw| errors.check("name", Label::parse(&raw)));
-        let title = self.title.and_then(|raw| errors.check("title", Label::parse(&raw)));
+        let title = self.title.and_then(|raw| errors.check("title", Label::parse_title(&raw)));
         let manager = self.manager_id.map(|given| given.map(EmployeeId::from));
         if errors.is_empty() && name.is_none() && title.is_none() && manager.is_none() {
             errors.push("", "needs name, title or manager_id");

@@ -269,8 +269,9 @@ async fn delete(
     }))
 }
 
+/// The name of an organization that is looked for.
 fn parse_name(raw: &str) -> Result<OrgName> {
-    OrgName::parse(raw).map_err(|invalid| Error::field("organization_name", invalid.0))
+    OrgName::parse_sought(raw).map_err(|invalid| Error::field("organization_name", invalid.0))
 }
 
 fn named_in(query: DeleteQuery, body: Option<DeleteRequest>) -> Result<OrgName> {
