@@ -1,6 +1,7 @@
 //! The API against a real MongoDB: one binary, a database of its own for every test.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agents;
 mod calendar;
 mod ceiling;
 mod chart_faults;

@@ -177,7 +177,7 @@ async fn what_is_being_worked_on_is_not_stuck() {
     leave_mass_cancellation(&database, made_ago(3_600), &gym, &occurrence.parse().unwrap()).await;
 
     let mut dying = command(&database)
-        .env("FAILPOINTS", "drain.before_close=return")
+        .env("FAILPOINTS", "mass_cancellation.before_close=return")
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

@@ -29,8 +29,32 @@ use crate::support::{Client, Database, PASSWORD, command};
 const PAGE: &str = include_str!("../../docs/SECURITY.md");
 
 /// What stands between backticks.
-fn quoted() -> impl Iterator<Item = &'static str> {
-    PAGE.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+pub(crate) fn quoted(page: &str) -> impl Iterator<Item = &str> {
+    page.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// Paths of the repository, from its root, in text, commands and links.
+pub(crate) fn paths(page: &str) -> impl Iterator<Item = &str> {
+    const ROOTS: [&str; 9] =
+        ["src/", "tests/", "benches/", "config/", "docs/", "docker/", "fuzz/", ".ci/", ".agents/"];
+    page.split(|c: char| c.is_whitespace() || "`()[],;|".contains(c))
+        .filter(|word| ROOTS.iter().any(|root| word.starts_with(root)))
+        .filter(|word| !word.contains(['<', '*']))
+        .map(|word| word.split([':', '#']).next().unwrap_or(word).trim_end_matches('.'))
+}
+
+/// Asserts that each file and each test that the page names exists.
+pub(crate) fn assert_names_exist(name: &str, page: &str) {
+    for path in paths(page) {
+        let found = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        assert!(found.exists(), "{name}: {path} is not in the repository");
+    }
+    for (file, test) in quoted(page).filter_map(|word| word.split_once(".rs::")) {
+        assert!(
+            has_test(&source(&format!("{file}.rs")), test),
+            "{name}: no test {test} in {file}.rs"
+        );
+    }
 }
 
 /// The source in the repository, or nothing.
@@ -56,25 +80,11 @@ fn has_test(text: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_security_page_names_exists() {
-    let named: BTreeSet<_> = quoted().filter_map(|word| word.split_once(".rs::")).collect();
-    assert!(named.len() > 60, "the page names {} tests", named.len());
-    for (file, name) in named {
-        assert!(has_test(&source(&format!("{file}.rs")), name), "no test {name} in {file}.rs");
-    }
+fn every_test_and_file_that_the_security_page_names_exists() {
+    let tests: BTreeSet<_> = quoted(PAGE).filter(|word| word.contains(".rs::")).collect();
+    assert!(tests.len() > 60, "the page names {} tests", tests.len());
+    assert_names_exist("docs/SECURITY.md", PAGE);
     assert!(!has_test(&source("tests/api/security.rs"), "has_test"), "a helper is no test");
-}
-
-#[test]
-fn every_file_that_the_security_page_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = quoted().filter(|word| {
-        let place = ["src/", "tests/", "config/", "docs/", "docker/", ".ci/"];
-        place.iter().any(|start| word.starts_with(start)) && !word.contains("::")
-    });
-    for file in files {
-        assert!(root.join(file).exists(), "{file} is not in the repository");
-    }
 }
 
 #[test]
