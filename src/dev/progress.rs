@@ -1,5 +1,5 @@
-//! Shows how far a download is: a bar on a terminal, two plain lines anywhere else.
-#![expect(clippy::print_stderr, reason = "progress is for the person who waits")]
+//! Shows the progress of a download: a bar on a terminal, otherwise two plain lines.
+#![expect(clippy::print_stderr, reason = "progress is shown to the user")]
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// How often it is worth to look again.
+    /// How often to update.
     pub(super) const INTERVAL: Duration = Duration::from_millis(100);
 
     pub(super) fn start(what: &'static str, bytes: u64) -> Self {
@@ -30,7 +30,7 @@ impl Progress {
         Self { what, bar: Some(bar) }
     }
 
-    /// Bytes that are on disk by now; it never goes back, as files are moved away at the end.
+    /// Shows the bytes on disk. The bar never goes back, although files are moved away at the end.
     pub(super) fn show(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             let most = bar.length().unwrap_or(bytes);
