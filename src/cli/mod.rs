@@ -1,5 +1,9 @@
-//! The command line: one file a command.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
+//! The command line, with one file per command.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line prints for its user"
+)]
 
 mod database;
 mod graphql_schema;
@@ -21,7 +25,8 @@ use crate::{
 
 /// A multi-tenant organization platform over MongoDB.
 ///
-/// Without a command it serves. Every setting is an environment variable; .env.example lists them.
+/// Without a command, it serves the API. Every setting is an environment variable; .env.example
+/// lists them.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -33,18 +38,18 @@ struct Cli {
 enum Command {
     /// Serve the API (the default).
     Serve,
-    /// Check every invariant of what is stored; exit with 1 if one does not hold.
+    /// Check the invariants of the stored data; exit with 1 if one is violated.
     Verify,
-    /// Ask the server of these settings whether it is ready; exit with 1 if it is not.
+    /// Check whether the server of these settings is ready; exit with 1 if it is not.
     Health,
-    /// Make up organizations to try and to measure.
+    /// Create sample organizations for trials and measurements.
     #[command(subcommand)]
     Seed(seed::Seed),
     /// Print the OpenAPI document.
     Openapi,
-    /// Print the schema of GraphQL.
+    /// Print the GraphQL schema.
     GraphqlSchema,
-    /// Stop the embedded MongoDB of a directory once nobody uses it.
+    /// Stop the embedded MongoDB of a directory when no process uses it any more.
     #[command(name = dev::SUBCOMMAND, hide = true)]
     EmbeddedWatch {
         /// The directory.
@@ -53,10 +58,10 @@ enum Command {
     },
 }
 
-/// What a command fails with: the sentence that a person gets to read.
+/// Why a command failed, as a sentence for the user.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the command that the process was called with.
+/// Runs the command of the process's arguments.
 #[must_use]
 pub fn run() -> ExitCode {
     #[cfg(debug_assertions)]
@@ -92,8 +97,8 @@ fn settings() -> Result<Settings, Failure> {
     Ok(Settings::from_environment()?)
 }
 
-/// Reads `.env` of the working directory and of no other: it can name the program that is run, so
-/// one that somebody else has put there, or above, must not count.
+/// Reads `.env` of the working directory only, and only if no other user can write it, because it
+/// can name a program to run.
 fn dot_env() -> Result<(), Failure> {
     let path = std::env::current_dir()?.join(".env");
     if let Some(text) = trust::read(&path, Closed::Unwritable)? {

@@ -1,4 +1,4 @@
-//! `tenantry serve`: the server, until a signal stops it.
+//! `tenantry serve`: runs the server until a signal stops it.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -37,7 +37,9 @@ pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     };
     announce(&settings, &application, &database);
     if settings.env == Profile::Production && database.is_embedded() {
-        tracing::warn!("production on the embedded MongoDB, which has no password: set MONGO_URI");
+        tracing::warn!(
+            "production uses the embedded MongoDB, which has no password: set MONGO_URI"
+        );
     }
     let handle = application.handle();
     let stopper = tokio::spawn(async move {
@@ -45,7 +47,7 @@ pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::info!("stopping: no new requests, those under way are finished");
+        tracing::info!("stopping: finishing current requests, accepting no new ones");
         handle.stop(true).await;
     });
     application.run_until_stopped().await?;
