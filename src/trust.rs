@@ -1,5 +1,4 @@
-//! Checks that files and directories belong to the program's user or root and that others cannot
-//! write them. Otherwise they are refused, with a sentence that names the remedy.
+//! Refuses files and directories that other users own or can write, and names the remedy.
 
 use std::{
     fs::{self, File, Metadata},

@@ -19,7 +19,7 @@ pub enum HashFor {
     },
     /// A sign-up from that address.
     SignUp(IpAddr),
-    /// An admin of that organization.
+    /// An action of an admin of that organization.
     Org(OrgId),
     /// The operator, on the command line.
     Operator,

@@ -49,7 +49,7 @@ enum Command {
     Openapi,
     /// Print the GraphQL schema.
     GraphqlSchema,
-    /// Stop the embedded MongoDB of a directory when no process uses it any more.
+    /// Stop the embedded MongoDB of a directory after its last user has ended.
     #[command(name = dev::SUBCOMMAND, hide = true)]
     EmbeddedWatch {
         /// The directory.

@@ -10,7 +10,7 @@ use crate::trust;
 /// The locks with which processes share one `mongod`. The kernel releases them when a process ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Lock {
-    /// Held exclusively by the one process that is starting.
+    /// Held exclusively by the process that is starting `mongod`.
     Start,
     /// Held shared by every process that uses the database.
     Users,

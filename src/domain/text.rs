@@ -1,4 +1,4 @@
-//! Short texts of people: names and titles.
+//! Short texts: names and titles.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -9,13 +9,13 @@ use super::Invalid;
 pub struct Label(String);
 
 impl Label {
-    /// The most characters that it may have.
+    /// The maximum length in characters.
     pub const MAX_CHARS: usize = 128;
 
     /// Trims and normalizes `raw`.
     ///
     /// # Errors
-    /// [`Invalid`] when nothing is left, when it is too long or has control characters.
+    /// [`Invalid`] if the text is empty or too long, or has control characters.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         let name: String = raw.trim().nfc().collect();
         if name.is_empty() {
@@ -30,7 +30,7 @@ impl Label {
         Ok(Self(name))
     }
 
-    /// A text that the database already holds.
+    /// Wraps a text that was read from the database.
     #[must_use]
     pub const fn from_stored(stored: String) -> Self {
         Self(stored)

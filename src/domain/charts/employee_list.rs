@@ -44,7 +44,7 @@ pub struct Placed {
     pub ancestors: Vec<EmployeeId>,
 }
 
-/// A line that is wrong, and why.
+/// A wrong line and the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LineError {
     /// The line.

@@ -8,7 +8,7 @@ use crate::domain::{AccountId, Label, OrgId};
 /// An account; it belongs to exactly one organization.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Its identity.
+    /// Its id.
     pub id: AccountId,
     /// The organization that it belongs to.
     pub org_id: OrgId,

@@ -12,7 +12,7 @@ use crate::domain::{AccountId, EventId, IdError, Invalid, Label};
 /// A scheduled event, once or recurring.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its identity.
+    /// Its id.
     pub id: EventId,
     /// Its title.
     pub title: Label,
@@ -150,7 +150,7 @@ pub struct Waiter {
 /// One occurrence of an event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Occurrence {
-    /// Its identity.
+    /// Its id.
     pub id: OccurrenceId,
     /// When it ends.
     pub end: DateTime<Utc>,
@@ -212,7 +212,7 @@ pub enum RegistrationStatus {
 /// A member's seat at one occurrence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Registration {
-    /// Its identity.
+    /// Its id.
     pub id: RegistrationId,
     /// When the occurrence ends.
     pub end: DateTime<Utc>,

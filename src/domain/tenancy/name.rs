@@ -29,7 +29,7 @@ impl OrgName {
     /// digit to make a slug of.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         let raw = raw.trim();
-        // ASCII is in NFC already, and most names are ASCII.
+        // ASCII text is already in NFC, and most names are ASCII.
         let text: String = if raw.is_ascii() { raw.to_owned() } else { raw.nfc().collect() };
         if text.is_empty() {
             return Err(Invalid("must not be empty"));

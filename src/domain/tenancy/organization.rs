@@ -22,7 +22,7 @@ pub enum OrgStatus {
 /// The record of an organization in the master database.
 #[derive(Clone, Debug)]
 pub struct Organization {
-    /// Its immutable identity.
+    /// Its immutable id.
     pub id: OrgId,
     /// Its display name.
     pub name: String,

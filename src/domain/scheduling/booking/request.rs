@@ -30,9 +30,9 @@ pub struct Request {
 /// The outcome of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// The member has a seat now.
+    /// The member now has a seat.
     Registered(Registration),
-    /// The member has given the seat back.
+    /// The seat is given back.
     Cancelled(Registration),
     /// The member waits at this position of the list, counted from 1.
     Waiting(usize, Waiter),
@@ -51,7 +51,7 @@ pub enum Outcome {
 pub struct BookingRefusal {
     /// A stable code for programs.
     pub code: RefusalCode,
-    /// A sentence for people.
+    /// The reason, as a sentence for people.
     pub message: String,
     /// The registration that conflicts with the request.
     pub conflicts_with: Option<RegistrationId>,
