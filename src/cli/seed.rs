@@ -34,13 +34,13 @@ pub(super) struct Demo {
 
 #[derive(Args)]
 pub(super) struct OrgCharts {
-    /// Total number of charts [default: 10000, or 1 with --people]
+    /// Total number of charts (default: 10000, or 1 with --people)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     count: Option<u64>,
     /// Number of charts per organization.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     per_tenant: u64,
-    /// Number of people per chart [default: 5 to 15]
+    /// Number of people per chart (default: 5 to 15)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200_000))]
     people: Option<u64>,
     /// The prefix of the organizations' names.
