@@ -53,8 +53,8 @@ impl Calendar {
         (last.end > wanted.occurrence.start).then_some(last.occurrence)
     }
 
-    /// Adds a busy time unless it overlaps another, and drops those that ended more than [`SKEW`]
-    /// ago.
+    /// Adds a busy time unless it overlaps another, and drops those that ended five minutes ago or
+    /// earlier, the allowed clock skew.
     ///
     /// # Errors
     /// The occurrence that overlaps.
