@@ -1,47 +1,47 @@
-//! The one domain error. It knows stable codes and public sentences, and nothing of HTTP.
+//! The error type of all layers: stable codes and public sentences, independent of HTTP.
 
 use std::time::Duration;
 
 use crate::domain::{Invalid, charts::Refusal, cut, quote};
 
-/// What every fallible step of the platform returns.
+/// The result of every fallible operation of the platform.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something was not done. `Display` is the public sentence; what is internal is in the source.
+/// Why an operation failed. `Display` is the public sentence; [`Error::detail`] is internal.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The input is wrong; every field that is, with its reason.
+    /// The input is invalid; lists every invalid field with its reason.
     #[error("The request is not valid.")]
     Validation(FieldErrors),
-    /// There is no token, or it is not good any more.
+    /// There is no token, or it is no longer valid.
     #[error("A valid bearer token is needed.")]
     Unauthenticated,
-    /// The e-mail address and the password do not belong together; the same for every cause.
+    /// The e-mail address or the password is wrong; the same error for every cause.
     #[error("The e-mail address or the password is wrong.")]
     InvalidCredentials,
-    /// The token is good, but its account may not do this.
+    /// The token is valid, but its account may not do this.
     #[error("This account may not do that.")]
     Forbidden,
-    /// It does not exist, or not for whom who asks.
+    /// It does not exist, or the caller may not know that it does.
     #[error("No such {0}.")]
     NotFound(&'static str),
-    /// Another organization holds that name or one with the same slug.
-    #[error("An organization with this name, or one that reads the same, exists already.")]
+    /// Another organization has this name or one with the same slug.
+    #[error("An organization with this name, or one that reads the same, already exists.")]
     OrgNameTaken,
-    /// Another account holds that e-mail address.
-    #[error("An account with this e-mail address exists already.")]
+    /// Another account has this e-mail address.
+    #[error("An account with this e-mail address already exists.")]
     EmailTaken,
-    /// An organization keeps at least one admin.
+    /// An organization must keep at least one admin.
     #[error("The last admin of an organization cannot be removed or demoted.")]
     LastAdmin,
     /// The change would break the hierarchy of a chart.
     #[error("{0}")]
     Hierarchy(#[from] Refusal),
-    /// The occurrence has started, so it cannot be called off any more.
-    #[error("This occurrence has started already.")]
+    /// The occurrence has started, so it can no longer be cancelled.
+    #[error("This occurrence has already started.")]
     OccurrencePast,
-    /// There are as many of these as there may be.
-    #[error("There are too many {0} already.")]
+    /// A limit on the number of such items is reached.
+    #[error("There are already too many {0}.")]
     LimitReached(&'static str),
     /// Too many failed attempts.
     #[error("Too many attempts. Try again later.")]
@@ -49,27 +49,27 @@ pub enum Error {
         /// When the next attempt may succeed.
         retry_after: Duration,
     },
-    /// A queue is full, a deadline has passed, or another change of the same thing is under way.
+    /// A queue is full, a deadline has passed, or another change of the same item is in progress.
     #[error("The service is busy. Try again shortly.")]
     Busy {
-        /// What was waited for, for the log.
+        /// The reason, for the log.
         what: &'static str,
     },
-    /// The answer would take more memory than one answer may.
+    /// The response would exceed the memory limit of one response.
     #[error("The answer would be too large. Ask for fewer items or fewer long texts at once.")]
     AnswerTooLarge,
-    /// The database takes no more organizations.
-    #[error("There is no room for another organization at the moment. Try again later.")]
+    /// The database has no capacity for more organizations.
+    #[error("There is currently no capacity for another organization. Try again later.")]
     Full,
-    /// The database refused, failed or is out of reach.
+    /// The database refused, failed or cannot be reached.
     #[error("{}", if .0.is_unavailable() { "The database is out of reach. Try again shortly." } else { "An internal error occurred." })]
     Database(DatabaseError),
-    /// A fault of ours.
+    /// An internal error.
     #[error("An internal error occurred.")]
     Internal(String),
 }
 
-/// A failed database call. `Display` never repeats the content of documents.
+/// A failed database call. `Display` never contains document contents.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub struct DatabaseError {
@@ -77,31 +77,30 @@ pub struct DatabaseError {
     unavailable: bool,
 }
 
-/// One field of the input and what is wrong with it. Neither repeats much of what was sent.
+/// An invalid input field and the reason. Both quote only a limited part of the input.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldError {
     field: String,
     message: String,
 }
 
-/// Collects every wrong field of an input before it is refused as a whole: the first ones, and how
-/// many more there are.
+/// Collects the invalid fields of an input: the first ones, and the number of further ones.
 #[derive(Debug, Default)]
 pub struct FieldErrors {
-    told: Vec<FieldError>,
+    listed: Vec<FieldError>,
     bytes: usize,
     more: usize,
 }
 
 impl Error {
-    /// One field is wrong.
+    /// An error with one invalid field.
     pub fn field(field: impl AsRef<str>, message: impl AsRef<str>) -> Self {
         let mut errors = FieldErrors::default();
         errors.push(field, message);
         errors.into_error()
     }
 
-    /// The stable code that REST and GraphQL carry.
+    /// The stable error code in REST and GraphQL.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -125,7 +124,7 @@ impl Error {
         }
     }
 
-    /// What a log may hold beyond the public sentence; never personal data.
+    /// Details for the log, without personal data.
     #[must_use]
     pub fn detail(&self) -> Option<String> {
         match self {
@@ -138,7 +137,7 @@ impl Error {
 }
 
 impl DatabaseError {
-    /// The failure that the layer of the driver has described as `cause`.
+    /// Wraps a failure of the store; `unavailable` if the same call may succeed later.
     pub fn new(cause: impl std::error::Error + Send + Sync + 'static, unavailable: bool) -> Self {
         Self { cause: Box::new(cause), unavailable }
     }
@@ -149,7 +148,7 @@ impl DatabaseError {
         self.unavailable
     }
 
-    /// The description, for the layer that made it.
+    /// The cause, if it is a `T`.
     #[must_use]
     pub fn cause<T: std::error::Error + 'static>(&self) -> Option<&T> {
         self.cause.downcast_ref()
@@ -157,7 +156,7 @@ impl DatabaseError {
 }
 
 impl FieldError {
-    /// The longest message that a rule of ours makes is shorter.
+    /// The maximum length in characters; all messages of our own rules are shorter.
     const LONGEST_MESSAGE: usize = 300;
 
     fn new(field: &str, message: &str) -> Self {
@@ -171,13 +170,13 @@ impl FieldError {
         &self.field
     }
 
-    /// A sentence without its subject: `must not be empty`.
+    /// What is wrong, as a sentence without its subject: `must not be empty`.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The bytes that it takes in an answer.
+    /// An upper estimate of the bytes that it takes in a response.
     fn weight(&self) -> usize {
         const AROUND: usize = 32;
         let escaped = |c: char| match c {
@@ -190,19 +189,19 @@ impl FieldError {
 }
 
 impl FieldErrors {
-    /// The most errors that an answer tells.
+    /// The maximum number of errors in a response.
     pub const MOST: usize = 100;
-    /// The most bytes that they take in it.
+    /// The maximum number of bytes that they take in a response.
     const MOST_BYTES: usize = 48 * 1024;
 
-    /// The parsed value, or `None` and a note of what is wrong with `field`.
+    /// Returns the parsed value, or adds an error for `field` and returns `None`.
     pub fn check<T>(&mut self, field: &str, parsed: Result<T, Invalid>) -> Option<T> {
         parsed.map_err(|invalid| self.push(field, invalid.0)).ok()
     }
 
-    /// Notes what is wrong with `field`.
+    /// Adds an error for `field`.
     pub fn push(&mut self, field: impl AsRef<str>, message: impl AsRef<str>) {
-        if self.told.len() >= Self::MOST {
+        if self.listed.len() >= Self::MOST {
             self.more += 1;
             return;
         }
@@ -213,35 +212,35 @@ impl FieldErrors {
             return;
         }
         self.bytes = bytes;
-        self.told.push(error);
+        self.listed.push(error);
     }
 
-    /// Notes that so many errors more were found, which nobody needs to read.
+    /// Counts further errors without listing them.
     pub const fn leave_out(&mut self, more: usize) {
         self.more += more;
     }
 
-    /// The refusal of everything that was noted; of what is left out it says how much that is.
+    /// Converts the errors into one validation error, which says how many are left out.
     #[must_use]
     pub fn into_error(mut self) -> Error {
         if self.more > 0 {
             let s = if self.more == 1 { "" } else { "s" };
             let message = format!("has {} more error{s}, not listed here", self.more);
-            self.told.push(FieldError::new("", &message));
+            self.listed.push(FieldError::new("", &message));
             self.more = 0;
         }
         Error::Validation(self)
     }
 
-    /// The errors that are told.
+    /// The listed errors.
     pub fn iter(&self) -> impl Iterator<Item = &FieldError> {
-        self.told.iter()
+        self.listed.iter()
     }
 
-    /// Whether nothing is wrong so far.
+    /// Whether there are no errors so far.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.told.is_empty() && self.more == 0
+        self.listed.is_empty() && self.more == 0
     }
 }
 
@@ -249,29 +248,29 @@ impl FieldErrors {
 mod tests {
     use super::*;
 
-    fn told(count: usize, field: &str, message: &str) -> Vec<FieldError> {
+    fn listed(count: usize, field: &str, message: &str) -> Vec<FieldError> {
         let mut errors = FieldErrors::default();
         for _ in 0..count {
             errors.push(field, message);
         }
         match errors.into_error() {
-            Error::Validation(errors) => errors.told,
+            Error::Validation(errors) => errors.listed,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn no_field_and_no_message_repeats_all_of_what_was_sent() {
+    fn long_input_is_cut_in_fields_and_messages() {
         let sent = "x".repeat(1_000_000);
-        let told = told(1, &sent, &sent);
-        assert_eq!(told[0].field(), format!("{} ...", "x".repeat(100)));
-        assert!(told[0].message().len() < 310);
+        let listed = listed(1, &sent, &sent);
+        assert_eq!(listed[0].field(), format!("{} ...", "x".repeat(100)));
+        assert!(listed[0].message().len() < 310);
     }
 
     #[test]
-    fn of_many_errors_the_first_are_told_and_the_others_counted() {
-        assert_eq!(told(100, "line 2", "is wrong").len(), 100);
-        let many = told(102, "line 2", "is wrong");
+    fn of_many_errors_the_first_are_listed_and_the_others_counted() {
+        assert_eq!(listed(100, "line 2", "is wrong").len(), 100);
+        let many = listed(102, "line 2", "is wrong");
         assert_eq!(many.len(), 101);
         assert_eq!(
             (many[100].field(), many[100].message()),
@@ -280,13 +279,14 @@ mod tests {
     }
 
     #[test]
-    fn errors_take_few_bytes_also_when_each_character_takes_six() {
+    fn errors_take_limited_bytes_even_if_each_character_takes_six() {
         for character in ["\u{1}", "\"", "\u{1F600}"] {
             let sent = character.repeat(1_000);
-            let told = told(200, &sent, &sent);
-            assert!(told.last().unwrap().message().contains("more errors"));
+            let listed = listed(200, &sent, &sent);
+            assert!(listed.last().unwrap().message().contains("more errors"));
             let written = |text: &str| serde_json::to_string(text).unwrap().len();
-            let bytes: usize = told.iter().map(|e| written(e.field()) + written(e.message())).sum();
+            let bytes: usize =
+                listed.iter().map(|e| written(e.field()) + written(e.message())).sum();
             assert!(bytes < 60 * 1024, "{character:?} makes {bytes} bytes");
         }
     }

@@ -1,6 +1,6 @@
-//! Points at which a test kills the process; nothing in release builds.
+//! Fail points, at which tests kill the process or turn a protection off; absent in release builds.
 
-/// Marks a point between two steps. In debug builds `FAILPOINTS="<name>=return"` in the
+/// Marks a point between two steps. In debug builds, `FAILPOINTS="<name>=return"` in the
 /// environment kills the process there, as `kill -9` would.
 #[macro_export]
 macro_rules! failpoint {
@@ -8,7 +8,7 @@ macro_rules! failpoint {
         #[cfg(debug_assertions)]
         $crate::failpoint::reach($name);
     };
-    // Leaves a protection out, to see what it protects from.
+    // Turns a protection off, for the negative control of a test.
     ($name:literal, $instead:expr) => {
         #[cfg(debug_assertions)]
         if $crate::failpoint::is_armed($name) {
@@ -17,7 +17,7 @@ macro_rules! failpoint {
     };
 }
 
-/// Arms the points that `FAILPOINTS` names; the guard disarms them.
+/// Arms the points listed in `FAILPOINTS`; dropping the guard disarms them.
 #[cfg(debug_assertions)]
 #[must_use]
 pub fn arm() -> fail::FailScenario<'static> {
@@ -31,7 +31,7 @@ pub fn is_armed(name: &str) -> bool {
     fail::eval(name, |_| ()).is_some()
 }
 
-/// Dies here if the point is armed.
+/// Kills the process if the point is armed.
 #[cfg(debug_assertions)]
 pub fn reach(name: &str) {
     fail::eval(name, |_| {

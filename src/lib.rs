@@ -1,20 +1,23 @@
 //! Tenantry: a multi-tenant organization platform over MongoDB.
 //!
-//! A request passes four rooms and no more: [`web`] parses it and knows HTTP, its guard turns a
-//! token into a scope, [`manager`] does the work and knows the rules of tenancy, [`store`] talks to
-//! the database. [`domain`] holds what is true without any of them, [`auth`] passwords and tokens.
+//! A request passes three layers. [`web`] speaks HTTP: REST under `web/rest`, GraphQL under
+//! `web/graphql`, and what surrounds every request under `web/http`. [`manager`] applies the rules
+//! of tenancy in one [`manager::TenantManager`]. [`store`] reads and writes the database.
+//! All of them use the types and pure rules of [`domain`]; [`auth`] hashes passwords, issues tokens
+//! and limits attempts. `domain`, `manager`, `store` and `web/rest` have the same four modules:
+//! `tenancy`, `identity`, `charts` and `scheduling`. [`upkeep`] uses the manager outside of requests
+//! to verify the stored data and to seed new data.
 //!
-//! * [`domain`] imports none of the others.
-//! * Only [`store`] imports the database driver, and [`web`] nothing of [`store`].
-//! * Only [`web`] imports actix, async-graphql and utoipa (and [`startup`] actix, to run it);
-//!   nothing below it knows a status code.
-//! * Tenant documents are reached through a scope alone, and every key starts with its `org`.
+//! * [`domain`] imports no other layer.
+//! * Only [`store`] imports the database driver, and [`web`] imports nothing of [`store`].
+//! * Only [`web`] imports actix, async-graphql and utoipa ([`startup`] imports actix to run the
+//!   server); no layer below it knows a status code.
+//! * Tenant documents are reached only through a scope, and every key starts with its `org`.
 //!
-//! [`startup`] puts the rooms together by the settings of [`config`], [`cli`] is the command line,
-//! [`dev`] the embedded database, [`telemetry`] logs and metrics, `trust` whose
-//! files are believed. [`error`] is the one error of all
-//! rooms, so it knows [`store::StoreError`] for the others. At a [fail point](mod@failpoint) a test
-//! kills the process.
+//! [`config`] reads the settings, and [`startup`] builds the application from them. [`cli`] is the
+//! command line, [`dev`] the embedded database, [`telemetry`] logs and metrics, and `trust` checks
+//! who can change a file. [`error`] is the error type of all layers. At a
+//! [fail point](mod@failpoint), a test kills the process.
 
 pub mod auth;
 pub mod cli;

@@ -1,5 +1,4 @@
-//! Whom the program believes on its own machine: itself and root. A file or a directory that
-//! others own or may write is refused with a sentence that says what to do about it.
+//! Refuses files and directories that other users own or can write, and names the remedy.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata},
@@ -19,14 +18,14 @@ impl From<Distrust> for io::Error {
     }
 }
 
-/// What others may not do with a file.
+/// What others must not be able to do with a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Closed {
     /// Read or write it: mode 0600 or less.
     Private,
-    /// Write it, a group among them.
+    /// Write it, not even through a group.
     Unwritable,
-    /// Write it; a group that is the user's own one may.
+    /// Write it, except through the user's own group.
     Shared,
 }
 
@@ -34,24 +33,23 @@ const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
 const STICKY: u32 = 0o1000;
 
-/// The text of a file of one's own; `None` if there is no such file.
+/// Reads a file that belongs to the user or root; `None` if it does not exist.
 ///
 /// # Errors
-/// [`Distrust`] when it is no file, cannot be read, or is not as closed as it must be.
+/// [`Distrust`] if it is not a file, cannot be read, or others have too many permissions.
 pub(crate) fn read(path: &Path, closed: Closed) -> Result<Option<String>, Distrust> {
     let unreadable = |e: io::Error| Distrust(format!("{} cannot be read: {e}", path.display()));
     let Some(found) = regular(path)? else { return Ok(None) };
     check(path, &found, closed)?;
     let mut file = File::open(path).map_err(unreadable)?;
-    // What was opened, and not what stood there before.
+    // Check the opened file again, because it may have been replaced in between.
     check(path, &file.metadata().map_err(unreadable)?, closed)?;
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(unreadable)?;
     Ok(Some(text))
 }
 
-/// Checks a file that another part of the program reads or runs; without one there is nothing to
-/// check.
+/// Checks a file that another part of the program reads or runs. A missing file is accepted.
 ///
 /// # Errors
 /// [`Distrust`] as [`read`].
@@ -59,8 +57,8 @@ pub(crate) fn file(path: &Path, closed: Closed) -> Result<(), Distrust> {
     regular(path)?.map_or(Ok(()), |found| check(path, &found, closed))
 }
 
-/// Checks a file that somebody named by its path, such as a mounted secret: whoever it belongs to,
-/// not everybody may write it. What is no regular file is left to its reader.
+/// Checks a file that the user named by its path, such as a mounted secret: any user may own it,
+/// but it must not be world-writable. The reader handles anything that is not a regular file.
 ///
 /// # Errors
 /// [`Distrust`] with the remedy.
@@ -96,7 +94,7 @@ pub(crate) fn directory(path: &Path, below: &[&str]) -> Result<(), Distrust> {
     let real = fs::canonicalize(path).map_err(failed)?;
     let named = std::path::absolute(path).map_err(failed)?;
     for above in real.ancestors().skip(1).chain(named.ancestors().skip(1)) {
-        // A link of somebody else may point to one's own directory today, and elsewhere tomorrow.
+        // Another user could redirect their symbolic link later.
         owned(above, &fs::symlink_metadata(above).map_err(failed)?)?;
         let found = fs::metadata(above).map_err(failed)?;
         if found.mode() & STICKY == 0 {
@@ -112,14 +110,14 @@ pub(crate) fn directory(path: &Path, below: &[&str]) -> Result<(), Distrust> {
     Ok(())
 }
 
-/// Checks a directory and what lies in it, if it is there.
+/// Checks a directory and its contents, if it exists.
 fn contents(path: &Path) -> Result<(), Distrust> {
     let failed = |e: io::Error| Distrust(format!("{} cannot be used: {e}", path.display()));
     let Some(found) = metadata(path)? else { return Ok(()) };
     check(path, &found, Closed::Unwritable)?;
     for entry in fs::read_dir(path).map_err(failed)? {
         let inside: PathBuf = entry.map_err(failed)?.path();
-        // What has gone meanwhile does no harm: locks and drafts come and go.
+        // An entry that was deleted in between, such as a lock or a draft, is fine.
         if let Some(found) = metadata(&inside)? {
             check(&inside, &found, Closed::Shared)?;
         }
@@ -127,7 +125,7 @@ fn contents(path: &Path) -> Result<(), Distrust> {
     Ok(())
 }
 
-/// What stands there, which must be a file and, if it is a link, one of one's own.
+/// The metadata of a regular file. If the path is a link, the link must belong to the user or root.
 fn regular(path: &Path) -> Result<Option<Metadata>, Distrust> {
     match fs::symlink_metadata(path) {
         Ok(link) => owned(path, &link)?,
@@ -151,7 +149,7 @@ fn metadata(path: &Path) -> Result<Option<Metadata>, Distrust> {
 
 fn check(path: &Path, found: &Metadata, closed: Closed) -> Result<(), Distrust> {
     owned(path, found)?;
-    // A user's own group has the user's number on most systems, and nobody else in it.
+    // On most systems, a user's own group has the user's number and no other members.
     let own_group = found.gid() == rustix::process::geteuid().as_raw();
     match closed {
         Closed::Private if found.mode() & 0o077 != 0 => Err(Distrust(format!(
@@ -190,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of a test, which is removed with it.
+    /// A test's directory, removed when dropped.
     struct Place(PathBuf);
 
     impl Place {
@@ -221,9 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_believed_as_far_as_it_is_closed() {
+    fn a_file_is_trusted_only_if_others_lack_permissions() {
         let place = Place::new("file");
-        for (mode, closed, believed) in [
+        for (mode, closed, trusted) in [
             (0o600, Closed::Private, true),
             (0o400, Closed::Private, true),
             (0o640, Closed::Private, false),
@@ -235,19 +233,19 @@ mod tests {
         ] {
             let path = place.file(mode);
             let read = read(&path, closed);
-            assert_eq!(read.is_ok(), believed, "{mode:o} {closed:?}");
-            assert_eq!(file(&path, closed).is_ok(), believed);
+            assert_eq!(read.is_ok(), trusted, "{mode:o} {closed:?}");
+            assert_eq!(file(&path, closed).is_ok(), trusted);
             if let Err(distrust) = read {
                 let text = distrust.to_string();
                 assert!(text.contains("chmod") && text.contains(path.to_str().unwrap()), "{text}");
             }
         }
         assert_eq!(read(&place.0.join("none"), Closed::Private).unwrap(), None);
-        assert!(read(&place.0, Closed::Private).is_err(), "a directory is no file");
+        assert!(read(&place.0, Closed::Private).is_err(), "a directory is not a file");
     }
 
     #[test]
-    fn a_named_file_is_refused_only_if_everybody_may_write_it() {
+    fn a_named_file_is_refused_only_if_it_is_world_writable() {
         let place = Place::new("named");
         assert!(named(&place.file(0o444)).is_ok() && named(&place.file(0o664)).is_ok());
         assert!(named(&place.file(0o606)).unwrap_err().to_string().contains("chmod o-w"));
@@ -255,26 +253,26 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_believed_with_all_that_is_above_and_in_it() {
+    fn a_directory_is_trusted_together_with_its_parents_and_contents() {
         let place = Place::new("directory");
         let (above, dir) = (place.0.join("above"), place.0.join("above/dir"));
         fs::create_dir_all(dir.join("bin")).unwrap();
         let file = dir.join("bin/mongod");
         fs::write(&file, "text").unwrap();
-        let believed = || directory(&dir, &["bin", "none"]).map_err(|distrust| distrust.0);
+        let trusted = || directory(&dir, &["bin", "none"]).map_err(|distrust| distrust.0);
         for path in [&above, &dir, &dir.join("bin"), &file] {
             set(path, 0o755);
         }
-        assert_eq!(believed(), Ok(()));
+        assert_eq!(trusted(), Ok(()));
         for path in [&above, &dir, &dir.join("bin"), &file] {
             set(path, 0o757);
-            assert!(believed().unwrap_err().starts_with(path.to_str().unwrap()));
+            assert!(trusted().unwrap_err().starts_with(path.to_str().unwrap()));
             set(path, 0o755);
         }
-        // As in /tmp, others may write there and take nothing away.
+        // Sticky, as /tmp: others may write there, but cannot replace files of other users.
         set(&above, 0o1777);
-        assert_eq!(believed(), Ok(()));
+        assert_eq!(trusted(), Ok(()));
         set(&dir, 0o775);
-        assert!(believed().unwrap_err().contains("a group"));
+        assert!(trusted().unwrap_err().contains("a group"));
     }
 }

@@ -1,31 +1,31 @@
-//! A bounded queue that is fair: whoever asks for much waits behind nobody but themselves.
+//! A bounded, fair queue: clients with many jobs delay only themselves.
 
 use std::{collections::VecDeque, net::IpAddr};
 
 use super::throttle::network;
 use crate::domain::{OrgId, identity::Email};
 
-/// For whom a password is hashed. Each of them has a share of the queue.
+/// For whom a password is hashed. Each has a share of the queue.
 #[derive(Clone, Debug)]
 pub enum HashFor {
-    /// Somebody who logs in.
+    /// A login.
     Login {
-        /// From where.
+        /// The client's address.
         address: IpAddr,
-        /// To which account, as it was typed.
+        /// The e-mail address of the account, as given.
         email: Email,
-        /// Whether the account has logged in from there before.
+        /// Whether the account has logged in from this address before.
         familiar: bool,
     },
-    /// Somebody who signs up, from that address.
+    /// A sign-up from that address.
     SignUp(IpAddr),
-    /// An admin of that organization.
+    /// An action of an admin of that organization.
     Org(OrgId),
-    /// Whoever runs the program.
+    /// The operator, on the command line.
     Operator,
 }
 
-/// One step of the way to where a job waits.
+/// One level of the path to a job in the queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Key {
     Kind(Kind),
@@ -34,7 +34,7 @@ enum Key {
     Org(OrgId),
 }
 
-/// What takes turns at the top, so that none can take the turns of another.
+/// The top level of the queue: each kind has its own turns.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     FamiliarLogin,
@@ -44,19 +44,19 @@ enum Kind {
     Operator,
 }
 
-/// At most so many jobs. The next one is found by turns: of the kinds, then of the organizations
-/// or addresses, then of the accounts of an address. A full queue gives up the newest job of
-/// whoever has the most in it, not the one that came last.
+/// A queue of at most `most` jobs. It is served round-robin by kind, then by organization or
+/// address, then by the accounts of an address. A full queue drops the newest job of the largest
+/// share, not the job that arrived last.
 pub(super) struct FairQueue<T> {
     line: Line<T>,
     most: usize,
 }
 
-/// What waits behind one key: jobs, or lines behind further keys.
+/// The waiting jobs of one key, directly or under further keys.
 struct Line<T> {
     length: usize,
     jobs: VecDeque<T>,
-    /// The one whose turn it is stands in front.
+    /// The front one has the next turn.
     lines: VecDeque<(Key, Line<T>)>,
 }
 
@@ -77,38 +77,38 @@ impl HashFor {
 }
 
 impl<T> FairQueue<T> {
-    /// An empty queue for at most so many jobs.
+    /// An empty queue for at most `most` jobs.
     pub(super) fn new(most: usize) -> Self {
         let kinds =
             [Kind::FamiliarLogin, Kind::Login, Kind::SignUp, Kind::Org, Kind::Operator].into_iter();
         let mut line = Line::default();
-        // A kind keeps its turn while nobody of it waits.
+        // A kind keeps its turn even while it has no waiting jobs.
         line.lines.extend(kinds.map(|kind| (Key::Kind(kind), Line::default())));
         Self { line, most }
     }
 
-    /// How many wait.
+    /// The number of waiting jobs.
     pub(super) fn len(&self) -> usize {
         self.line.length
     }
 
-    /// Whether another one would take somebody's place.
+    /// Whether another job would displace one.
     pub(super) fn is_full(&self) -> bool {
         self.line.length >= self.most
     }
 
-    /// Lets a job wait; the job that has to go for it, which may be the same one.
+    /// Adds a job. Returns the job that is dropped for it, which may be the same one.
     pub(super) fn push(&mut self, who: HashFor, job: T) -> Option<T> {
         self.line.push(who.path().into_iter(), job);
         if self.line.length > self.most { self.line.shed() } else { None }
     }
 
-    /// The job whose turn it is.
+    /// Removes the next job.
     pub(super) fn pop(&mut self) -> Option<T> {
         self.line.pop()
     }
 
-    /// Takes out the jobs that are not to be kept.
+    /// Removes the jobs for which `keep` is false.
     pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         self.line.retain(&keep);
     }
@@ -150,7 +150,7 @@ impl<T> Line<T> {
         job
     }
 
-    /// Gives up the newest job of the longest line. Of lines that are as long, it is the last.
+    /// Drops the newest job of the longest line; of equally long lines, the last one's.
     fn shed(&mut self) -> Option<T> {
         let longest = self.lines.iter_mut().max_by_key(|(_, line)| line.length);
         let job = match longest.filter(|(_, line)| line.length > 0) {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_organization_that_asks_for_much_waits_behind_itself_alone() {
+    fn an_organization_with_many_jobs_delays_only_itself() {
         let (greedy, modest) = (OrgId::generate(), OrgId::generate());
         let mut queue = FairQueue::new(10);
         for job in ["a", "b", "c"] {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_next_however_many_members_are_being_added() {
+    fn a_login_is_next_even_while_many_members_are_added() {
         let mut queue = FairQueue::new(1_000);
         for _ in 0..100 {
             queue.push(HashFor::Org(OrgId::generate()), "member");
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_gives_up_what_the_greediest_sent_last() {
+    fn a_full_queue_drops_the_newest_job_of_the_largest_share() {
         let greedy = OrgId::generate();
         let mut queue = FairQueue::new(4);
         for job in ["a", "b", "c", "d"] {
@@ -245,9 +245,9 @@ mod tests {
         assert_eq!(drain(&mut queue), ["login", "sign-up", "a", "modest"]);
     }
 
-    /// The control of the test above: where all share one line, the last to come is refused.
+    /// The negative control of the test above: in a single line, the last job is refused.
     #[test]
-    fn with_one_line_for_all_whoever_comes_last_is_refused() {
+    fn in_a_single_line_the_last_job_is_refused() {
         let all = OrgId::generate();
         let mut queue = FairQueue::new(4);
         for job in ["a", "b", "c", "d"] {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_guesses_does_not_take_the_turns_of_another() {
+    fn a_guessing_address_does_not_take_turns_of_other_addresses() {
         let mut queue = FairQueue::new(6);
         for (name, job) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5"), ("f", "6")]
         {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_behind_one_address_take_turns() {
+    fn accounts_of_one_address_take_turns() {
         let mut queue = FairQueue::new(4);
         for job in ["a", "b", "c", "d"] {
             queue.push(login(1, "guessed"), job);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_logs_in_from_where_they_always_do_is_not_crowded_out_by_strangers() {
+    fn strangers_do_not_displace_logins_from_familiar_addresses() {
         let mut queue = FairQueue::new(4);
         for from in 1..5 {
             queue.push(login(from, "guessed"), "stranger");
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_has_one_line() {
+    fn an_ipv6_network_shares_one_line() {
         let from = |text: &str| HashFor::SignUp(text.parse().unwrap());
         let mut queue = FairQueue::new(10);
         queue.push(from("2001:db8::1"), "a");
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_leaves_room_and_no_line() {
+    fn removed_jobs_free_their_places_and_lines() {
         let mut queue = FairQueue::new(3);
         for (org, job) in [("a", "keep"), ("b", "gone"), ("c", "gone")] {
             queue.push(login(1, org), job);

@@ -1,4 +1,4 @@
-//! Who somebody is: password hashes, tokens, and the throttle on guessing.
+//! Authentication: password hashes, tokens and throttles.
 
 mod fair;
 mod password;

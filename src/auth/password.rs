@@ -1,4 +1,4 @@
-//! argon2id on threads of its own, at most a few at once, with a bounded and fair queue in front.
+//! Hashes passwords with argon2id on a few dedicated threads, from a bounded, fair queue.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -18,38 +18,38 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What a hash costs. The default is the OWASP minimum for argon2id (Password Storage Cheat Sheet):
-/// 19 MiB, two passes, one lane.
+/// The cost of a hash and the limits of hashing. The default cost is the OWASP minimum for argon2id
+/// (Password Storage Cheat Sheet): 19 MiB, two passes, one lane.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HashParameters {
     /// Memory in KiB.
     pub memory_kib: u32,
-    /// Passes over it.
+    /// Passes over the memory.
     pub iterations: u32,
     /// Lanes.
     pub parallelism: u32,
-    /// How many hashes run at once; 0 for one less than there are cores, but at least one.
+    /// How many hashes run at once; 0 means the number of cores minus one, but at least one.
     pub concurrency: usize,
-    /// How many may wait; past that the answer is "busy" for whoever has the most in the queue.
+    /// How many jobs may wait. Beyond that, the client with the most jobs in the queue gets "busy".
     pub queue: usize,
 }
 
-/// Hashes and verifies passwords off the threads that answer requests.
+/// Hashes and verifies passwords on dedicated threads, not on those that serve requests.
 ///
-/// Each thread keeps its memory blocks: a fresh allocation of 19 MiB for every hash costs thousands
-/// of page faults. The threads yield to the ones that answer requests (`nice`).
+/// Each thread keeps its memory blocks, because allocating 19 MiB for every hash costs thousands of
+/// page faults. The threads have a lower priority than those that serve requests (`nice`).
 #[derive(Clone)]
 pub struct PasswordHasher {
-    door: Arc<Door>,
+    queue: Arc<CloseOnDrop>,
     decoy: PasswordDigest,
 }
 
-/// Sends the hashing threads home when the last clone of the hasher is dropped.
-struct Door(Arc<Lobby>);
+/// Stops the hashing threads when the last clone of the hasher is dropped.
+struct CloseOnDrop(Arc<JobQueue>);
 
-/// Where jobs wait for a thread.
-struct Lobby {
+/// Holds the jobs that wait for a thread.
+struct JobQueue {
     waiting: Mutex<Waiting>,
     arrival: Condvar,
 }
@@ -78,44 +78,46 @@ const QUEUE_GAUGE: &str = "tenantry_hash_queue_depth";
 const BACKGROUND_NICENESS: i32 = 5;
 
 impl PasswordHasher {
-    /// Starts the hashing threads; they end when the last clone is dropped.
+    /// Starts the hashing threads. They end when the last clone is dropped.
     ///
     /// # Errors
-    /// [`Error::Internal`] when argon2 does not take the parameters, or no thread can be started.
+    /// [`Error::Internal`] if argon2 rejects the parameters, or a thread cannot be started.
     pub fn start(parameters: HashParameters) -> Result<Self> {
         let params =
             Params::new(parameters.memory_kib, parameters.iterations, parameters.parallelism, None)
                 .map_err(|e| Error::Internal(format!("argon2 parameters: {e}")))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = Bench::new(argon2.clone()).hash(b"nobody's password")?;
-        let lobby = Arc::new(Lobby::new(parameters.queue.max(1)));
-        let door = Arc::new(Door(Arc::clone(&lobby)));
+        let decoy = Worker::new(argon2.clone()).hash(b"nobody's password")?;
+        let queue = Arc::new(JobQueue::new(parameters.queue.max(1)));
+        let closing = Arc::new(CloseOnDrop(Arc::clone(&queue)));
         for number in 0..threads(parameters.concurrency) {
-            let (lobby, argon2) = (Arc::clone(&lobby), argon2.clone());
+            let (queue, argon2) = (Arc::clone(&queue), argon2.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work(&lobby, &mut Bench::new(argon2)))
-                .map_err(|e| Error::Internal(format!("no hashing thread: {e}")))?;
+                .spawn(move || work(&queue, &mut Worker::new(argon2)))
+                .map_err(|e| Error::Internal(format!("cannot start a hashing thread: {e}")))?;
         }
-        Ok(Self { door, decoy })
+        Ok(Self { queue: closing, decoy })
     }
 
-    /// The hash of a new password.
+    /// Hashes a new password.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full and nobody has more in it.
+    /// [`Error::Busy`] if the queue is full and no client has more jobs in it.
     pub async fn hash(&self, who: HashFor, password: Password) -> Result<PasswordDigest> {
         match self.submit(who, Work::Hash(password)).await? {
             Outcome::Hashed(digest) => Ok(digest),
-            Outcome::Verified(_) => Err(Error::Internal("a hash job was answered amiss".into())),
+            Outcome::Verified(_) => {
+                Err(Error::Internal("a hash job returned the wrong kind of result".into()))
+            }
         }
     }
 
-    /// Whether `password` is the one of `digest`. Without a digest the answer is no, at the same
-    /// cost, so that the time tells nobody whether an account exists.
+    /// Whether `password` matches `digest`. Without a digest, returns false at the same cost, so
+    /// that the response time does not reveal whether an account exists.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full and nobody has more in it.
+    /// [`Error::Busy`] if the queue is full and no client has more jobs in it.
     pub async fn verify(
         &self,
         who: HashFor,
@@ -126,29 +128,33 @@ impl PasswordHasher {
         let digest = digest.unwrap_or_else(|| self.decoy.clone());
         match self.submit(who, Work::Verify(password, digest)).await? {
             Outcome::Verified(matches) => Ok(matches && known),
-            Outcome::Hashed(_) => Err(Error::Internal("a hash job was answered amiss".into())),
+            Outcome::Hashed(_) => {
+                Err(Error::Internal("a hash job returned the wrong kind of result".into()))
+            }
         }
     }
 
     async fn submit(&self, who: HashFor, work: Work) -> Result<Outcome> {
         let (answer, outcome) = oneshot::channel();
-        self.door.0.enter(who, Job { work, answer });
-        outcome.await.map_err(|_| Error::Internal("a hashing thread has died".into()))?
+        self.queue.0.push(who, Job { work, answer });
+        outcome
+            .await
+            .map_err(|_| Error::Internal("a hashing thread has ended unexpectedly".into()))?
     }
 }
 
-impl Lobby {
+impl JobQueue {
     fn new(most: usize) -> Self {
         let waiting = Waiting { jobs: FairQueue::new(most), closed: false };
         Self { waiting: Mutex::new(waiting), arrival: Condvar::new() }
     }
 
-    /// Lets the job wait. In a full queue one of whoever has the most there is told "busy".
-    fn enter(&self, who: HashFor, job: Job) {
+    /// Adds a job. If the queue is full, a job of the client with the most jobs gets "busy".
+    fn push(&self, who: HashFor, job: Job) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = waiting.jobs.len();
         if waiting.jobs.is_full() {
-            // Whoever has stopped waiting needs no place.
+            // Drop the jobs whose clients no longer wait.
             waiting.jobs.retain(|job| !job.answer.is_closed());
         }
         let refused = waiting.jobs.push(who, job);
@@ -162,12 +168,12 @@ impl Lobby {
         }
     }
 
-    /// Waits for a job; `None` when there will be no more.
+    /// Waits for a job; `None` if the queue is closed and empty.
     fn next(&self) -> Option<Job> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let before = waiting.jobs.len();
-            // Whoever has stopped waiting needs no hash.
+            // Skip the jobs whose clients no longer wait.
             let job = std::iter::from_fn(|| waiting.jobs.pop()).find(|job| !job.answer.is_closed());
             count(before, waiting.jobs.len());
             if job.is_some() || waiting.closed {
@@ -178,7 +184,7 @@ impl Lobby {
     }
 }
 
-impl Drop for Door {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.0.arrival.notify_all();
@@ -197,15 +203,15 @@ fn threads(configured: usize) -> usize {
     }
 }
 
-fn work(lobby: &Lobby, bench: &mut Bench) {
-    // Without the right to lower its priority a thread hashes all the same.
+fn work(queue: &JobQueue, worker: &mut Worker) {
+    // If the priority cannot be lowered, hashing works anyway.
     let _ = rustix::process::nice(BACKGROUND_NICENESS);
-    while let Some(job) = lobby.next() {
+    while let Some(job) = queue.next() {
         let started = std::time::Instant::now();
         let outcome = match job.work {
-            Work::Hash(password) => bench.hash(password.expose().as_bytes()).map(Outcome::Hashed),
+            Work::Hash(password) => worker.hash(password.expose().as_bytes()).map(Outcome::Hashed),
             Work::Verify(password, digest) => {
-                bench.verify(password.expose().as_bytes(), &digest).map(Outcome::Verified)
+                worker.verify(password.expose().as_bytes(), &digest).map(Outcome::Verified)
             }
         };
         metrics::histogram!("tenantry_hash_seconds").record(started.elapsed().as_secs_f64());
@@ -213,13 +219,13 @@ fn work(lobby: &Lobby, bench: &mut Bench) {
     }
 }
 
-/// One thread's argon2 and the memory that it works on.
-struct Bench {
+/// One thread's argon2 instance and its memory blocks.
+struct Worker {
     argon2: Argon2<'static>,
     blocks: Vec<Block>,
 }
 
-impl Bench {
+impl Worker {
     fn new(argon2: Argon2<'static>) -> Self {
         let blocks = vec![Block::default(); argon2.params().block_count()];
         Self { argon2, blocks }
@@ -249,7 +255,7 @@ impl Bench {
             return Err(Error::Internal("a stored hash has no salt or no output".into()));
         };
         let params = Params::try_from(&stored).map_err(internal)?;
-        // The parameters of the settings may have changed since this password was set.
+        // The configured parameters may have changed since this password was set.
         if params.block_count() > self.blocks.len() {
             self.blocks.resize(params.block_count(), Block::default());
         }
@@ -286,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hashes_verify_here_and_by_the_library() {
+    async fn hashes_verify_here_and_with_the_library() {
         let hasher = PasswordHasher::start(CHEAP).unwrap();
         let digest = hasher.hash(HashFor::Operator, password("correct horse")).await.unwrap();
         assert!(digest.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
@@ -320,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_past_72_count() {
+    async fn bytes_after_the_first_72_count() {
         let hasher = PasswordHasher::start(CHEAP).unwrap();
         let (one, two) = (format!("{}1", "a".repeat(72)), format!("{}2", "a".repeat(72)));
         let digest = hasher.hash(HashFor::Operator, password(&one)).await.unwrap();
@@ -328,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_matches_even_the_decoys_password() {
+    async fn even_the_decoys_password_does_not_match_without_a_digest() {
         let hasher = PasswordHasher::start(CHEAP).unwrap();
         assert!(
             !hasher.verify(HashFor::Operator, password("nobody's password"), None).await.unwrap()
@@ -347,27 +353,27 @@ mod tests {
         assert_eq!(done + busy, 16);
     }
 
-    /// A hasher whose one thread is at work for a while.
+    /// A hasher whose only thread is busy for a while.
     async fn occupied(queue: usize) -> PasswordHasher {
         let slow = HashParameters { memory_kib: 64 * 1024, iterations: 4, queue, ..CHEAP };
         let hasher = PasswordHasher::start(slow).unwrap();
         let busy = hasher.clone();
         tokio::spawn(async move { busy.hash(HashFor::Operator, password("correct horse")).await });
-        while hasher.door.0.waiting.lock().unwrap().jobs.len() > 0 {
+        while hasher.queue.0.waiting.lock().unwrap().jobs.len() > 0 {
             tokio::task::yield_now().await;
         }
         hasher
     }
 
     #[tokio::test]
-    async fn whoever_has_the_most_in_a_full_queue_gives_way() {
+    async fn in_a_full_queue_the_client_with_the_most_jobs_is_refused() {
         let hasher = occupied(2).await;
         let org = HashFor::Org(OrgId::generate());
-        let ask = |who: &HashFor| {
+        let hash = |who: &HashFor| {
             let (hasher, who) = (hasher.clone(), who.clone());
             tokio::spawn(async move { hasher.hash(who, password("correct horse")).await })
         };
-        let all = [ask(&org), ask(&org), ask(&HashFor::SignUp([192, 0, 2, 1].into()))];
+        let all = [hash(&org), hash(&org), hash(&HashFor::SignUp([192, 0, 2, 1].into()))];
         let [first, second, sign_up] = futures::future::join_all(all).await.try_into().unwrap();
         first.unwrap().unwrap();
         assert!(matches!(second.unwrap(), Err(Error::Busy { .. })));
@@ -375,15 +381,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_stopped_waiting_takes_no_place_and_no_hash() {
+    async fn cancelled_jobs_are_dropped_and_not_hashed() {
         let hasher = occupied(2).await;
         let org = HashFor::Org(OrgId::generate());
         for _ in 0..10 {
             let impatient = hasher.hash(org.clone(), password("correct horse"));
             assert!(tokio::time::timeout(Duration::ZERO, impatient).await.is_err());
         }
-        assert_eq!(hasher.door.0.waiting.lock().unwrap().jobs.len(), 2);
+        assert_eq!(hasher.queue.0.waiting.lock().unwrap().jobs.len(), 2);
         let patient = hasher.hash(org, password("correct horse"));
-        patient.await.expect("those who have gone were in the way");
+        patient.await.expect("cancelled jobs must not fill the queue");
     }
 }

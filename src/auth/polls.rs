@@ -1,4 +1,4 @@
-//! Limits on polls of calendar feeds, which come without a token.
+//! Rate limits for polls of calendar feeds, which need no token.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -7,24 +7,23 @@ use moka::sync::Cache;
 use super::throttle::{MINUTE, ThrottleSettings, Windows, network};
 use crate::error::Result;
 
-/// Refuses polls before they cost anything, once there were too many.
+/// Refuses excessive polls before they cause any work.
 ///
-/// An address that asks for feeds that there are not is refused after a while. Feeds that were
-/// there lately are answered even so: behind one address there may be the calendar programs of
-/// many.
+/// An address that requests too many unknown feeds is refused, except for feeds that were found
+/// recently, because the calendar clients of many people may share one address.
 pub struct PollThrottle {
     polls: Windows<String>,
     unknown: Windows<IpAddr>,
     known: Cache<String, ()>,
 }
 
-/// Looks for unknown feeds from one address in a minute.
+/// How many unknown feeds one address may request per minute.
 const UNKNOWN: u32 = 600;
 const KNOWN: u64 = 100_000;
 const KNOWN_FOR: Duration = Duration::from_hours(24);
 
 impl PollThrottle {
-    /// A throttle that has seen nothing.
+    /// A throttle without any counts.
     #[must_use]
     pub fn new(settings: &ThrottleSettings) -> Self {
         let polls = settings.calendar_polls_per_minute;
@@ -35,10 +34,10 @@ impl PollThrottle {
         }
     }
 
-    /// Whether the feed with that hash may be looked for.
+    /// Checks whether the feed with that hash may be looked up.
     ///
     /// # Errors
-    /// [`Error::Throttled`](crate::error::Error::Throttled).
+    /// [`Error::Throttled`](crate::error::Error::Throttled) if the limit is reached.
     pub fn check(&self, feed: &str, address: IpAddr) -> Result<()> {
         if self.known.contains_key(feed) {
             return self.polls.check(&feed.to_owned());
@@ -46,16 +45,16 @@ impl PollThrottle {
         self.unknown.check(&network(address))
     }
 
-    /// The feed is there: this is a poll of it.
+    /// Counts a poll of an existing feed.
     ///
     /// # Errors
-    /// [`Error::Throttled`](crate::error::Error::Throttled).
+    /// [`Error::Throttled`](crate::error::Error::Throttled) if the limit is reached.
     pub fn found(&self, feed: String) -> Result<()> {
         self.known.insert(feed.clone(), ());
         self.polls.take(feed)
     }
 
-    /// There is no such feed, or not any more.
+    /// Counts a request for a feed that does not exist.
     pub fn missed(&self, feed: &str, address: IpAddr) {
         self.known.invalidate(feed);
         self.unknown.count(network(address));
@@ -79,20 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_is_polled_so_often_from_wherever_it_is_and_others_go_on() {
+    fn polls_of_a_feed_are_limited_across_addresses() {
         let throttle = PollThrottle::new(&SETTINGS);
         for last in 0..3 {
             throttle.check("a", address(last)).unwrap();
             throttle.found("a".to_owned()).unwrap();
         }
         assert!(throttle.check("a", address(9)).is_err());
-        // Those who came at the same time are refused, too.
+        // A poll that passed the check at the same time is refused, too.
         assert!(throttle.found("a".to_owned()).is_err());
         throttle.found("b".to_owned()).unwrap();
     }
 
     #[test]
-    fn whoever_looks_for_feeds_that_there_are_not_is_refused_and_known_feeds_are_not() {
+    fn an_address_that_requests_unknown_feeds_is_refused_except_for_known_ones() {
         let throttle = PollThrottle::new(&SETTINGS);
         throttle.found("known".to_owned()).unwrap();
         for number in 0..UNKNOWN {

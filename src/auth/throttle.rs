@@ -1,4 +1,4 @@
-//! Limits on guessing and on signing up, per account and per address.
+//! Rate limits for logins and sign-ups, per account and per address.
 
 use std::{
     hash::Hash,
@@ -17,28 +17,27 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How many failures are let through; 0 switches a limit off.
+/// The limits; 0 turns a limit off.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThrottleSettings {
-    /// Failed logins of one account in a window.
+    /// Failed logins per account and window.
     pub login_failures_per_account: u32,
-    /// Failed logins from one address in a window.
+    /// Failed logins per address and window.
     pub login_failures_per_address: u32,
     /// The window in minutes.
     pub login_window_minutes: u64,
-    /// Sign-ups from one address in a minute.
+    /// Sign-ups per address and minute.
     pub sign_ups_per_address_minute: u32,
-    /// Polls of one calendar feed in a minute.
+    /// Polls per calendar feed and minute.
     pub calendar_polls_per_minute: u32,
 }
 
-/// Refuses a login before it costs a hash, once too many have failed.
+/// Refuses logins before they cost a hash, once too many have failed.
 ///
-/// Only failures count, so attempts that are being hashed at the same moment are not held against
-/// each other; how far a burst can overshoot is bounded by the hashing queue. An account's own
-/// recent address has a budget of its own: a stranger who fails on purpose does not lock the owner
-/// out.
+/// Only failures count, so concurrent attempts do not block each other; the hashing queue bounds
+/// how far a burst can exceed the limit. Addresses from which an account has logged in recently
+/// have a separate budget, so a stranger who fails on purpose does not lock the owner out.
 pub struct LoginThrottle {
     accounts: Windows<Email>,
     known: Windows<(Email, IpAddr)>,
@@ -49,7 +48,7 @@ pub struct LoginThrottle {
 /// Limits sign-ups by address.
 pub struct SignUpThrottle(Windows<IpAddr>);
 
-/// Fixed windows that begin with their first event, for at most so many keys.
+/// Fixed windows that begin with their first event, for at most [`KEYS`] keys.
 pub(super) struct Windows<K> {
     limit: u32,
     window: Duration,
@@ -61,13 +60,13 @@ struct Window {
     count: AtomicU32,
 }
 
-/// Past so many keys the least used are forgotten: memory is bounded whoever asks.
+/// The maximum number of keys. Beyond it the least used are dropped, so memory is bounded.
 const KEYS: u64 = 100_000;
 const FAMILIAR_FOR: Duration = Duration::from_hours(30 * 24);
 pub(super) const MINUTE: Duration = Duration::from_mins(1);
 
 impl LoginThrottle {
-    /// A throttle that has seen nothing.
+    /// A throttle without any counts.
     #[must_use]
     pub fn new(settings: &ThrottleSettings) -> Self {
         let window = MINUTE * u32::try_from(settings.login_window_minutes).unwrap_or(u32::MAX);
@@ -79,10 +78,10 @@ impl LoginThrottle {
         }
     }
 
-    /// Whether another attempt is let through.
+    /// Checks whether another attempt is allowed.
     ///
     /// # Errors
-    /// [`Error::Throttled`] when too many have failed.
+    /// [`Error::Throttled`] if too many attempts have failed.
     pub fn check(&self, email: &Email, address: IpAddr) -> Result<()> {
         let address = network(address);
         self.addresses.check(&address)?;
@@ -94,13 +93,13 @@ impl LoginThrottle {
         }
     }
 
-    /// Whether the account has logged in from there before.
+    /// Whether the account has logged in from this address before.
     #[must_use]
     pub fn is_familiar(&self, email: &Email, address: IpAddr) -> bool {
         self.familiar.contains_key(&(email.clone(), network(address)))
     }
 
-    /// An attempt has failed.
+    /// Counts a failed attempt.
     pub fn failed(&self, email: &Email, address: IpAddr) {
         let address = network(address);
         self.addresses.count(address);
@@ -112,8 +111,8 @@ impl LoginThrottle {
         }
     }
 
-    /// An attempt has succeeded: its failures are forgotten, and the address is familiar. Those of
-    /// strangers stay when the owner comes from where it always does.
+    /// Records a successful login: clears the failures and marks the address as familiar. A login
+    /// from a familiar address does not clear the failures of strangers.
     pub fn succeeded(&self, email: &Email, address: IpAddr) {
         let key = (email.clone(), network(address));
         if self.familiar.contains_key(&key) {
@@ -126,7 +125,7 @@ impl LoginThrottle {
 }
 
 impl SignUpThrottle {
-    /// A throttle that has seen nothing.
+    /// A throttle without any counts.
     #[must_use]
     pub fn new(settings: &ThrottleSettings) -> Self {
         Self(Windows::new(settings.sign_ups_per_address_minute, MINUTE))
@@ -135,7 +134,7 @@ impl SignUpThrottle {
     /// Counts a sign-up.
     ///
     /// # Errors
-    /// [`Error::Throttled`] when there were too many from this address in this minute.
+    /// [`Error::Throttled`] if there were too many from this address in the current minute.
     pub fn sign_up(&self, address: IpAddr) -> Result<()> {
         let address = network(address);
         self.0.check(&address)?;
@@ -144,7 +143,8 @@ impl SignUpThrottle {
     }
 }
 
-/// Whoever has an IPv6 address has its whole /64 (RFC 6177), so that is what is counted.
+/// The address to count: an IPv4 address, or the /64 network of an IPv6 address, because a client
+/// with one address has the whole /64 (RFC 6177).
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -176,7 +176,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
         }
     }
 
-    /// Counts, and refuses what is past the limit, however many come at once.
+    /// Counts an event and refuses those beyond the limit, even if many arrive at once.
     pub(super) fn take(&self, key: K) -> Result<()> {
         if self.limit == 0 {
             return Ok(());
@@ -185,7 +185,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
         if window.count.fetch_add(1, Ordering::AcqRel) < self.limit {
             return Ok(());
         }
-        // No further up, so that it never wraps.
+        // Stay at the limit, so that the counter never wraps.
         window.count.store(self.limit, Ordering::Release);
         Err(Error::Throttled { retry_after: self.window.saturating_sub(window.began.elapsed()) })
     }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_an_account_add_up_over_addresses() {
+    fn failures_of_an_account_add_up_across_addresses() {
         let throttle = LoginThrottle::new(&SETTINGS);
         for last in 0..3 {
             fail(&throttle, "ada", last).unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_an_address_add_up_over_accounts() {
+    fn failures_of_an_address_add_up_across_accounts() {
         let throttle = LoginThrottle::new(&SETTINGS);
         for name in ["a", "b", "c", "d", "e"] {
             fail(&throttle, name, 1).unwrap();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_forgets_the_failures() {
+    fn a_success_clears_the_failures() {
         let throttle = LoginThrottle::new(&SETTINGS);
         for round in 0..2 {
             fail(&throttle, "ada", 1).unwrap();

@@ -1,4 +1,4 @@
-//! JSON Web Tokens: one pinned algorithm, checked issuer and audience (RFC 7519, RFC 8725).
+//! JSON Web Tokens with one pinned algorithm and checked issuer and audience (RFC 7519, RFC 8725).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What tokens are made and checked with.
+/// The settings for issuing and checking tokens.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
     /// The signing keys.
@@ -24,53 +24,53 @@ pub struct TokenSettings {
     pub issuer: String,
     /// `aud` of every token.
     pub audience: String,
-    /// How long a token is good for.
+    /// How long a token is valid.
     pub lifetime: Duration,
 }
 
-/// The signing key, which also pins the algorithm, and the one before it while keys are rotated.
+/// The signing key, which also pins the algorithm, and the previous key during rotation.
 #[derive(Clone, Debug)]
 pub enum Keys {
     /// HMAC with SHA-256.
     Hs256 {
-        /// The secret that signs.
+        /// The signing secret.
         secret: SecretString,
-        /// A secret whose tokens are still taken.
+        /// The previous secret, whose tokens are still accepted.
         previous: Option<SecretString>,
     },
     /// Ed25519.
     EdDsa {
-        /// The private key, PKCS 8 in PEM.
+        /// The private key in PKCS 8 PEM.
         private_pem: SecretString,
-        /// A private key whose tokens are still taken.
+        /// The previous private key, whose tokens are still accepted.
         previous_pem: Option<SecretString>,
     },
 }
 
-/// The claims of a token of ours.
+/// The claims of our tokens.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Claims {
     /// The account.
     pub sub: String,
     /// Its organization.
     pub org_id: String,
-    /// Its role when the token was made; for clients, authority is looked up.
+    /// Its role when the token was issued; for clients only, the server looks the role up.
     pub role: String,
-    /// The account's token version: a token with another one is dead.
+    /// The account's token version; a token with another version is invalid.
     pub ver: i64,
-    /// Who made it.
+    /// The issuer.
     pub iss: String,
-    /// For whom.
+    /// The audience.
     pub aud: String,
-    /// When, in seconds since 1970.
+    /// When it was issued, in seconds since 1970.
     pub iat: i64,
-    /// Until when, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub exp: i64,
-    /// Its own identity.
+    /// The token's id.
     pub jti: String,
 }
 
-/// Makes and checks tokens.
+/// Issues and checks tokens.
 pub struct TokenIssuer {
     header: Header,
     signing: EncodingKey,
@@ -85,7 +85,7 @@ impl TokenIssuer {
     /// Reads the keys.
     ///
     /// # Errors
-    /// [`Error::Internal`] when a PEM is not an Ed25519 private key.
+    /// [`Error::Internal`] if a PEM is not an Ed25519 private key.
     pub fn new(settings: TokenSettings) -> Result<Self> {
         let (algorithm, signing, verifying) = match &settings.keys {
             Keys::Hs256 { secret, previous } => {
@@ -123,16 +123,16 @@ impl TokenIssuer {
         })
     }
 
-    /// How long a new token is good for.
+    /// How long a new token is valid.
     #[must_use]
     pub const fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// A token for `account`.
+    /// Issues a token for `account`.
     ///
     /// # Errors
-    /// [`Error::Internal`] when signing fails.
+    /// [`Error::Internal`] if signing fails.
     pub fn issue(&self, account: &Account, now: DateTime<Utc>) -> Result<String> {
         let issued_at = now.timestamp();
         let claims = Claims {
@@ -147,13 +147,13 @@ impl TokenIssuer {
             jti: Uuid::now_v7().to_string(),
         };
         jsonwebtoken::encode(&self.header, &claims, &self.signing)
-            .map_err(|e| Error::Internal(format!("a token was not signed: {e}")))
+            .map_err(|e| Error::Internal(format!("cannot sign a token: {e}")))
     }
 
-    /// The claims of a token that we made and that has not run out.
+    /// Checks a token and returns its claims.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] for every other token, whatever is wrong with it.
+    /// [`Error::Unauthenticated`] if we did not issue the token or it has expired.
     pub fn check(&self, token: &str) -> Result<CheckedClaims> {
         self.verifying
             .iter()
@@ -164,16 +164,16 @@ impl TokenIssuer {
     }
 }
 
-/// Claims whose signature, issuer, audience and time are good.
+/// Claims whose signature, issuer, audience and expiry were checked.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckedClaims {
     /// The account.
     pub account_id: AccountId,
     /// Its organization.
     pub org_id: OrgId,
-    /// The account's token version at the time.
+    /// The account's token version when the token was issued.
     pub token_version: i64,
-    /// Until when the token is good.
+    /// When the token expires.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -188,8 +188,8 @@ impl CheckedClaims {
     }
 }
 
-/// Whether the header asks for something that we do not know: `crit` names what must be understood,
-/// and `b64` says that the claims are not encoded. A token with either is to be refused (RFC 7515,
+/// Whether the header uses extensions, which we do not support: `crit` lists required ones, and
+/// `b64` says that the claims are not encoded. A token with either must be refused (RFC 7515,
 /// 4.1.11; RFC 7797, 6).
 fn has_extensions(token: &str) -> bool {
     let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    /// In the year 2096, so that what is made then has not run out.
+    /// A time in 2096, so that tokens issued then have not expired.
     fn then() -> DateTime<Utc> {
         DateTime::from_timestamp(4_000_000_000, 0).unwrap()
     }
@@ -257,7 +257,7 @@ mod tests {
         any::<[u8; 12]>().prop_map(|id| issuer().issue(&account(id, id, 1), then()).unwrap())
     }
 
-    /// Something that may stand where a claim stands.
+    /// A JSON value for a claim or header.
     fn values() -> impl Strategy<Value = Value> {
         prop_oneof![
             Just(Value::Null),
@@ -274,7 +274,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_read_as_it_was_made(id: [u8; 12], org: [u8; 12], version: i64) {
+        fn an_issued_token_is_read_back_unchanged(id: [u8; 12], org: [u8; 12], version: i64) {
             let account = account(id, org, version);
             let claims = issuer().check(&issuer().issue(&account, then()).unwrap()).unwrap();
             prop_assert_eq!((claims.account_id, claims.org_id), (account.id, account.org_id));
@@ -282,19 +282,19 @@ mod tests {
         }
 
         #[test]
-        fn hostile_texts_are_no_tokens(raw in prop_oneof![any_text(), "[A-Za-z0-9_.-]{0,200}"]) {
+        fn hostile_texts_are_refused(raw in prop_oneof![any_text(), "[A-Za-z0-9_.-]{0,200}"]) {
             prop_assert!(matches!(issuer().check(&raw), Err(Error::Unauthenticated)));
         }
 
         #[test]
-        fn a_token_that_was_changed_is_a_hostile_one(
+        fn a_changed_token_is_refused(
             (token, changed) in tokens().prop_flat_map(|t| (Just(t.clone()), almost(Just(t)))),
         ) {
             prop_assert_eq!(issuer().check(&changed).is_ok(), changed == token, "{}", changed);
         }
 
         #[test]
-        fn hostile_claims_with_a_good_signature_are_refused_or_are_what_they_say(
+        fn hostile_claims_with_a_valid_signature_are_refused_or_read_unchanged(
             claim in prop::sample::select(vec![
                 "sub", "org_id", "role", "ver", "iss", "aud", "iat", "exp", "nbf", "jti",
             ]),
@@ -318,7 +318,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_headers_with_a_good_signature_are_refused_or_ask_for_nothing(
+        fn critical_header_extensions_with_a_valid_signature_are_refused(
             name in prop::sample::select(vec!["crit", "b64", "typ", "cty", "kid", "x"]),
             value in values(),
         ) {
@@ -330,8 +330,8 @@ mod tests {
             let key = EncodingKey::from_secret(SECRET.as_bytes());
             let signature =
                 jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
-            let taken = issuer().check(&format!("{signed}.{signature}")).is_ok();
-            prop_assert!(!taken || !matches!(name, "crit" | "b64"), "{}", header);
+            let accepted = issuer().check(&format!("{signed}.{signature}")).is_ok();
+            prop_assert!(!accepted || !matches!(name, "crit" | "b64"), "{}", header);
         }
     }
 }

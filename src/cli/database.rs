@@ -1,4 +1,4 @@
-//! The database that a command works on: the configured one, or the embedded one.
+//! Opens the database of a command: the configured one, or the embedded one.
 
 use std::{io::Write, path::Path};
 
@@ -16,22 +16,22 @@ use crate::{
     trust::{self, Closed},
 };
 
-/// The file of the development secret.
+/// The file name of the development secret.
 const SECRET: &str = "jwt_secret";
 
-/// Where a command's documents are.
+/// The database that a command uses.
 pub(super) struct Database {
     embedded: Option<Embedded>,
-    /// How to reach it.
+    /// How to connect to it.
     pub(super) settings: StoreSettings,
-    /// The development secret that is kept beside an embedded database.
+    /// The development secret, which is stored in the directory of the embedded database.
     pub(super) secret: Option<SecretString>,
-    /// What it is, for a person.
+    /// A description for the user.
     pub(super) description: String,
 }
 
 impl Database {
-    /// Finds the configured database, or starts the embedded one.
+    /// Returns the configured database, or starts the embedded one.
     pub(super) async fn open(settings: &Settings) -> Result<Self, Failure> {
         let external = settings.mongo.uri.is_some() || settings.mongo.host.is_some();
         let secret = development_secret(settings)?;
@@ -66,12 +66,12 @@ impl Database {
         })
     }
 
-    /// Whether it is one of our own.
+    /// Whether it is the embedded database.
     pub(super) const fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
-    /// Lets go of the embedded database; the last one out stops it.
+    /// Stops using the embedded database; the last user stops it.
     pub(super) async fn close(self) -> Result<(), Failure> {
         if let Some(embedded) = self.embedded {
             embedded.stop().await.map_err(|e| e.to_string())?;
@@ -80,7 +80,8 @@ impl Database {
     }
 }
 
-/// In development a random secret is made once and kept, so that tokens outlive a restart.
+/// In development, generates a random secret once and stores it, so that tokens stay valid after a
+/// restart.
 fn development_secret(settings: &Settings) -> Result<Option<SecretString>, Failure> {
     let jwt = &settings.jwt;
     if jwt.algorithm != JwtAlgorithm::HS256 || jwt.secret.is_some() {
@@ -96,7 +97,8 @@ fn development_secret(settings: &Settings) -> Result<Option<SecretString>, Failu
     read_secret(&path).map(Some)
 }
 
-/// Whoever knows the secret makes tokens of any admin, so it is nobody else's, and long enough.
+/// Reads the secret. Anyone who knows it can issue tokens for any admin, so it must be private and
+/// long enough.
 fn read_secret(path: &Path) -> Result<SecretString, Failure> {
     let text = trust::read(path, Closed::Private)?.unwrap_or_default();
     let secret = text.trim();
@@ -111,13 +113,14 @@ fn read_secret(path: &Path) -> Result<SecretString, Failure> {
     Ok(secret.to_owned().into())
 }
 
-/// Written aside and linked into place, so that of two servers that start at once both read one.
+/// Writes the secret to a temporary file and links it into place, so that two servers that start at
+/// the same time read the same secret.
 fn write_secret(dir: &Path, path: &Path) -> Result<(), Failure> {
     let mut bytes = [0_u8; 32];
     rand::rng().fill_bytes(&mut bytes);
     let secret = BASE64_URL_SAFE_NO_PAD.encode(bytes);
     let aside = dir.join(format!("{SECRET}.{}", std::process::id()));
-    // One that a process of the same number has left may be open to others.
+    // A file left by an earlier process with the same id may be readable by others.
     let _ = fs::remove_file(&aside);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
     file.write_all(secret.as_bytes())?;

@@ -1,4 +1,4 @@
-//! `tenantry graphql-schema`: the schema that the repository keeps and CI compares.
+//! `tenantry graphql-schema`: prints the GraphQL schema, which CI compares with the repository.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `tenantry health`: what a container's health check runs, where there is no other client.
+//! `tenantry health`: a health check for containers that have no other HTTP client.
 
 use std::{
     io::{Read, Write},
@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let answer = ask(&settings.server.bind)?;
-    let status = answer.lines().next().unwrap_or("no answer");
+    let status = answer.lines().next().unwrap_or("no response");
     println!("{status}");
     let ready = status.split(' ').nth(1) == Some("200");
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })

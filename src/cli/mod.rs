@@ -22,7 +22,8 @@ use crate::{
 
 /// A multi-tenant organization platform over MongoDB.
 ///
-/// Without a command it serves. Every setting is an environment variable; .env.example lists them.
+/// Without a command, it serves the API. Every setting is an environment variable; .env.example
+/// lists them.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -34,18 +35,18 @@ struct Cli {
 enum Command {
     /// Serve the API (the default).
     Serve,
-    /// Check every invariant of what is stored; exit with 1 if one does not hold.
+    /// Check the invariants of the stored data; exit with 1 if one is violated.
     Verify,
-    /// Ask the server of these settings whether it is ready; exit with 1 if it is not.
+    /// Check whether the server of these settings is ready; exit with 1 if it is not.
     Health,
-    /// Make up organizations to try and to measure.
+    /// Create sample organizations for trials and measurements.
     #[command(subcommand)]
     Seed(seed::Seed),
     /// Print the OpenAPI document.
     Openapi,
-    /// Print the schema of GraphQL.
+    /// Print the GraphQL schema.
     GraphqlSchema,
-    /// Stop the embedded MongoDB of a directory once nobody uses it.
+    /// Stop the embedded MongoDB of a directory after its last user has ended.
     #[command(name = dev::SUBCOMMAND, hide = true)]
     EmbeddedWatch {
         /// The directory.
@@ -54,10 +55,10 @@ enum Command {
     },
 }
 
-/// What a command fails with: the sentence that a person gets to read.
+/// Why a command failed, as a sentence for the user.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the command that the process was called with.
+/// Runs the command of the process's arguments.
 #[must_use]
 pub fn run() -> ExitCode {
     #[cfg(debug_assertions)]

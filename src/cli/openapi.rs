@@ -1,4 +1,4 @@
-//! `tenantry openapi`: the document that the repository keeps and CI compares.
+//! `tenantry openapi`: prints the OpenAPI document, which CI compares with the repository.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `tenantry seed`: made-up tenants to try and to measure.
+//! `tenantry seed`: creates sample tenants for trials and measurements.
 
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
@@ -16,13 +16,13 @@ use crate::{
     upkeep::{self, ChartSeed},
 };
 
-/// What to make up.
+/// What to create.
 #[derive(Subcommand)]
 pub(super) enum Seed {
-    /// Organizations with org charts; run again, it adds what is missing.
+    /// Create organizations with org charts; a repeated run adds what is missing.
     OrgCharts(OrgCharts),
-    /// A few organizations with members, charts, events, registrations and waiting lists to look
-    /// around in; run again, it leaves alone what is there.
+    /// Create a few demo organizations with members, charts, events, registrations and waiting
+    /// lists; a repeated run keeps existing ones.
     Demo(Demo),
 }
 
@@ -35,19 +35,19 @@ pub(super) struct Demo {
 
 #[derive(Args)]
 pub(super) struct OrgCharts {
-    /// How many charts in all; 10000, or 1 with --people, if it is not said.
+    /// Total number of charts (default: 10000, or 1 with --people)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     count: Option<u64>,
-    /// How many of them in one organization.
+    /// Number of charts per organization.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     per_tenant: u64,
-    /// How many people in a chart; 5 to 15 if it is not said.
+    /// Number of people per chart (default: 5 to 15)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200_000))]
     people: Option<u64>,
-    /// What the organizations' names start with.
+    /// The prefix of the organizations' names.
     #[arg(long, default_value = "Seed")]
     prefix: String,
-    /// The password of all their admins.
+    /// The password of all admins.
     #[arg(long, default_value = "seed password")]
     password: String,
 }
@@ -82,7 +82,7 @@ async fn demo(
     let made = upkeep::seed_demo(&manager, password(options.password.clone())?).await;
     manager.finish_work().await;
     for org in made.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))? {
-        let word = if org.new { "made" } else { "is there already" };
+        let word = if org.new { "created" } else { "already exists" };
         println!("{} ({word})", org.name);
         println!("  admin    {}", org.admin);
         println!("  members  {}", org.members.join(", "));

@@ -1,4 +1,4 @@
-//! `tenantry serve`: the server, until a signal stops it.
+//! `tenantry serve`: runs the server until a signal stops it.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -35,7 +35,9 @@ pub(super) async fn run(settings: Settings, warnings: Warnings) -> Result<ExitCo
     };
     announce(&settings, &application, &database, &log.printer());
     if settings.env == Profile::Production && database.is_embedded() {
-        tracing::warn!("production on the embedded MongoDB, which has no password: set MONGO_URI");
+        tracing::warn!(
+            "production uses the embedded MongoDB, which has no password: set MONGO_URI"
+        );
     }
     let handle = application.handle();
     let stopper = tokio::spawn(async move {

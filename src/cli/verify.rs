@@ -1,4 +1,4 @@
-//! `tenantry verify`: checks every invariant.
+//! `tenantry verify`: checks the invariants of the stored data.
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Finds a `mongod` that is new enough, or has it fetched.
+//! Finds a `mongod` that is new enough, or downloads one.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ pub(super) struct Binary {
 }
 
 impl Binary {
-    /// The `mongod` that is named, or the one on `PATH`, or the fetched one, fetched now if need
-    /// be.
+    /// Returns the `mongod` at `named`, or the one on `PATH`, or the downloaded one, which it
+    /// downloads if necessary.
     pub(super) fn locate(dir: &DataDir, named: Option<&Path>) -> Result<Self, EmbeddedError> {
         if let Some(path) = named {
             return Self::check(path).map_err(EmbeddedError::no_mongod);
@@ -51,7 +51,7 @@ impl Binary {
             return Err(format!("{shown} does not run here: {}", said.trim()));
         }
         let version = version_in(&String::from_utf8_lossy(&output.stdout))
-            .ok_or_else(|| format!("{shown} tells no version"))?;
+            .ok_or_else(|| format!("{shown} does not print its version"))?;
         let major = version.split('.').next().and_then(|text| text.parse().ok());
         if major.is_none_or(|major: u32| major < OLDEST_MAJOR) {
             return Err(format!("{shown} is MongoDB {version}"));
@@ -60,7 +60,7 @@ impl Binary {
     }
 }
 
-/// Directories that depend on the working directory are passed over: anybody may own that.
+/// Skips relative directories, because another user may own the working directory.
 fn on_path() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     found_in(env::split_paths(&path))
@@ -82,13 +82,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_of_the_working_directory_is_not_on_path() {
+    fn relative_directories_on_path_are_skipped() {
         let dirs = ["", ".", "target", "../target"].map(PathBuf::from);
         assert_eq!(found_in(dirs.into_iter()), None);
     }
 
     #[test]
-    fn the_version_stands_in_the_first_line() {
+    fn the_version_is_read_from_the_first_line() {
         assert_eq!(version_in("db version v6.0.5\nBuild Info: {").as_deref(), Some("6.0.5"));
         assert_eq!(version_in("something else"), None);
     }

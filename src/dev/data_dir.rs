@@ -1,4 +1,4 @@
-//! The directory of the embedded MongoDB: its files and its locks.
+//! The directory of the embedded MongoDB, with its files and locks.
 
 use std::fs::TryLockError;
 use std::io::{self, Write};
@@ -9,23 +9,23 @@ use fs_err::{self as fs, File, OpenOptions};
 
 use crate::trust;
 
-/// The locks by which processes share one `mongod`; the kernel releases them when a process ends.
+/// The locks with which processes share one `mongod`. The kernel releases them when a process ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Lock {
-    /// Held exclusively by the one process that is starting.
+    /// Held exclusively by the process that is starting `mongod`.
     Start,
     /// Held shared by every process that uses the database.
     Users,
     /// Held exclusively by the watcher.
     Watch,
-    /// Held exclusively for the moment of a probe, so that two probes never see each other.
+    /// Held exclusively during a probe, so that two probes never see each other.
     Probe,
 }
 
 /// Who holds the users' lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occupancy {
-    /// Nobody.
+    /// No process.
     Unused,
     /// At least one user.
     Used,
@@ -33,14 +33,14 @@ pub(super) enum Occupancy {
     Stopping,
 }
 
-/// The directory, as an absolute path without links, so that every process names it alike.
+/// The directory as an absolute path without links, so that all processes use the same path.
 #[derive(Debug, Clone)]
 pub(super) struct DataDir {
     root: PathBuf,
 }
 
 impl DataDir {
-    /// Opens the directory and creates what is missing of it, readable for its owner alone.
+    /// Opens the directory and creates missing parts, readable only by the owner.
     pub(super) fn create(dir: &Path) -> io::Result<Self> {
         trust::create_directory(dir)?;
         let this = Self::open(dir)?;
@@ -52,8 +52,8 @@ impl DataDir {
         Ok(this)
     }
 
-    /// Opens a directory that is there, and that nobody else can change: it names the process that
-    /// is used and stopped, and holds the program that is run.
+    /// Opens an existing directory. No other user may be able to change it, because it records the
+    /// process to use and stop, and contains the program to run.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         trust::directory(dir, &["bin", "db"])?;
         let root = fs::canonicalize(dir)?;
@@ -80,27 +80,27 @@ impl DataDir {
         self.root.join(name)
     }
 
-    /// Waits for the lock and holds it alone until the file is dropped.
+    /// Waits for the lock and holds it exclusively until the file is dropped.
     pub(super) fn lock(&self, lock: Lock) -> io::Result<File> {
         let file = self.lock_file(lock)?;
         uninterrupted(|| file.lock())?;
         Ok(file)
     }
 
-    /// Waits for the lock and holds it together with others until the file is dropped.
+    /// Waits for the lock and holds it shared until the file is dropped.
     pub(super) fn lock_shared(&self, lock: Lock) -> io::Result<File> {
         let file = self.lock_file(lock)?;
         uninterrupted(|| file.lock_shared())?;
         Ok(file)
     }
 
-    /// Whether anybody holds the lock alone.
+    /// Whether a process holds the lock exclusively.
     pub(super) fn is_locked(&self, lock: Lock) -> io::Result<bool> {
         let file = self.lock_file(lock)?;
         held(&file, file.try_lock_shared())
     }
 
-    /// Who holds the users' lock at this moment.
+    /// Who currently holds the users' lock.
     pub(super) fn occupancy(&self) -> io::Result<Occupancy> {
         let _turn = self.lock(Lock::Probe)?;
         let file = self.lock_file(Lock::Users)?;
@@ -126,14 +126,14 @@ impl DataDir {
     }
 }
 
-/// Writes the file in one piece: readers see the old text or the new one.
+/// Writes the file atomically: readers see the old text or the new one.
 pub(super) fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension(format!("{}.tmp", std::process::id()));
     create(&draft)?.write_all(text.as_bytes())?;
     fs::rename(&draft, path)
 }
 
-/// An empty file that nobody else can write, whatever the process's umask allows.
+/// Creates an empty file that only the owner can read and write, whatever the umask.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_the_directory_is_open_to_others() {
+    fn other_users_have_no_permissions_in_the_directory() {
         let path = std::env::temp_dir().join(format!("tenantry-data-{}", std::process::id()));
         let dir = DataDir::create(&path).unwrap();
         let _lock = dir.lock(Lock::Start).unwrap();

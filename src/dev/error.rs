@@ -1,4 +1,4 @@
-//! What can go wrong with the embedded MongoDB, in words that say what to do.
+//! The errors of the embedded MongoDB, with advice.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,21 +8,21 @@ use crate::store::driver::replica_set::ReplicaSetError;
 const ADVICE: &str = "install MongoDB 6.0 or newer and put mongod on PATH or name it in \
     TENANTRY_MONGOD, or set MONGO_URI, or use `docker compose up`";
 
-/// Why there is no embedded MongoDB.
+/// Why the embedded MongoDB cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// A file or a process could not be handled.
     #[error("the embedded MongoDB could not {action}: {source}")]
     Io {
-        /// What was tried.
+        /// What failed.
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// There is no `mongod` that runs here.
     #[error("there is no MongoDB to start ({reason}): {ADVICE}")]
     NoMongod {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// `mongod` ended while it was starting.
@@ -40,7 +40,7 @@ pub enum EmbeddedError {
         port: u16,
         /// Where its log is.
         log: PathBuf,
-        /// What was seen.
+        /// The reason.
         source: ReplicaSetError,
     },
     /// The watcher, without which `mongod` would never be stopped, did not start.
@@ -48,19 +48,19 @@ pub enum EmbeddedError {
     Watcher {
         /// The program that was started for it.
         program: PathBuf,
-        /// What was seen.
+        /// The reason.
         reason: String,
     },
     /// `mongod` did not stop in time.
-    #[error("mongod is still running {seconds} s after its last user has gone")]
+    #[error("mongod is still running {seconds} s after its last user has left")]
     StillRunning {
-        /// How long it was waited for.
+        /// How long the process waited, in seconds.
         seconds: u64,
     },
 }
 
 impl EmbeddedError {
-    /// For `map_err`: says what was tried when the system refused.
+    /// For `map_err`: adds what failed to the system's error.
     pub(super) fn io(action: &'static str) -> impl Fn(io::Error) -> Self + Copy {
         move |source| Self::Io { action, source }
     }

@@ -1,4 +1,4 @@
-//! Starts a `mongod` of its own, detached from the terminal.
+//! Starts a `mongod` that is detached from the terminal.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -23,19 +23,19 @@ use super::{
 use crate::store::driver::replica_set::REPLICA_SET;
 
 const PORT: &str = "port";
-/// Below the ports that systems give to outgoing connections, which would take ours now and then.
+/// Below the range of ephemeral ports, because outgoing connections would sometimes take ours.
 const PORTS: Range<u16> = 20_000..32_000;
-/// What `mongod` says before it opens its log.
+/// The output of `mongod` before it opens its log.
 const OUTPUT: &str = "mongod.out";
 const LOG_LIMIT: u64 = 50 * 1024 * 1024;
 /// `mongod` needs many open files; only a shell can raise the limit without unsafe code.
 const RAISE_FILE_LIMIT: &str = r#"ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$@""#;
-/// What is assumed where the limit of open files is not told.
+/// The assumed limit of open files if the system reports none.
 const FEW_FILES: u64 = 1024;
 /// How long it takes at most to hear how a process has ended that is there no more.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
-/// A `mongod` just started, and where its log began.
+/// A newly started `mongod`, and the offset where its part of the log begins.
 #[derive(Debug)]
 pub(super) struct Launch {
     pub(super) mongod: Mongod,
@@ -43,20 +43,19 @@ pub(super) struct Launch {
     ended: Receiver<ExitStatus>,
 }
 
-/// Why a `mongod` just started has ended.
+/// Why a newly started `mongod` has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Another process was faster to take the port.
+    /// Another process took the port first.
     PortTaken,
-    /// Another `mongod` has the directory.
+    /// Another `mongod` uses the directory.
     DirectoryTaken,
-    /// Anything else, in the words of its log.
+    /// Any other reason, as in its log.
     Failed(String),
 }
 
 impl Launch {
-    /// Starts `mongod` on its last port when that is free, else (or with `move_port`) on another
-    /// one.
+    /// Starts `mongod` on its last port, or on another one if that is taken or `move_port` is set.
     pub(super) fn start(
         dir: &DataDir,
         binary: &Binary,
@@ -110,19 +109,19 @@ fn command(dir: &DataDir, binary: &Binary, cache_gb: f64, port: u16) -> Command 
     command.args(["--wiredTigerCacheSizeGB", &cache_gb.to_string()]);
     command.args(["--wiredTigerEngineConfigString", &engine(most_files())]);
     command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
-    // A lone node has no secondaries to which it would have to give time at its end.
+    // A single node has no secondaries to wait for when it shuts down.
     command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
-    // What a killed process leaves open holds its locks until then; the default is a minute.
+    // Open transactions of a killed process hold their locks until then; the default is 60 s.
     command.args(["--setParameter", "transactionLifetimeLimitSeconds=20"]);
     command.arg("--logpath").arg(dir.log()).arg("--logappend");
     command.current_dir(dir.root()).process_group(0);
     command
 }
 
-/// Thousands of tenants are thousands of files. They stay open, since to open one again for a read
-/// costs more than the read, until they are as many as sign-ups stop at: past that, those that have
-/// lain idle for a second are closed, since `mongod` aborts when it runs out. `WiredTiger` counts two
-/// handles for each.
+/// Thousands of tenants need thousands of files. They stay open, because reopening a file costs
+/// more than a read, up to the number at which sign-ups are refused. Beyond that, files idle for a
+/// second are closed, because `mongod` aborts when it runs out of file handles. `WiredTiger` counts
+/// two handles per file.
 fn engine(most_files: u64) -> String {
     let kept = most_files / 100 * 85 * 2;
     format!("file_manager=(close_handle_minimum={kept},close_idle_time=1,close_scan_interval=1)")
@@ -132,7 +131,7 @@ fn most_files() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(FEW_FILES)
 }
 
-/// Puts a large log aside; answers where the next run's part begins.
+/// Renames a large log; returns the offset where the next run's part begins.
 fn rotate(dir: &DataDir) -> io::Result<u64> {
     let log = dir.log();
     let length = fs::metadata(&log).map_or(0, |metadata| metadata.len());
@@ -152,7 +151,7 @@ fn choose_port(dir: &DataDir, move_port: bool) -> io::Result<u16> {
         }
         tracing::info!(
             port,
-            "the last port is taken, moving to another one: this may take half a minute"
+            "the last port is in use, moving to another one; this may take half a minute"
         );
     }
     let candidates = iter::repeat_with(|| {
@@ -173,7 +172,7 @@ fn is_free(port: u16) -> bool {
 
 fn tail(path: &Path, from: u64) -> String {
     let mut bytes = Vec::new();
-    // Without a log there is nothing to tell, and the caller says so.
+    // Without a log the text is empty, and the caller reports that.
     let _ = File::open(path).and_then(|mut file| {
         file.seek(SeekFrom::Start(from))?;
         file.read_to_end(&mut bytes)
@@ -181,7 +180,7 @@ fn tail(path: &Path, from: u64) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The last errors of a log of `mongod`, which is one JSON document per line.
+/// The last errors of a `mongod` log, which has one JSON document per line.
 fn errors_in(log: &str) -> String {
     let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
     let errors: Vec<String> = lines.filter_map(|line: Value| error_in(&line)).collect();
@@ -213,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_errors_of_a_log_are_told_in_its_own_words() {
+    fn the_errors_of_a_log_are_reported_verbatim() {
         let log = concat!(
             r#"{"s":"I","msg":"Starting"}"#,
             "\nno json\n",
@@ -221,8 +220,8 @@ mod tests {
             "\n",
             r#"{"s":"F","msg":"Terminating","attr":{"error":"DBPathInUse: locked"}}"#,
         );
-        let told =
+        let expected =
             "Error setting up listener: Address already in use; Terminating: DBPathInUse: locked";
-        assert_eq!(errors_in(log), told);
+        assert_eq!(errors_in(log), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Finds and stops the `mongod` that serves a directory, whoever started it.
+//! Finds and stops the `mongod` that serves a directory, whichever process started it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,21 +15,22 @@ use super::data_dir::{DataDir, write_atomically};
 const RECORD: &str = "mongod.json";
 const POLL: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Longer than any process takes to turn into another program.
-const TURNING: Duration = Duration::from_secs(1);
+/// Longer than any process takes to execute another program.
+const EXEC_TIME: Duration = Duration::from_secs(1);
 
-/// A `mongod` that was running when it was looked at.
+/// A `mongod` that was running when last checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mongod {
     pub(super) pid: i32,
     pub(super) port: u16,
-    /// Unknown when its starter was killed before it could write the record.
+    /// Unknown if the starting process was killed before it wrote the record.
     #[serde(default)]
     pub(super) version: Option<String>,
 }
 
 impl Mongod {
-    /// The `mongod` that runs on this directory: the recorded one, or else any that names it.
+    /// Finds the `mongod` that runs on this directory: the recorded one, or any with this
+    /// `--dbpath`.
     pub(super) fn find(dir: &DataDir) -> io::Result<Option<Self>> {
         if let Some(recorded) = Self::recorded(dir)
             && recorded.is_confirmed(dir)
@@ -50,12 +51,12 @@ impl Mongod {
         Ok(None)
     }
 
-    /// Writes down which process serves the directory.
+    /// Records which process serves the directory.
     pub(super) fn record(&self, dir: &DataDir) -> io::Result<()> {
         write_atomically(&dir.file(RECORD), &serde_json::to_string(self)?)
     }
 
-    /// Whether the process, which was known to serve the directory, is there still.
+    /// Whether the process, which served the directory, still runs.
     pub(super) fn is_alive(&self, dir: &DataDir) -> bool {
         if has_proc() {
             return presence(self.pid, dir) != Presence::Gone;
@@ -63,12 +64,12 @@ impl Mongod {
         Pid::from_raw(self.pid).is_some_and(|pid| test_kill_process(pid).is_ok())
     }
 
-    /// Whether the process serves the directory; waits for one that is just turning into `mongod`.
+    /// Whether the process serves the directory; waits for one that is just executing `mongod`.
     fn is_confirmed(&self, dir: &DataDir) -> bool {
         if !has_proc() {
             return self.is_alive(dir);
         }
-        let until = Instant::now() + TURNING;
+        let until = Instant::now() + EXEC_TIME;
         loop {
             match presence(self.pid, dir) {
                 Presence::Serves(_) => return true,
@@ -83,11 +84,11 @@ impl Mongod {
         serde_json::from_str(&text).ok()
     }
 
-    /// Asks the process to end, and makes it when it takes too long.
+    /// Terminates the process, and kills it if it does not end in time.
     fn stop(&self, dir: &DataDir) {
         for (signal, patience) in [(Signal::TERM, PATIENCE), (Signal::KILL, PATIENCE)] {
             if let Some(pid) = Pid::from_raw(self.pid) {
-                // It may have ended by itself meanwhile, which the wait sees.
+                // It may already have ended, which the wait notices.
                 let _ = kill_process(pid, signal);
             }
             let until = Instant::now() + patience;
@@ -101,7 +102,7 @@ impl Mongod {
     }
 }
 
-/// Stops whatever serves the directory and forgets its record.
+/// Stops every `mongod` of the directory and deletes its record.
 pub(super) fn stop_all(dir: &DataDir) -> io::Result<()> {
     while let Some(mongod) = Mongod::find(dir)? {
         mongod.stop(dir);
@@ -116,15 +117,14 @@ fn has_proc() -> bool {
     Path::new("/proc/self/stat").exists()
 }
 
-/// What the process list tells of a process.
+/// What the process list shows about a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
     /// It is a live `mongod` on the directory, on this port.
     Serves(u16),
-    /// It has no command line: it is in the middle of turning into another program, or part of the
-    /// kernel.
+    /// It has no command line: it is executing another program, or is part of the kernel.
     Nameless,
-    /// It has ended, or is something else.
+    /// It has ended, or is another program.
     Gone,
 }
 
@@ -153,7 +153,7 @@ fn port_of(command: &[u8], db: &Path) -> Option<u16> {
     std::str::from_utf8(value("--port")?).ok()?.parse().ok()
 }
 
-/// The state stands after the name, and the name may hold anything, parentheses too.
+/// The state follows the name, which may contain any characters, including parentheses.
 fn is_zombie(stat: &[u8]) -> bool {
     let name_end = stat.iter().rposition(|byte| *byte == b')');
     let state = name_end.and_then(|end| stat.get(end + 2));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_is_told_by_its_state_and_not_by_its_name() {
+    fn a_zombie_is_recognized_by_its_state_and_not_by_its_name() {
         assert!(is_zombie(b"12 (mongod) Z 1 12"));
         assert!(!is_zombie(b"12 (a) Z b) S 1 12"));
     }

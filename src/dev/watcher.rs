@@ -1,4 +1,4 @@
-//! The process that stops `mongod` after its last user, however that one ended.
+//! The process that stops `mongod` after its last user has ended, for whatever reason.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,24 +22,24 @@ const OUTPUT: &str = "watcher.out";
 const POLL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until no process uses the database in `dir` any more, then stops its `mongod`.
+/// Waits until no process uses the database in `dir`, then stops its `mongod`.
 ///
 /// # Errors
 ///
-/// When the directory or one of its locks cannot be opened.
+/// If the directory or one of its locks cannot be opened.
 pub fn watch(dir: &Path) -> io::Result<()> {
     let dir = DataDir::open(dir)?;
     let watch = dir.lock(Lock::Watch)?;
     let users = dir.lock(Lock::Users)?;
     let outcome = process::stop_all(&dir);
-    // In this order: who gets the users' lock next must not see a watcher that is no use any more.
+    // The order matters: the next holder of the users' lock must not see a watcher that is
+    // finishing.
     drop(watch);
     drop(users);
     outcome
 }
 
-/// Sees to it that a watcher waits for the caller, who holds the users' lock; `true` when it is a
-/// new one.
+/// Ensures that a watcher waits for the caller, who holds the users' lock; `true` if it is new.
 pub(super) fn ensure(dir: &DataDir, program: &Path) -> Result<bool, EmbeddedError> {
     let io = EmbeddedError::io("look at the watcher's lock");
     if dir.is_locked(Lock::Watch).map_err(io)? {
@@ -62,7 +62,7 @@ pub(super) fn ensure(dir: &DataDir, program: &Path) -> Result<bool, EmbeddedErro
     Ok(true)
 }
 
-/// In a process group of its own, so that Ctrl-C in the terminal ends the users and not the
+/// Uses a separate process group, so that Ctrl-C in the terminal ends the users but not the
 /// watcher.
 fn spawn(dir: &DataDir, program: &Path) -> io::Result<Child> {
     let output = create(&dir.file(OUTPUT))?;

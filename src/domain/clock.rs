@@ -1,11 +1,11 @@
-//! The one source of the time of day.
+//! The only source of the current time.
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-/// Tells the time; tests pass one that they can turn.
+/// Returns the current time; tests pass a clock that they control.
 pub trait Clock: Send + Sync {
-    /// Now, in whole milliseconds: what the database keeps, so that an answer and a later read of
-    /// the same date agree.
+    /// The current time in whole milliseconds, the precision of the database: a response and a
+    /// later read show the same date.
     fn now(&self) -> DateTime<Utc>;
 }
 
@@ -14,7 +14,7 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everybody else asks")]
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that all other code uses")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(3)
     }

@@ -1,10 +1,11 @@
-//! Texts that somebody makes up, for the property tests: anything at all, and what is almost right.
+//! Hostile inputs for property tests: arbitrary texts, and almost valid ones.
 
 use std::time::{Duration, Instant};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-/// Any text: one of words, one of odd characters of all scripts and none, or what is left of bytes.
+/// Any text: printable characters, characters that parsers treat specially, or lossily decoded
+/// bytes.
 pub(crate) fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,80}",
@@ -13,9 +14,9 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A text that is right but for up to four changes, and now and then for none.
-pub(crate) fn almost(right: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    (right, vec(changes(), 0..5)).prop_map(|(text, changes)| {
+/// A valid text with zero to four random changes.
+pub(crate) fn almost(valid: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    (valid, vec(changes(), 0..5)).prop_map(|(text, changes)| {
         let mut chars: Vec<char> = text.chars().collect();
         for change in changes {
             change.make(&mut chars);
@@ -24,12 +25,12 @@ pub(crate) fn almost(right: impl Strategy<Value = String>) -> impl Strategy<Valu
     })
 }
 
-/// The answer of `work`, which must be there within a time that no honest work takes.
+/// Runs `work` and returns its result; panics if it took 10 seconds or more.
 pub(crate) fn soon<T>(work: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let answer = work();
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    assert!(took < Duration::from_secs(10), "it took {took:?}, more than 10 s");
     answer
 }
 
@@ -86,7 +87,7 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Characters that mean something to some parser, and any other.
+/// Characters that some parser treats specially, and any others.
 fn odd() -> impl Strategy<Value = char> {
     let special = " \t\r\n\0\u{7f}\u{85}\u{a0}\u{200b}\u{202e}\u{2028}\u{feff}\u{fffd}\u{301}\u{30c}\
         \u{345}\u{3a3}\u{130}\u{131}\u{1e9e}\u{212a}٣０.,;:@+-_/\\\"'<>()[]{}=%$#!?*&|~^`TZ";

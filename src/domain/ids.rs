@@ -19,8 +19,8 @@ macro_rules! object_id {
         pub struct $name(ObjectId);
 
         impl $name {
-            /// A new id, unique across processes, that sorts by its moment of creation. Nobody
-            /// can tell it from another one of that moment.
+            /// A new id, unique across processes, that sorts by creation time. Its other bytes are
+            /// random, so ids cannot be guessed.
             #[must_use]
             pub fn generate() -> Self {
                 Self(object_id(SystemClock.now()))
@@ -78,7 +78,7 @@ macro_rules! counted_id {
         impl FromStr for $name {
             type Err = IdError;
 
-            /// Plain digits, no sign: the one spelling that this id is printed in.
+            /// Plain digits without a sign: only the spelling that `Display` prints.
             fn from_str(raw: &str) -> Result<Self, IdError> {
                 let id: i64 = raw.parse().map_err(|_| IdError)?;
                 if id < 1 || raw.starts_with(['+', '0']) { Err(IdError) } else { Ok(Self(id)) }
@@ -93,8 +93,8 @@ macro_rules! counted_id {
     };
 }
 
-/// The seconds of the moment in four bytes, as MongoDB has them, its fraction in two, and six random
-/// ones. MongoDB's own ids count up: whoever knows one knows the next.
+/// Four bytes of seconds, as in MongoDB's ids, two bytes of the fraction, and six random bytes.
+/// MongoDB's own ids count up, so one id reveals the next.
 fn object_id(now: DateTime<Utc>) -> ObjectId {
     let seconds = u32::try_from(now.timestamp()).unwrap_or(u32::MAX);
     let fraction = u64::from(now.timestamp_subsec_nanos()) * 0x1_0000 / 1_000_000_000;
@@ -118,15 +118,15 @@ object_id!(
     OrgId
 );
 object_id!(
-    /// Somebody who can log in.
+    /// An account that can log in.
     AccountId
 );
 object_id!(
-    /// A durable, multi-step change that a restart picks up again.
+    /// A durable, multi-step change that continues after a restart.
     OperationId
 );
 object_id!(
-    /// Something scheduled; a recurring one happens many times.
+    /// A scheduled event, once or recurring.
     EventId
 );
 
@@ -140,7 +140,7 @@ mod tests {
     };
 
     #[test]
-    fn ids_of_one_moment_have_nothing_else_in_common() {
+    fn ids_of_the_same_time_share_only_the_time_bytes() {
         let now = DateTime::from_timestamp(1_800_000_000, 500_000_000).unwrap();
         let ids: std::collections::HashSet<_> = (0..10_000).map(|_| object_id(now)).collect();
         assert_eq!(ids.len(), 10_000);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_sort_by_their_moment() {
+    fn ids_sort_by_creation_time() {
         let at = |nanos| DateTime::from_timestamp(1_800_000_000, nanos).unwrap();
         let moments = [0, 20_000, 1_000_000, 500_000_000, 999_999_999];
         let ids: Vec<_> = moments.into_iter().map(|nanos| object_id(at(nanos))).collect();
@@ -165,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_numbers_have_one_spelling_or_are_no_ids(
+        fn hostile_numbers_are_refused_or_have_one_spelling(
             raw in prop_oneof![any_text(), almost("[1-9][0-9]{0,19}")],
         ) {
             if let Ok(id) = raw.parse::<EmployeeId>() {

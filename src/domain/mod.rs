@@ -1,4 +1,4 @@
-//! Pure rules and types of the platform: no storage, no HTTP, no clock of their own.
+//! The types and pure rules of the platform, without storage, HTTP or access to the system clock.
 
 pub mod charts;
 mod clock;
@@ -16,7 +16,7 @@ pub use ids::{AccountId, ChartId, EmployeeId, EventId, IdError, OperationId, Org
 pub use quote::{QUOTED, cut, quote};
 pub use text::Label;
 
-/// Why a raw value cannot become a domain value: a public sentence without its field's name.
+/// Why a raw value is invalid: a public sentence without its subject, the field.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub &'static str);

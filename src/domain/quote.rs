@@ -1,19 +1,19 @@
-//! What a client sent, inside of a sentence to that client: a few words of it, never all.
+//! Quotes client input in messages, cut to a limit.
 
 use std::borrow::Cow;
 
-/// The most characters of input that a message or the name of a field repeats.
+/// The maximum number of input characters that a message or a field name repeats.
 pub const QUOTED: usize = 100;
 
 const CUT: &str = " ...";
 
-/// The text, or its beginning where it is longer than anybody wants to read again.
+/// The text, cut to [`QUOTED`] characters.
 #[must_use]
 pub fn quote(text: &str) -> Cow<'_, str> {
     cut(text, QUOTED)
 }
 
-/// The first `most` characters, and a sign that there were more.
+/// The first `most` characters, followed by ` ...` if there were more.
 #[must_use]
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
@@ -29,7 +29,7 @@ mod tests {
     use super::{super::hostile::any_text, *};
 
     #[test]
-    fn what_is_short_is_quoted_whole_and_what_is_long_begins_the_same() {
+    fn short_texts_are_quoted_whole_and_long_ones_are_cut() {
         assert_eq!(quote("Eve"), "Eve");
         assert_eq!(quote(&"é".repeat(QUOTED)), "é".repeat(QUOTED));
         assert_eq!(quote(&"é".repeat(QUOTED + 1)), format!("{} ...", "é".repeat(QUOTED)));

@@ -1,4 +1,4 @@
-//! Short texts of people: names and titles.
+//! Short texts: names and titles.
 
 use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use unicode_normalization::UnicodeNormalization;
@@ -15,7 +15,7 @@ pub(in crate::domain) const INVISIBLE: Invalid = Invalid(
 pub struct Label(String);
 
 impl Label {
-    /// The most characters that it may have.
+    /// The maximum length in characters.
     pub const MAX_CHARS: usize = 128;
 
     /// Trims and normalizes `raw`, the name of somebody or something.
@@ -52,7 +52,7 @@ impl Label {
         Ok(Self(name))
     }
 
-    /// A text that the database already holds.
+    /// Wraps a text that was read from the database.
     #[must_use]
     pub const fn from_stored(stored: String) -> Self {
         Self(stored)

@@ -99,7 +99,10 @@ impl Routes {
         let documented =
             paths.map(|(path, item)| (path.clone(), openapi::methods(item).join(", ")));
         let graphql = (graphql::PATH.to_owned(), "POST".to_owned());
-        let methods: HashMap<String, String> = documented.chain([graphql]).collect();
+        Self::of_methods(documented.chain([graphql]).collect())
+    }
+
+    fn of_methods(methods: HashMap<String, String>) -> Self {
         let patterns = methods.keys().map(|pattern| ResourceDef::new(pattern.as_str())).collect();
         Self { methods, patterns, timings: request::Timings::default() }
     }

@@ -82,7 +82,7 @@ async fn every_wrong_line_is_told_and_nothing_is_written() {
     let list = "id,name,title,manager_id\n1,Ada,CEO,\n2,,CTO,1\n2,Cy,x,9\nx,Dan,x,1\n5,Eve,x,\n";
     let refused = import(&chart, "", list).await;
     let refused = refused.invalid(&["line 3", "line 4", "line 4", "line 5", "line 6"]);
-    assert_eq!(refused.body["errors"][1]["message"], "id stands in line 3 too");
+    assert_eq!(refused.body["errors"][1]["message"], "id is already used in line 3");
     let cycle = "id,name,title,manager_id\n1,Ada,CEO,\n2,Bob,x,3\n3,Cy,x,2\n";
     let refused = import(&chart, "", cycle).await.invalid(&["line 3"]);
     let message = refused.body["errors"][0]["message"].as_str().unwrap().to_owned();

@@ -72,7 +72,7 @@ async fn a_chart_that_breaks_a_rule_is_found() {
     let found: Vec<String> = findings(&app).await.iter().map(ToString::to_string).collect();
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("counts 4 people and has 2"), "{found:?}");
-    assert!(found[1].contains("employee 3 reports to nobody's id 2"), "{found:?}");
+    assert!(found[1].contains("employee 3 reports to unknown id 2"), "{found:?}");
     documents.delete_one(doc! { "_id.kind": "chart" }).await.unwrap();
     assert_eq!(findings(&app).await, [Finding::UncountedEmployees(org.id.parse().unwrap())]);
 }

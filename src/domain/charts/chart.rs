@@ -7,17 +7,17 @@ use crate::domain::{ChartId, EmployeeId, Label};
 /// An org chart.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    /// Its identity within the tenant.
+    /// The id, unique within the tenant.
     pub id: ChartId,
     /// Its name.
     pub name: Label,
-    /// Who stands at the top; `None` while nobody is in it.
+    /// The CEO; `None` while the chart is empty.
     pub ceo: Option<EmployeeId>,
-    /// How many people are in it.
+    /// How many people the chart has.
     pub employee_count: i64,
     /// How many times its structure has changed.
     pub structure_version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When its name or its people last changed.
     pub updated_at: DateTime<Utc>,
@@ -26,7 +26,7 @@ pub struct Chart {
 /// A person in an org chart.
 #[derive(Clone, Debug)]
 pub struct Employee {
-    /// Its identity within the chart.
+    /// The id, unique within the chart.
     pub id: EmployeeId,
     /// The chart.
     pub chart: ChartId,
@@ -34,11 +34,11 @@ pub struct Employee {
     pub name: Label,
     /// The person's title.
     pub title: Label,
-    /// Whom the person reports to; `None` for the CEO alone.
+    /// The person's manager; `None` only for the CEO.
     pub manager: Option<EmployeeId>,
-    /// Everybody above, from the CEO down to the manager.
+    /// Every manager above the person, from the CEO down to the direct manager.
     pub ancestors: Vec<EmployeeId>,
-    /// When the person came in.
+    /// When the person was added.
     pub created_at: DateTime<Utc>,
     /// When the person last changed.
     pub updated_at: DateTime<Utc>,

@@ -1,19 +1,18 @@
-//! A list of people that is to become a chart: every wrong line with its reason, or everybody's
-//! place.
+//! Checks a list of people to import: returns everyone's place in the chart, or every wrong line.
 
 use std::collections::HashMap;
 
 use super::MAX_DEPTH;
 use crate::domain::{EmployeeId, Label, QUOTED, quote};
 
-/// One line of a list, as it was read.
+/// One line of a list, as read.
 #[derive(Clone, Debug)]
 pub struct EmployeeLine {
-    /// Where it stands, counted from 1.
+    /// The line number, counted from 1.
     pub line: u64,
-    /// The person's id, where the list gives ids.
+    /// The person's id, if the list has ids.
     pub id: Option<String>,
-    /// What others may call the person by; the name where the list has no keys.
+    /// The key that other lines refer to; the name if the list has no keys.
     pub key: String,
     /// The person's name.
     pub name: String,
@@ -32,7 +31,7 @@ pub enum ManagedBy {
     Key,
 }
 
-/// A person with a place in the chart that the list describes.
+/// A person with a place in the chart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Placed {
     /// The person's id.
@@ -41,34 +40,34 @@ pub struct Placed {
     pub name: Label,
     /// The title.
     pub title: Label,
-    /// Everybody above, from the CEO down to the manager.
+    /// Every manager above the person, from the CEO down to the direct manager.
     pub ancestors: Vec<EmployeeId>,
 }
 
-/// A line that is wrong, and why.
+/// A wrong line and the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LineError {
     /// The line.
     pub line: u64,
-    /// A sentence without its subject.
+    /// What is wrong, as a sentence without its subject.
     pub message: String,
 }
 
-/// The first lines that are wrong, and how many more errors there are.
+/// The first errors of a list, and the number of further ones.
 #[derive(Debug, Default)]
 pub struct LineErrors {
-    /// Those that are told, in the order of their lines.
-    pub told: Vec<LineError>,
-    /// How many are not.
+    /// The errors listed, in line order.
+    pub listed: Vec<LineError>,
+    /// How many more there are.
     pub more: usize,
 }
 
-/// The most errors that are told.
-const MAX_TOLD: usize = 100;
-/// Half of the integers that every JSON reader takes exactly (RFC 8259, section 6): those who come
+/// The maximum number of errors listed.
+const MAX_LISTED: usize = 100;
+/// Half of the integers that every JSON parser reads exactly (RFC 8259, section 6). People added
 /// later get the next ids, which must be such integers, too.
 const MAX_ID: i64 = (1 << 52) - 1;
-/// How many ancestors all people of one list may have together: what a list takes in memory.
+/// The most ancestors that all people of one list may have in total. This bounds the memory used.
 const MAX_ANCESTORS: usize = 10_000_000;
 
 struct Draft<'l> {
@@ -78,19 +77,20 @@ struct Draft<'l> {
     title: Label,
 }
 
-/// Gives everybody a place, in the order of the list. Without ids the lines are counted.
+/// Gives everyone a place, in the order of the list. If the list has no ids, a line's position is
+/// its id.
 ///
 /// # Errors
-/// Every line that is wrong: names and ids that are none, ids that stand twice, managers who are
-/// not in the list or more than one, a second person without a manager, cycles with their members.
+/// Every wrong line: invalid names and ids, duplicate ids, managers who are missing or ambiguous, a
+/// second person without a manager, and cycles with their members.
 pub fn place(lines: &[EmployeeLine], managed_by: ManagedBy) -> Result<Vec<Placed>, LineErrors> {
     let mut errors = LineErrors::default();
     let drafts = draft(lines, &mut errors);
     let managers = managers(&drafts, managed_by, &mut errors);
-    if !errors.told.is_empty() {
+    if !errors.listed.is_empty() {
         return Err(errors.in_order());
     }
-    let order = below_the_top(&managers);
+    let order = top_down(&managers);
     if order.len() < drafts.len() {
         return Err(cycles(&drafts, &managers, &order));
     }
@@ -102,8 +102,8 @@ pub fn place(lines: &[EmployeeLine], managed_by: ManagedBy) -> Result<Vec<Placed
             if above[manager].len() >= MAX_DEPTH || total > MAX_ANCESTORS {
                 let depth = above[manager].len() + 1;
                 let message = format!("is {depth} levels below the CEO, too deep for this chart");
-                let told = vec![LineError { line: drafts[person].line.line, message }];
-                return Err(LineErrors { told, more: 0 });
+                let listed = vec![LineError { line: drafts[person].line.line, message }];
+                return Err(LineErrors { listed, more: 0 });
             }
             let mut ancestors = above[manager].clone();
             ancestors.push(drafts[manager].id);
@@ -117,20 +117,20 @@ pub fn place(lines: &[EmployeeLine], managed_by: ManagedBy) -> Result<Vec<Placed
 }
 
 impl LineErrors {
-    /// Notes an error; its words are made only if they are told. Each look at the lines adds some,
-    /// so more than the most are kept until all are in order.
+    /// Adds an error; its message is built only if it is kept. Each pass over the lines adds
+    /// errors, so more than the maximum are kept until all are sorted.
     fn push(&mut self, kept: usize, line: u64, message: impl FnOnce() -> String) {
-        if self.told.len() < kept {
-            self.told.push(LineError { line, message: message() });
+        if self.listed.len() < kept {
+            self.listed.push(LineError { line, message: message() });
         } else {
             self.more += 1;
         }
     }
 
     fn in_order(mut self) -> Self {
-        self.told.sort_by_key(|error| error.line);
-        self.more += self.told.len().saturating_sub(MAX_TOLD);
-        self.told.truncate(MAX_TOLD);
+        self.listed.sort_by_key(|error| error.line);
+        self.more += self.listed.len().saturating_sub(MAX_LISTED);
+        self.listed.truncate(MAX_LISTED);
         self
     }
 }
@@ -140,7 +140,7 @@ fn draft<'l>(lines: &'l [EmployeeLine], errors: &mut LineErrors) -> Vec<Draft<'l
     let mut taken: HashMap<EmployeeId, u64> = HashMap::new();
     for (number, line) in (1_i64..).zip(lines) {
         let mut wrong = |what: &str, reason: &str| {
-            errors.push(MAX_TOLD, line.line, || format!("{what} {reason}"));
+            errors.push(MAX_LISTED, line.line, || format!("{what} {reason}"));
         };
         let id = match &line.id {
             Some(id) => {
@@ -156,7 +156,7 @@ fn draft<'l>(lines: &'l [EmployeeLine], errors: &mut LineErrors) -> Vec<Draft<'l
         let title =
             Label::parse_title(&line.title).map_err(|invalid| wrong("title", invalid.0)).ok();
         if let Some(first) = id.and_then(|id| taken.insert(id, line.line)) {
-            wrong("id", &format!("stands in line {first} too"));
+            wrong("id", &format!("is already used in line {first}"));
         }
         if let (Some(id), Some(name), Some(title)) = (id, name, title) {
             drafts.push(Draft { line, id, name, title });
@@ -165,7 +165,7 @@ fn draft<'l>(lines: &'l [EmployeeLine], errors: &mut LineErrors) -> Vec<Draft<'l
     drafts
 }
 
-/// Each person's manager as a position in the list; `None` for the one at the top.
+/// Each person's manager as a position in the list; `None` for the CEO.
 fn managers(
     drafts: &[Draft<'_>],
     managed_by: ManagedBy,
@@ -181,7 +181,7 @@ fn managers(
     }
     let mut top: Option<u64> = None;
     let mut found = Vec::with_capacity(drafts.len());
-    let kept = errors.told.len() + MAX_TOLD;
+    let kept = errors.listed.len() + MAX_LISTED;
     for draft in drafts {
         let wanted = draft.line.manager.trim();
         let matches = by_name.get(&wanted.to_lowercase()).map_or(&[][..], Vec::as_slice);
@@ -199,17 +199,19 @@ fn managers(
         }
         errors.push(kept, draft.line.line, || match (top, matches) {
             (Some(first), _) if wanted.is_empty() => {
-                format!("has no manager, and neither has line {first}; only the CEO has none")
+                format!("has no manager, and neither does line {first}; only the CEO can have none")
             }
             (_, []) => format!("manager {:?} is not in the list", quote(wanted)),
-            (_, many) => format!("manager {:?} may be any of {}", quote(wanted), many.len()),
+            (_, many) => {
+                format!("manager {:?} is ambiguous: {} people match", quote(wanted), many.len())
+            }
         });
     }
     found
 }
 
-/// Everybody who can be reached from the top, managers before their reports.
-fn below_the_top(managers: &[Option<usize>]) -> Vec<usize> {
+/// Everyone who can be reached from the CEO, managers before their reports.
+fn top_down(managers: &[Option<usize>]) -> Vec<usize> {
     let mut reports: Vec<Vec<usize>> = vec![Vec::new(); managers.len()];
     let mut order = Vec::with_capacity(managers.len());
     for (person, manager) in managers.iter().enumerate() {
@@ -240,27 +242,29 @@ fn cycles(drafts: &[Draft<'_>], managers: &[Option<usize>], reached: &[usize]) -
             at = managers[at].unwrap_or(at);
         }
         if let Some(begin) = path.iter().position(|person| *person == at) {
-            errors.push(drafts.len(), drafts[at].line.line, || circle(drafts, &path[begin..]));
+            errors.push(drafts.len(), drafts[at].line.line, || {
+                describe_cycle(drafts, &path[begin..])
+            });
         }
     }
     errors.in_order()
 }
 
-/// Who reports to whom in a circle; of a long one, as many as may be quoted.
-fn circle(drafts: &[Draft<'_>], people: &[usize]) -> String {
+/// Describes a cycle: who reports to whom. A long cycle is cut to [`QUOTED`] characters of names.
+fn describe_cycle(drafts: &[Draft<'_>], people: &[usize]) -> String {
     let mut message = "is in a cycle: ".to_owned();
-    let (mut quoted, mut told) = (0, 0);
+    let (mut quoted, mut listed) = (0, 0);
     for person in people.iter().chain(people.first()) {
         let name = drafts[*person].name.as_str();
         quoted += name.chars().count();
-        if told > 0 && quoted > QUOTED {
-            let more = (people.len() - told).to_string();
+        if listed > 0 && quoted > QUOTED {
+            let more = (people.len() - listed).to_string();
             message.extend([" and ", more.as_str(), " more"]);
             break;
         }
-        message.push_str(if told > 0 { " reports to " } else { "" });
+        message.push_str(if listed > 0 { " reports to " } else { "" });
         message.push_str(&quote(name));
-        told += 1;
+        listed += 1;
     }
     message
 }
@@ -285,13 +289,13 @@ mod tests {
 
     fn refusals(text: &[(&str, &str)]) -> Vec<(u64, String)> {
         let errors = place(&lines(text), ManagedBy::Key).unwrap_err();
-        errors.told.into_iter().map(|error| (error.line, error.message)).collect()
+        errors.listed.into_iter().map(|error| (error.line, error.message)).collect()
     }
 
     #[test]
-    fn everybody_gets_a_place_whatever_the_order() {
-        let roster = lines(&[("Cy", "Bob"), ("Bob", "ada"), ("Ada", ""), ("Dan", " Ada ")]);
-        let placed = place(&roster, ManagedBy::Key).unwrap();
+    fn everyone_gets_a_place_in_any_order() {
+        let list = lines(&[("Cy", "Bob"), ("Bob", "ada"), ("Ada", ""), ("Dan", " Ada ")]);
+        let placed = place(&list, ManagedBy::Key).unwrap();
         let above: Vec<Vec<i64>> =
             placed.iter().map(|p| p.ancestors.iter().map(|a| a.get()).collect()).collect();
         assert_eq!(above, [vec![3, 2], vec![3], vec![], vec![3]]);
@@ -299,19 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_line_is_named() {
+    fn every_wrong_line_is_reported() {
         let refused =
             refusals(&[("Ada", ""), ("Bob", "Eve"), ("", "Ada"), ("Cy", ""), ("Ada", "Bob")]);
         assert_eq!(refused.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 4, 5]);
         assert!(refused[0].1.contains("\"Eve\" is not in the list"));
         assert!(refused[1].1.contains("name must not be empty"));
-        assert!(refused[2].1.contains("neither has line 2"));
+        assert!(refused[2].1.contains("neither does line 2"));
         let refused = refusals(&[("Ada", ""), ("Bob", "Ada"), ("Bob", "Ada"), ("Cy", "Bob")]);
-        assert_eq!(refused[0], (5, "manager \"Bob\" may be any of 2".to_owned()));
+        assert_eq!(refused[0], (5, "manager \"Bob\" is ambiguous: 2 people match".to_owned()));
     }
 
     #[test]
-    fn cycles_are_told_with_their_members() {
+    fn cycles_are_reported_with_their_members() {
         let refused =
             refusals(&[("Ada", ""), ("B", "D"), ("C", "B"), ("D", "C"), ("E", "B"), ("F", "F")]);
         assert_eq!(refused.len(), 2);
@@ -321,19 +325,19 @@ mod tests {
     }
 
     #[test]
-    fn ids_stand_once() {
-        let mut roster = lines(&[("Ada", ""), ("Bob", "7"), ("Cy", "7"), ("Dan", "7")]);
-        for (line, id) in roster.iter_mut().zip(["7", "8", "8", "4503599627370496"]) {
+    fn duplicate_and_too_large_ids_are_refused() {
+        let mut list = lines(&[("Ada", ""), ("Bob", "7"), ("Cy", "7"), ("Dan", "7")]);
+        for (line, id) in list.iter_mut().zip(["7", "8", "8", "4503599627370496"]) {
             line.id = Some(id.to_owned());
         }
-        let errors = place(&roster, ManagedBy::Id).unwrap_err().told;
-        assert_eq!(errors[0].message, "id stands in line 3 too");
+        let errors = place(&list, ManagedBy::Id).unwrap_err().listed;
+        assert_eq!(errors[0].message, "id is already used in line 3");
         assert_eq!(errors[1].message, "id must be a positive number below 2^52");
-        roster[3].id = Some("4503599627370495".to_owned());
-        roster[3].manager = "7".to_owned();
-        roster[2].id = Some("9".to_owned());
-        assert_eq!(place(&roster, ManagedBy::Id).unwrap()[3].id.get(), (1 << 52) - 1);
-        roster.truncate(2);
-        assert_eq!(place(&roster, ManagedBy::Id).unwrap()[1].ancestors, [7.into()]);
+        list[3].id = Some("4503599627370495".to_owned());
+        list[3].manager = "7".to_owned();
+        list[2].id = Some("9".to_owned());
+        assert_eq!(place(&list, ManagedBy::Id).unwrap()[3].id.get(), (1 << 52) - 1);
+        list.truncate(2);
+        assert_eq!(place(&list, ManagedBy::Id).unwrap()[1].ancestors, [7.into()]);
     }
 }

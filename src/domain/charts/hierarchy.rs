@@ -1,107 +1,109 @@
-//! The rules of a hierarchy: what a change of it writes, or why it must not be.
+//! The rules of a hierarchy: the writes of a change, or the reason to refuse it.
 //!
-//! A chart is valid when exactly one person, the CEO, has no manager, everybody else has one in the
-//! same chart, nobody is above themselves, and `ancestors` names everybody above from the CEO down.
-//! Each function takes the people that the change is about, as they are in one snapshot of a valid
-//! chart, and returns writes after which the chart is valid again.
+//! A chart is valid if exactly one person, the CEO, has no manager, everyone else has a manager in
+//! the same chart, there are no cycles, and `ancestors` lists every manager above a person from the
+//! CEO down. Each function takes the people involved, from one snapshot of a valid chart, and
+//! returns writes after which the chart is valid again.
 
 use super::Employee;
 use crate::domain::EmployeeId;
 
-/// The most people that may stand above anybody. A change near the top of a chain rewrites all that
-/// stand below, each with everybody above: a thousand levels are 7 MB in one transaction, five
-/// thousand were more than one could hold (measured).
+/// The maximum depth: how many ancestors a person may have. A change near the top of a chain
+/// rewrites everyone below, each with all ancestors: 1,000 levels are 7 MB in one transaction, and
+/// 5,000 did not fit into one (measured).
 pub const MAX_DEPTH: usize = 1_000;
 
-/// Why a change must not be.
+/// Why a change is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// There is a CEO already.
-    #[error("The chart has a CEO already; name a manager, or promote somebody.")]
+    /// The chart already has a CEO.
+    #[error("The chart already has a CEO; give a manager, or promote someone.")]
     HasCeo,
-    /// Somebody would be above themselves.
-    #[error("Nobody can report to themselves or to somebody below them.")]
+    /// The change would create a cycle.
+    #[error("Nobody can report to themselves or to anyone below them.")]
     Cycle,
     /// The CEO cannot be deleted.
-    #[error("The CEO cannot be deleted; promote somebody else first.")]
+    #[error("The CEO cannot be deleted; promote someone else first.")]
     CeoProtected,
-    /// Who is the CEO changes by promotion alone.
-    #[error("Who leads the chart changes by promotion alone.")]
+    /// Only a promotion changes the CEO.
+    #[error("Only a promotion can change who the CEO is.")]
     UsePromote,
-    /// Too many people would stand above somebody.
+    /// Someone would be more than [`MAX_DEPTH`] levels below the CEO.
     #[error("A chart has at most 1000 levels below the CEO.")]
     TooDeep,
     /// An import needs an empty chart.
-    #[error("The chart has people already; import with replace=true to replace them.")]
+    #[error("The chart already has people; import with replace=true to replace them.")]
     NotEmpty,
 }
 
-/// Whom the reports of somebody who leaves go to.
+/// Which reports of a deleted person get a new manager.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Reparent {
-    /// Every direct and indirect report now reports to the manager of who leaves.
+    /// All direct and indirect reports now report to the deleted person's manager.
     #[default]
     All,
-    /// Only the direct ones do; their own teams stay with them.
+    /// Only the direct reports do; they keep their own teams.
     Direct,
 }
 
 /// One write to the people of a chart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Write {
-    /// That person gets this place.
+    /// Sets a person's manager and ancestors.
     Place {
-        /// Who.
+        /// The person.
         who: EmployeeId,
         /// The new manager.
         manager: Option<EmployeeId>,
-        /// Everybody above from now on.
+        /// The new ancestors.
         ancestors: Vec<EmployeeId>,
     },
-    /// Everybody below `who` keeps their manager; the first `drop` of those above them are replaced
-    /// by `prefix`.
+    /// Everyone below `who` keeps their manager; `prefix` replaces the first `drop` of their
+    /// ancestors.
     Shift {
-        /// Below whom.
+        /// The person above.
         who: EmployeeId,
-        /// How many to take away at the top.
+        /// How many ancestors to remove at the top.
         drop: usize,
-        /// What to put there.
+        /// The ancestors to put there.
         prefix: Vec<EmployeeId>,
     },
-    /// Everybody who is neither `who`, nor below, nor `except`, gets `who` on top of all.
+    /// Everyone except `who`, the people below `who`, and `except` gets `who` as the first
+    /// ancestor.
     PutOnTop {
-        /// Who goes on top.
+        /// The new top.
         who: EmployeeId,
-        /// Who is placed by a write of its own.
+        /// The person whom another write places.
         except: EmployeeId,
     },
-    /// Everybody below `who` now reports to `manager`.
+    /// Everyone below `who` now reports to `manager`.
     Gather {
-        /// Below whom.
+        /// The person above.
         who: EmployeeId,
         /// The new manager.
         manager: EmployeeId,
-        /// Everybody above from now on.
+        /// The new ancestors.
         ancestors: Vec<EmployeeId>,
     },
-    /// `who` is taken out from above everybody below; the direct reports now report to `manager`.
+    /// Removes `who` from the ancestors of everyone below; the direct reports now report to
+    /// `manager`.
     Lift {
-        /// Who is taken out.
+        /// The person to remove.
         who: EmployeeId,
-        /// The manager of the direct reports from now on.
+        /// The new manager of the direct reports.
         manager: EmployeeId,
     },
-    /// That person is gone.
+    /// Deletes a person.
     Remove {
-        /// Who.
+        /// The person.
         who: EmployeeId,
     },
 }
 
-/// The ancestors of a new person, the last of whom is the manager.
+/// Returns the ancestors of a new person; the last one is the manager.
 ///
 /// # Errors
-/// [`Refusal::HasCeo`] without a manager where there is a CEO; [`Refusal::TooDeep`].
+/// [`Refusal::HasCeo`] if no manager is given and the chart has a CEO; [`Refusal::TooDeep`].
 pub fn hire(manager: Option<&Employee>, has_ceo: bool) -> Result<Vec<EmployeeId>, Refusal> {
     match manager {
         Some(manager) => below(manager),
@@ -110,11 +112,11 @@ pub fn hire(manager: Option<&Employee>, has_ceo: bool) -> Result<Vec<EmployeeId>
     }
 }
 
-/// Gives `who` another manager; the whole team comes along. `deepest` is how many people stand
-/// above the lowest person of that team, or above `who` if there is no team.
+/// Gives `who` another manager; the whole team moves along. `deepest` is the largest number of
+/// ancestors in that team, including `who`.
 ///
 /// # Errors
-/// [`Refusal::UsePromote`] when the CEO would get a manager, or somebody else none;
+/// [`Refusal::UsePromote`] if the CEO would get a manager, or anyone else would have none;
 /// [`Refusal::Cycle`]; [`Refusal::TooDeep`].
 pub fn move_to(
     who: &Employee,
@@ -138,10 +140,10 @@ pub fn move_to(
     Ok(vec![shift, Write::Place { who: who.id, manager: Some(manager.id), ancestors }])
 }
 
-/// Takes `who` out of the chart.
+/// Removes `who` from the chart.
 ///
 /// # Errors
-/// [`Refusal::CeoProtected`].
+/// [`Refusal::CeoProtected`] if `who` is the CEO.
 pub fn remove(who: &Employee, reparent: Reparent) -> Result<Vec<Write>, Refusal> {
     let manager = who.manager.ok_or(Refusal::CeoProtected)?;
     let reports = match reparent {
@@ -151,8 +153,8 @@ pub fn remove(who: &Employee, reparent: Reparent) -> Result<Vec<Write>, Refusal>
     Ok(vec![reports, Write::Remove { who: who.id }])
 }
 
-/// Makes `who` the CEO; the one of before reports to the new one, all others keep their manager.
-/// `deepest` is how many people stand above the lowest person of the chart.
+/// Makes `who` the CEO. The previous CEO reports to the new one, and everyone else keeps their
+/// manager. `deepest` is the largest number of ancestors in the chart.
 ///
 /// # Errors
 /// [`Refusal::TooDeep`].
@@ -164,7 +166,7 @@ pub fn promote(who: &Employee, ceo: EmployeeId, deepest: usize) -> Result<Vec<Wr
         return Err(Refusal::TooDeep);
     }
     Ok(vec![
-        // In this order: who is put below the new CEO must not be taken for the team of before.
+        // The order matters: people put below the new CEO must not be mistaken for the old team.
         Write::Shift { who: who.id, drop: who.ancestors.len(), prefix: Vec::new() },
         Write::PutOnTop { who: who.id, except: ceo },
         Write::Place { who: ceo, manager: Some(who.id), ancestors: vec![who.id] },
@@ -182,7 +184,7 @@ fn below(manager: &Employee) -> Result<Vec<EmployeeId>, Refusal> {
 }
 
 impl Refusal {
-    /// The stable code of REST and GraphQL.
+    /// The stable error code in REST and GraphQL.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {

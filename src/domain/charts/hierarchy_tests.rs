@@ -1,4 +1,4 @@
-//! The rules against a naive model that knows nothing but who reports to whom.
+//! Tests the rules against a naive model that stores only each person's manager.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ fn employee(model: &Model, who: EmployeeId) -> Employee {
     }
 }
 
-/// What each write means, said once more and independently of the store.
+/// What each write means, implemented independently of the store.
 fn apply(people: &mut People, writes: &[Write]) {
     for write in writes {
         for (who, (manager, above)) in people.iter_mut() {
@@ -77,7 +77,7 @@ fn apply(people: &mut People, writes: &[Write]) {
     }
 }
 
-/// A valid chart: everybody but the first reports to somebody before them.
+/// A valid chart: everyone but the first reports to someone before them.
 fn charts() -> impl Strategy<Value = Model> {
     prop::collection::vec(any::<prop::sample::Index>(), 1..40).prop_map(|managers| {
         let mut model = Model::from([(id(1), None)]);
@@ -95,7 +95,7 @@ fn pick(model: &Model, index: prop::sample::Index) -> EmployeeId {
 
 proptest! {
     #[test]
-    fn moving_takes_the_team_along_and_never_makes_a_cycle(
+    fn moving_keeps_the_team_and_never_makes_a_cycle(
         model in charts(), who: prop::sample::Index, to: prop::sample::Index,
     ) {
         let (who, to) = (pick(&model, who), pick(&model, to));
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn deleting_gives_the_reports_to_the_manager(
+    fn deleting_moves_the_reports_to_the_manager(
         model in charts(), who: prop::sample::Index, all: bool,
     ) {
         let who = pick(&model, who);
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn promotion_puts_the_ceo_below_and_leaves_all_others(
+    fn promotion_puts_the_old_ceo_below_and_keeps_all_other_managers(
         model in charts(), who: prop::sample::Index,
     ) {
         let who = pick(&model, who);
@@ -156,7 +156,7 @@ proptest! {
 }
 
 #[test]
-fn there_is_one_ceo() {
+fn a_chart_has_exactly_one_ceo() {
     let model = Model::from([(id(1), None), (id(2), Some(id(1)))]);
     assert_eq!(hire(None, false), Ok(Vec::new()));
     assert_eq!(hire(None, true), Err(Refusal::HasCeo));
@@ -170,7 +170,7 @@ fn there_is_one_ceo() {
 }
 
 #[test]
-fn depth_has_a_bound() {
+fn depth_is_limited() {
     let model: Model = (1..=1_001).map(|n| (id(n), (n > 1).then(|| id(n - 1)))).collect();
     let lowest = employee(&model, id(1_001));
     assert_eq!(lowest.ancestors.len(), MAX_DEPTH);

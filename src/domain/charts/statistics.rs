@@ -1,29 +1,29 @@
-//! What a chart adds up to, and what is wrong with one that should not be.
+//! Statistics of a chart, and the checks of a stored one.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{Chart, Employee};
 use crate::domain::EmployeeId;
 
-/// The statistics of a chart that a manager asks for.
+/// The statistics of a chart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statistics {
-    /// Everybody.
+    /// The number of people.
     pub people: usize,
-    /// Levels below the CEO.
+    /// The number of levels below the CEO.
     pub depth: usize,
-    /// People whom somebody reports to.
+    /// The number of people with direct reports.
     pub managers: usize,
-    /// Direct reports of a manager, on average; 0 without managers.
+    /// The average number of direct reports per manager; 0 without managers.
     pub mean_span: f64,
-    /// The most direct reports that anybody has.
+    /// The largest number of direct reports.
     pub max_span: usize,
-    /// Who has that many, in the order of their ids.
+    /// The managers with that many, sorted by id.
     pub widest: Vec<EmployeeId>,
 }
 
 impl Statistics {
-    /// Adds a valid chart up, by its managers alone.
+    /// Computes the statistics of a valid chart from the managers alone.
     #[must_use]
     pub fn of(people: &[Employee]) -> Self {
         let mut teams: HashMap<EmployeeId, Vec<EmployeeId>> = HashMap::new();
@@ -62,7 +62,7 @@ fn levels_below(top: EmployeeId, teams: &HashMap<EmployeeId, Vec<EmployeeId>>) -
     }
 }
 
-/// Every rule that a stored chart breaks, as sentences; none for a valid one.
+/// Every rule that a stored chart breaks, as sentences without a subject; empty for a valid chart.
 #[must_use]
 pub fn flaws(chart: &Chart, people: &[Employee]) -> Vec<String> {
     let mut flaws = Vec::new();
@@ -81,7 +81,7 @@ pub fn flaws(chart: &Chart, people: &[Employee]) -> Vec<String> {
     for person in people {
         let Some(manager) = person.manager else { continue };
         match places.get(&manager) {
-            None => flaws.push(format!("employee {} reports to nobody's id {manager}", person.id)),
+            None => flaws.push(format!("employee {} reports to unknown id {manager}", person.id)),
             Some(manager) => {
                 let (last, above) = match person.ancestors.split_last() {
                     Some((last, above)) => (Some(*last), above),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_adds_up() {
+    fn statistics_count_people_levels_and_spans() {
         let people = [
             person(1, &[]),
             person(2, &[1]),
@@ -159,7 +159,7 @@ mod tests {
             (chart(3, Some(1)), vec![ceo.clone(), report.clone()], "counts 3"),
             (chart(2, Some(2)), vec![ceo.clone(), report.clone()], "another CEO"),
             (chart(2, Some(1)), vec![ceo.clone(), person(2, &[])], "2 people without"),
-            (chart(2, Some(1)), vec![ceo.clone(), person(2, &[9])], "nobody's id 9"),
+            (chart(2, Some(1)), vec![ceo.clone(), person(2, &[9])], "unknown id 9"),
             (chart(3, Some(1)), vec![ceo.clone(), report, person(3, &[2])], "3 has wrong"),
             (
                 chart(3, Some(1)),

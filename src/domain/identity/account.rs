@@ -1,4 +1,4 @@
-//! Somebody who can log in.
+//! An account that can log in.
 
 use chrono::{DateTime, Utc};
 
@@ -8,21 +8,21 @@ use crate::domain::{AccountId, Label, OrgId};
 /// An account; it belongs to exactly one organization.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Its identity.
+    /// Its id.
     pub id: AccountId,
     /// The organization that it belongs to.
     pub org_id: OrgId,
-    /// What it logs in with.
+    /// The address that it logs in with.
     pub email: Email,
     /// The person's name, if one was given.
     pub name: Option<Label>,
-    /// What it may do.
+    /// Its role in the organization.
     pub role: Role,
     /// The hash of its password.
     pub password: PasswordDigest,
-    /// Tokens that carry another number are dead.
+    /// Tokens with another version are invalid.
     pub token_version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Who is asking.
+//! The authenticated account of a request.
 
 use strum::{AsRefStr, EnumString, IntoStaticStr};
 
@@ -11,20 +11,20 @@ use crate::domain::{AccountId, OrgId};
 pub enum Role {
     /// May change the organization and everything in it.
     Admin,
-    /// May read what the organization holds and manage what is its own.
+    /// May read the organization's data and change only its own.
     Member,
 }
 
-/// An account whose token was checked against its authority of now.
+/// An account whose token was checked against its current role and token version.
 #[derive(Clone, Copy, Debug)]
 pub struct Actor {
     /// The account that the token names.
     pub account_id: AccountId,
     /// The organization that the account belongs to.
     pub org_id: OrgId,
-    /// The role of now, not the one of when the token was made.
+    /// The account's current role, not the token's.
     pub role: Role,
-    /// The version of the account's tokens: another one, and this authority is over.
+    /// The account's token version. If the stored one differs, this actor is no longer valid.
     pub token_version: i64,
 }
 

@@ -5,12 +5,12 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::domain::Invalid;
 
-/// An e-mail address, trimmed, in Unicode NFC and lower case; unique in the whole platform.
+/// An e-mail address, trimmed, in Unicode NFC and lower case; unique across the platform.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Email(String);
 
 impl Email {
-    /// The most bytes that an address may have (RFC 5321, 4.5.3.1.3, less the angle brackets).
+    /// The maximum length in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
     pub const MAX_BYTES: usize = 254;
 
     /// Parses `raw` as an RFC 5321 address with a domain of at least two labels.
@@ -29,7 +29,7 @@ impl Email {
         Ok(Self(email))
     }
 
-    /// An address that the database already holds.
+    /// Wraps an address that was read from the database.
     #[must_use]
     pub const fn from_stored(stored: String) -> Self {
         Self(stored)
@@ -42,7 +42,7 @@ impl Email {
     }
 }
 
-/// Addresses are personal data: a debug print, and so a log line, never holds one.
+/// Addresses are personal data, so debug output, and with it a log line, never contains one.
 impl std::fmt::Debug for Email {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Email(..)")
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn malformed_addresses_are_refused() {
         let long = format!("{}@example.com", "a".repeat(250));
         for raw in
             ["", "ada", "ada@", "@b.c", "a@b", "Ada <a@b.c>", "a@[1.2.3.4]", "a\u{0}@b.co", &long]
@@ -78,7 +78,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_addresses_are_refused_or_stay_what_they_became(
+        fn hostile_addresses_are_refused_or_parse_to_themselves(
             raw in prop_oneof![any_text(), almost("[A-Za-zÄß.+]{1,12}@[a-zü]{1,9}[.][a-z]{2,4}")],
         ) {
             if let Ok(email) = Email::parse(&raw) {

@@ -1,11 +1,11 @@
-//! Passwords on their way to the hash.
+//! Passwords before they are hashed.
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::Invalid;
 
-/// A password that somebody chose: 8 to 128 characters of any Unicode, never truncated
-/// (OWASP ASVS 5, 6.2: length, no composition rules).
+/// A password of 8 to 128 Unicode characters, never truncated (OWASP ASVS 5, 6.2: length, no
+/// composition rules).
 #[derive(Clone, Debug)]
 pub struct Password(SecretString);
 
@@ -14,15 +14,15 @@ pub struct Password(SecretString);
 pub struct PasswordDigest(SecretString);
 
 impl Password {
-    /// The fewest characters of a new password.
+    /// The minimum length of a new password, in characters.
     pub const MIN_CHARS: usize = 8;
-    /// The most characters of a new password.
+    /// The maximum length of a new password, in characters.
     pub const MAX_CHARS: usize = 128;
 
-    /// Takes a password that is to be set.
+    /// Parses a new password.
     ///
     /// # Errors
-    /// [`Invalid`] when it is too short or too long.
+    /// [`Invalid`] if it is too short or too long.
     pub fn parse(raw: String) -> Result<Self, Invalid> {
         let secret = SecretString::from(raw);
         let chars = secret.expose_secret().chars().count();
@@ -35,21 +35,21 @@ impl Password {
         Ok(Self(secret))
     }
 
-    /// Takes a password that is to be compared: whatever was sent, but `None` for what is too long
-    /// to have ever been set, so that nobody buys more hashing with a longer body.
+    /// Wraps a password to verify. Returns `None` if it is too long to have ever been set, so that
+    /// a longer body cannot cause more hashing.
     #[must_use]
     pub fn attempt(raw: String) -> Option<Self> {
         let secret = SecretString::from(raw);
         (secret.expose_secret().chars().count() <= Self::MAX_CHARS).then_some(Self(secret))
     }
 
-    /// A password that no account has, for an attempt that costs what every attempt costs.
+    /// A password that no account can have, for an attempt that costs as much as any other.
     #[must_use]
     pub fn longest() -> Self {
         Self(" ".repeat(Self::MAX_CHARS + 1).into())
     }
 
-    /// The characters, for the hash alone.
+    /// The plain text, only for hashing.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
@@ -63,7 +63,7 @@ impl PasswordDigest {
         Self(phc.into())
     }
 
-    /// The PHC string, for the store and the hash alone.
+    /// The PHC string, only for storage and verification.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

@@ -1,7 +1,7 @@
-//! Who gets a seat: the rules of registering, cancelling and waiting, over plain data.
+//! The rules of registering, cancelling and waiting for a seat, over plain data.
 //!
-//! [`Seats`] is the part of a tenant that a batch of requests is about, as one transaction has read
-//! it. Settling changes the seats; what has changed is what the transaction writes.
+//! [`Seats`] holds the part of a tenant that a batch of requests needs, as read in one transaction.
+//! Settling requests changes the seats, and the transaction writes what has changed.
 
 mod entry;
 mod request;
@@ -23,28 +23,28 @@ use super::{
 };
 use crate::domain::AccountId;
 
-/// The part of a tenant that a batch of requests is about.
+/// The part of a tenant that a batch of requests needs.
 #[derive(Clone, Debug)]
 pub struct Seats {
-    /// The moment of the batch.
+    /// The time of the batch.
     pub now: DateTime<Utc>,
-    /// The occurrences; one that does not exist has no value.
+    /// The occurrences; the entry of a missing occurrence has no value.
     pub occurrences: HashMap<OccurrenceId, Entry<Occurrence>>,
-    /// Who waits for them.
+    /// Their waiting lists.
     pub waiting: HashMap<OccurrenceId, Entry<Vec<Waiter>>>,
     /// The members' registrations for them.
     pub registrations: HashMap<RegistrationId, Entry<Registration>>,
     /// The members' calendars.
     pub calendars: HashMap<AccountId, Entry<Calendar>>,
-    /// Where a free seat may belong to somebody who waits and was not read.
+    /// Occurrences with a free seat that may belong to a waiting member who has not been read.
     cut_short: HashSet<OccurrenceId>,
 }
 
-/// The most that may wait for one occurrence.
+/// The maximum length of a waiting list.
 const MAX_WAITING: usize = 1_000;
 
 impl Seats {
-    /// No seats yet, as of that moment.
+    /// An empty batch at the time `now`.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
@@ -57,9 +57,9 @@ impl Seats {
         }
     }
 
-    /// Who has to be read before it is known how this is settled: wherever a free seat may belong to
-    /// somebody who waits and has not been read, the next ones of the list, at most `many`. While
-    /// there are any, what was settled does not count.
+    /// The registrations that must be read before the outcomes are final: for each free seat that
+    /// may belong to an unread waiting member, the next unread ones of the list, at most `many`. If
+    /// the result is not empty, discard the outcomes, read these, and settle again.
     #[must_use]
     pub fn unread(&self, many: usize) -> Vec<RegistrationId> {
         let waiters = |occurrence: &OccurrenceId| {
@@ -72,7 +72,7 @@ impl Seats {
         self.cut_short.iter().flat_map(waiters).collect()
     }
 
-    /// Answers one request and does what it asks for.
+    /// Applies one request and returns its outcome.
     pub fn settle(&mut self, request: Request) -> Outcome {
         let id = request.id;
         let Some(occurrence) = self.occurrence(id.occurrence).cloned() else {
@@ -90,8 +90,8 @@ impl Seats {
         settled.unwrap_or_else(Outcome::Refused)
     }
 
-    /// Gives free seats to those who wait, first come, first served: a seat goes to the first for
-    /// whom it overlaps with nothing. It ends at who was not read.
+    /// Gives free seats to waiting members, first come, first served: each seat goes to the first
+    /// member without a conflicting registration. Stops at the first member who has not been read.
     pub fn fill(&mut self, id: OccurrenceId) {
         let Some(occurrence) = self.occurrence(id).cloned() else { return };
         let waiting = self.waiting.get(&id).and_then(Entry::get).cloned().unwrap_or_default();
@@ -128,7 +128,7 @@ impl Seats {
         occurrence: &Occurrence,
     ) -> Result<Outcome, BookingRefusal> {
         if self.confirmed(id).is_some() {
-            let text = "The member is registered for this occurrence already.";
+            let text = "The member is already registered for this occurrence.";
             return Err(BookingRefusal {
                 conflicts_with: Some(id),
                 ..BookingRefusal::new(RefusalCode::AlreadyRegistered, text)
@@ -137,12 +137,13 @@ impl Seats {
         if let Some(refusal) = self.closed(occurrence) {
             return Err(refusal);
         }
-        // Who waits was here before.
+        // Waiting members come first.
         self.fill(id.occurrence);
         if let Some(registration) = self.confirmed(id) {
             return Ok(Outcome::Registered(registration.clone()));
         }
-        // Somebody on the list for whom that found no seat finds none here either.
+        // If this member is on the list and `fill` found no seat for them, `seat` finds none
+        // either.
         Ok(Outcome::Registered(self.seat(id, occurrence)?))
     }
 
@@ -169,7 +170,7 @@ impl Seats {
         occurrence: &Occurrence,
     ) -> Result<Outcome, BookingRefusal> {
         if self.confirmed(id).is_some() {
-            let text = "The member is registered for this occurrence already.";
+            let text = "The member is already registered for this occurrence.";
             return Err(BookingRefusal::new(RefusalCode::AlreadyRegistered, text));
         }
         if let Some(refusal) = self.closed(occurrence) {
@@ -178,7 +179,7 @@ impl Seats {
         let mut waiting = self.waiting.get(&id.occurrence).and_then(Entry::get).cloned();
         let list = waiting.get_or_insert_default();
         if list.iter().any(|waiter| waiter.member == id.member) {
-            let text = "The member is on the waiting list already.";
+            let text = "The member is already on the waiting list.";
             return Err(BookingRefusal::new(RefusalCode::AlreadyWaiting, text));
         }
         if occurrence.left() > 0 {
@@ -186,15 +187,15 @@ impl Seats {
             return Err(BookingRefusal::new(RefusalCode::SeatsAvailable, text));
         }
         if list.len() >= MAX_WAITING {
-            let text = format!("The waiting list is full: {MAX_WAITING} wait already.");
+            let text = format!("The waiting list is full: {MAX_WAITING} members are waiting.");
             return Err(BookingRefusal::new(RefusalCode::WaitingListFull, text));
         }
         let waiter = Waiter { member: id.member, since: self.now };
         list.push(waiter);
         let position = list.len();
         put(&mut self.waiting, id.occurrence, waiting.unwrap_or_default());
-        // These are written, too, so that a seat that another process frees at this moment cannot
-        // miss the new one in the list, and neither can the removal of the member.
+        // Write these, too, so that this transaction conflicts with another process that frees a
+        // seat or removes the member at the same time and would miss the new entry in the list.
         put(&mut self.occurrences, id.occurrence, occurrence.clone());
         let calendar = self.calendar(id.member);
         put(&mut self.calendars, id.member, calendar);
@@ -210,7 +211,7 @@ impl Seats {
         }
     }
 
-    /// Takes a seat, if there is one and the member is free.
+    /// Takes a seat if one is free and the member has no conflicting registration.
     fn seat(
         &mut self,
         id: RegistrationId,
@@ -227,7 +228,7 @@ impl Seats {
             });
         }
         if calendar.ahead(self.now) > Calendar::MAX {
-            let text = format!("The member has {} registrations ahead already.", Calendar::MAX);
+            let text = format!("The member already has {} future registrations.", Calendar::MAX);
             return Err(BookingRefusal::new(RefusalCode::TooManyRegistrations, text));
         }
         if self.occurrence(id.occurrence).is_none_or(|occurrence| occurrence.left() < 1) {
@@ -247,8 +248,8 @@ impl Seats {
         Ok(registration)
     }
 
-    /// Gives a seat back without being asked: the occurrence does not take place, or the member has
-    /// gone.
+    /// Gives a seat back without a request, because the occurrence does not take place or the
+    /// member was removed.
     pub fn release(&mut self, id: RegistrationId) {
         if let Some(held) = self.confirmed(id).cloned() {
             self.give_back(&held);
@@ -275,7 +276,7 @@ impl Seats {
         self.registrations.contains_key(&id) && self.calendars.contains_key(&id.member)
     }
 
-    /// Why nobody can take a seat any more, whether one is free or not.
+    /// Why the occurrence accepts no registrations, whether a seat is free or not.
     fn closed(&self, occurrence: &Occurrence) -> Option<BookingRefusal> {
         if occurrence.status != OccurrenceStatus::Scheduled {
             let text = "This occurrence was cancelled.";
@@ -324,7 +325,7 @@ impl Seats {
 }
 
 fn past() -> BookingRefusal {
-    BookingRefusal::new(RefusalCode::OccurrencePast, "This occurrence has started already.")
+    BookingRefusal::new(RefusalCode::OccurrencePast, "This occurrence has already started.")
 }
 
 fn put<K: Eq + Hash, T>(entries: &mut HashMap<K, Entry<T>>, key: K, value: T) {

@@ -1,4 +1,4 @@
-//! Booking against a naive model that knows nothing but who sits where and who waits.
+//! Tests booking against a naive model that stores only seats and waiting lists.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,10 +10,10 @@ use super::*;
 use crate::domain::EventId;
 
 const MEMBERS: u8 = 5;
-/// The last one does not exist.
+/// The last occurrence does not exist.
 const OCCURRENCES: u8 = 6;
 
-/// What is stored, as the database would have it.
+/// The stored documents, as in the database.
 #[derive(Default)]
 struct Stored {
     occurrences: HashMap<OccurrenceId, Occurrence>,
@@ -22,7 +22,7 @@ struct Stored {
     calendars: HashMap<AccountId, Calendar>,
 }
 
-/// The same without anything that could disagree with itself.
+/// The same state without redundancy.
 #[derive(Default)]
 struct Model {
     seats: BTreeSet<(u8, u8)>,
@@ -43,8 +43,8 @@ fn member(number: u8) -> AccountId {
     ObjectId::from_bytes([number; 12]).into()
 }
 
-/// When each starts and ends, and how many seats it has: the first ones overlap in a chain, the
-/// third only touches the second.
+/// Start and end in minutes, and the number of seats. The first ones overlap in a chain; the third
+/// only touches the second.
 fn plan(number: u8) -> (i64, i64, i64) {
     [(60, 120, 1), (90, 150, 2), (150, 210, 1), (140, 300, 3), (60, 120, 1), (0, 1, 1)]
         [usize::from(number)]
@@ -89,8 +89,8 @@ impl Stored {
         seats
     }
 
-    /// Settles with only those read who ask, and then with those who come to it, some of
-    /// each list at a time.
+    /// Settles with only the requesting members read at first, then reads the others that are
+    /// needed, `many` of each list at a time.
     fn settle(
         &self,
         now: DateTime<Utc>,
@@ -98,10 +98,11 @@ impl Stored {
         many: usize,
     ) -> (Seats, Vec<Outcome>) {
         let (whole, mut known) = (self.seats(now), self.seats(now));
-        let asking = |id: &RegistrationId| requests.iter().any(|request| request.id == *id);
-        let asks = |who: &AccountId| requests.iter().any(|request| request.id.member == *who);
-        known.registrations.retain(|id, _| asking(id));
-        known.calendars.retain(|member, _| asks(member));
+        let requested = |id: &RegistrationId| requests.iter().any(|request| request.id == *id);
+        let requests_any =
+            |who: &AccountId| requests.iter().any(|request| request.id.member == *who);
+        known.registrations.retain(|id, _| requested(id));
+        known.calendars.retain(|member, _| requests_any(member));
         loop {
             let mut seats = known.clone();
             let outcomes = requests.iter().map(|request| seats.settle(*request)).collect();
@@ -117,7 +118,7 @@ impl Stored {
         }
     }
 
-    /// Writes what has changed, and nothing else.
+    /// Writes only what has changed.
     fn write(&mut self, seats: &Seats) {
         write(&mut self.occurrences, &seats.occurrences);
         write(&mut self.waiting, &seats.waiting);
@@ -136,7 +137,11 @@ fn write<K: Copy + Eq + Hash, T: Clone>(
 ) {
     for (key, entry) in entries {
         if let Some((value, insert)) = entry.change() {
-            assert_eq!(insert, !stored.contains_key(key), "an insert of what is there");
+            assert_eq!(
+                insert,
+                !stored.contains_key(key),
+                "must insert exactly if the document is not stored"
+            );
             stored.insert(*key, value.clone());
         }
     }
@@ -177,7 +182,7 @@ impl Model {
         self.waiting.entry(what).or_default().retain(|waiter| *waiter != who);
     }
 
-    /// Seats the first who can sit, until nobody can.
+    /// Gives a seat to the first member who can take one, until no one can.
     fn fill(&mut self, what: u8, now: DateTime<Utc>) {
         while Self::closed(what, now).is_none() && self.free(what) {
             let waiting = self.waiting.get(&what).cloned().unwrap_or_default();
@@ -189,7 +194,7 @@ impl Model {
         }
     }
 
-    /// The refusal, if it is one.
+    /// Applies a request; returns the refusal code if it is refused.
     fn settle(&mut self, who: u8, what: u8, ask: Ask, now: DateTime<Utc>) -> Option<RefusalCode> {
         let (sits, waits) = (self.seats.contains(&(who, what)), self.waits(who, what));
         match ask {
@@ -248,7 +253,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// What must hold of what is stored, by itself and against the model.
+/// Checks the invariants of the stored documents, and compares them with the model.
 fn check(stored: &Stored, model: &Model, now: DateTime<Utc>) {
     let confirmed: BTreeSet<RegistrationId> = (stored.registrations.values())
         .filter(|registration| registration.status == RegistrationStatus::Confirmed)
@@ -281,7 +286,7 @@ fn check(stored: &Stored, model: &Model, now: DateTime<Utc>) {
     }
 }
 
-/// Compares what a request came to with what the model says.
+/// Compares the outcome of a request with the model's.
 fn compare(outcome: &Outcome, refusal: Option<RefusalCode>, who: u8, what: u8, model: &Model) {
     let id = registration(who, what);
     match outcome {
@@ -292,7 +297,9 @@ fn compare(outcome: &Outcome, refusal: Option<RefusalCode>, who: u8, what: u8, m
                     let held = |(who, what): &(u8, u8)| registration(*who, *what) == with;
                     assert!(with.member == id.member && model.seats.iter().any(held));
                 }
-                (RefusalCode::TimeConflict, None) => panic!("with what?"),
+                (RefusalCode::TimeConflict, None) => {
+                    panic!("a time conflict must name the other registration")
+                }
                 (_, with) => assert!(with.is_none_or(|with| with == id)),
             }
         }
@@ -304,13 +311,13 @@ fn compare(outcome: &Outcome, refusal: Option<RefusalCode>, who: u8, what: u8, m
             assert_eq!(model.waiting[&what].get(place - 1), Some(&who));
         }
         Outcome::Left => assert_eq!(refusal, None),
-        Outcome::Unknown | Outcome::Gone => panic!("both exist"),
+        Outcome::Unknown | Outcome::Gone => panic!("the member and the occurrence exist"),
     }
 }
 
 proptest! {
     #[test]
-    fn booking_does_what_a_naive_model_does(steps in steps(), many in 1_usize..4) {
+    fn booking_matches_a_naive_model(steps in steps(), many in 1_usize..4) {
         let (mut stored, mut model, mut now) = (Stored::default(), Model::default(), time(0));
         for step in steps {
             let requests = match step {
@@ -320,11 +327,11 @@ proptest! {
                 }
                 Step::Batch(requests) => requests,
             };
-            let asked = |(who, what, ask): &(u8, u8, Ask)| {
+            let request = |(who, what, ask): &(u8, u8, Ask)| {
                 Request { id: registration(*who, *what), ask: *ask }
             };
             let (seats, outcomes) =
-                stored.settle(now, &requests.iter().map(asked).collect::<Vec<_>>(), many);
+                stored.settle(now, &requests.iter().map(request).collect::<Vec<_>>(), many);
             for ((who, what, ask), outcome) in requests.into_iter().zip(outcomes) {
                 if what + 1 == OCCURRENCES {
                     prop_assert_eq!(outcome, Outcome::Unknown);
@@ -345,7 +352,7 @@ proptest! {
 }
 
 #[test]
-fn waiting_lists_and_calendars_have_a_bound() {
+fn waiting_lists_and_calendars_are_limited() {
     let (full, now) = (occurrence(0), time(0));
     let mut stored = Stored::default();
     let others = (0..1_000_u16).map(|number| {

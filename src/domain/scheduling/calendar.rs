@@ -1,23 +1,23 @@
-//! When a member is busy.
+//! A member's calendar of busy times.
 
 use chrono::{DateTime, Duration, Utc};
 
 use super::OccurrenceId;
 
-/// A time that a registration takes.
+/// A time interval that a registration occupies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Busy {
-    /// With what; its start is the interval's.
+    /// The occurrence; its start is the interval's start.
     pub occurrence: OccurrenceId,
     /// When it ends.
     pub end: DateTime<Utc>,
 }
 
-/// How far the clock of one server may be ahead of another's: what is over by one of them still
-/// stands in the way of what the other takes to be in time.
+/// How far the clocks of two servers may differ. Busy times are kept that long after their end,
+/// because they may still conflict by another server's clock.
 const SKEW: Duration = Duration::minutes(5);
 
-/// A member's busy times ahead, in order, none overlapping another.
+/// A member's current and future busy times, sorted and without overlaps.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Calendar {
     busy: Vec<Busy>,
@@ -25,16 +25,16 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The most busy times ahead.
+    /// The maximum number of busy times that have not ended.
     pub const MAX: usize = 1_000;
 
-    /// A calendar as it was stored.
+    /// Wraps a calendar that was read from the database.
     #[must_use]
     pub const fn from_stored(busy: Vec<Busy>, closed: bool) -> Self {
         Self { busy, closed }
     }
 
-    /// Whether the member has gone: nothing is put in any more.
+    /// Whether the member was removed; nothing is added to a closed calendar.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.closed
@@ -46,17 +46,18 @@ impl Calendar {
         &self.busy
     }
 
-    /// What overlaps with `wanted`. Times that only touch do not overlap.
+    /// The occurrence that overlaps `wanted`. Times that only touch do not overlap.
     fn conflict(&self, wanted: &Busy) -> Option<OccurrenceId> {
         let before = self.busy.partition_point(|busy| busy.occurrence.start < wanted.end);
         let last = self.busy[..before].last()?;
         (last.end > wanted.occurrence.start).then_some(last.occurrence)
     }
 
-    /// Puts a time in, unless something overlaps with it; what is over for some minutes is dropped.
+    /// Adds a busy time unless it overlaps another, and drops those that ended five minutes ago or
+    /// earlier, the allowed clock skew.
     ///
     /// # Errors
-    /// What overlaps.
+    /// The occurrence that overlaps.
     pub fn take(&mut self, wanted: Busy, now: DateTime<Utc>) -> Result<(), OccurrenceId> {
         if let Some(conflict) = self.conflict(&wanted) {
             return Err(conflict);
@@ -67,13 +68,13 @@ impl Calendar {
         Ok(())
     }
 
-    /// How many of the times are not over.
+    /// How many of the busy times have not ended.
     #[must_use]
     pub fn ahead(&self, now: DateTime<Utc>) -> usize {
         self.busy.iter().filter(|busy| busy.end > now).count()
     }
 
-    /// Takes a time out.
+    /// Removes the busy time of an occurrence.
     pub fn free(&mut self, occurrence: OccurrenceId) {
         self.busy.retain(|busy| busy.occurrence != occurrence);
     }
@@ -92,16 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_kept_for_a_server_whose_clock_is_behind() {
+    fn ended_times_are_kept_for_a_server_whose_clock_is_behind() {
         let mut calendar = Calendar::default();
         let at = |minutes| DateTime::UNIX_EPOCH + Duration::minutes(minutes);
         let (over, running) = (busy(0, 55), busy(55, 90));
         assert!(calendar.take(over, at(-1)).is_ok() && calendar.take(running, at(50)).is_ok());
-        // This one is ahead: by its clock both are over.
+        // By the clock of this server, which is ahead, both have ended.
         assert!(calendar.take(busy(200, 210), at(92)).is_ok());
         assert_eq!(calendar.ahead(at(92)), 1);
         assert_eq!(calendar.take(busy(89, 100), at(88)), Err(running.occurrence));
-        // And nothing stands in the way for long.
+        // After the allowed skew they are dropped.
         assert!(calendar.take(busy(210, 220), at(96)).is_ok());
         assert_eq!(calendar.busy().len(), 2);
     }

@@ -1,4 +1,4 @@
-//! Events, their occurrences, and who has a seat.
+//! Events, their occurrences and registrations.
 
 use std::{fmt, str::FromStr};
 
@@ -9,39 +9,39 @@ use strum::{AsRefStr, IntoStaticStr};
 use super::Schedule;
 use crate::domain::{AccountId, EventId, IdError, Invalid, Label};
 
-/// Something scheduled, once or again and again.
+/// A scheduled event, once or recurring.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its identity.
+    /// Its id.
     pub id: EventId,
     /// Its title.
     pub title: Label,
-    /// What it is about.
+    /// Its description.
     pub description: Option<String>,
     /// When it happens.
     pub schedule: Schedule,
-    /// Seats of each occurrence.
+    /// The number of seats of each occurrence.
     pub capacity: i64,
-    /// Rises with every change.
+    /// Increases with every change.
     pub version: i64,
-    /// Whether it was deleted: what took place of it still names it.
+    /// Whether it was deleted. Past occurrences still refer to it.
     pub deleted: bool,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Event {
-    /// The most seats of an occurrence.
+    /// The maximum number of seats of an occurrence.
     pub const MAX_CAPACITY: i64 = 1_000_000;
-    /// The most characters of a description.
+    /// The maximum length of a description, in characters.
     pub const MAX_DESCRIPTION: usize = 10_000;
 
-    /// A number of seats.
+    /// Checks a number of seats.
     ///
     /// # Errors
-    /// [`Invalid`] for less than one or more than a million.
+    /// [`Invalid`] if it is below 1 or above 1,000,000.
     pub fn check_capacity(capacity: i64) -> Result<i64, Invalid> {
         if (1..=Self::MAX_CAPACITY).contains(&capacity) {
             Ok(capacity)
@@ -50,10 +50,10 @@ impl Event {
         }
     }
 
-    /// A description; an empty one is none.
+    /// Checks and trims a description; returns `None` if it is empty.
     ///
     /// # Errors
-    /// [`Invalid`] when it is too long or has control characters other than line breaks and tabs.
+    /// [`Invalid`] if it is too long or has control characters other than line breaks and tabs.
     pub fn check_description(raw: &str) -> Result<Option<String>, Invalid> {
         if raw.chars().nth(Self::MAX_DESCRIPTION).is_some() {
             return Err(Invalid("must have at most 10000 characters"));
@@ -66,12 +66,12 @@ impl Event {
     }
 }
 
-/// One concrete happening of an event: `<event>@<start in UTC>`.
+/// The id of an occurrence of an event: `<event>@<start in UTC>`.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct OccurrenceId {
     /// When it starts.
     pub start: DateTime<Utc>,
-    /// Of what.
+    /// The event.
     pub event: EventId,
 }
 
@@ -84,8 +84,8 @@ impl fmt::Display for OccurrenceId {
 impl FromStr for OccurrenceId {
     type Err = IdError;
 
-    /// The one spelling that it is printed in. It starts with a whole second: the database keeps no
-    /// nanoseconds, and two ids must not be one there.
+    /// Accepts only the spelling that `Display` prints, with a start in whole seconds: the database
+    /// stores no nanoseconds, so two ids could be equal there.
     fn from_str(raw: &str) -> Result<Self, IdError> {
         let (event, start) = raw.split_once('@').ok_or(IdError)?;
         let start = DateTime::parse_from_rfc3339(start).map_err(|_| IdError)?.with_timezone(&Utc);
@@ -98,13 +98,13 @@ impl FromStr for OccurrenceId {
     }
 }
 
-/// A member's registration for one occurrence: `<member>:<occurrence>`. It stays the same when the
-/// member cancels and registers again.
+/// The id of a member's registration for an occurrence: `<member>:<occurrence>`. It stays the same
+/// if the member cancels and registers again.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RegistrationId {
-    /// Whose.
+    /// The member.
     pub member: AccountId,
-    /// For what.
+    /// The occurrence.
     pub occurrence: OccurrenceId,
 }
 
@@ -124,33 +124,33 @@ impl FromStr for RegistrationId {
     }
 }
 
-/// Whether an occurrence takes place.
+/// The status of an occurrence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum OccurrenceStatus {
-    /// It does.
+    /// It takes place.
     Scheduled,
-    /// It was called off.
+    /// It was cancelled.
     Cancelled,
-    /// The event takes place at other times now. Should it come back to this one, so does the
-    /// occurrence.
+    /// The event's schedule no longer contains this time. If it does again, the occurrence is
+    /// scheduled again.
     Withdrawn,
 }
 
-/// Who waits for a seat, and since when.
+/// An entry of a waiting list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Waiter {
-    /// Who.
+    /// The waiting member.
     pub member: AccountId,
     /// Since when.
     pub since: DateTime<Utc>,
 }
 
-/// One concrete happening of an event.
+/// One occurrence of an event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Occurrence {
-    /// Its identity.
+    /// Its id.
     pub id: OccurrenceId,
     /// When it ends.
     pub end: DateTime<Utc>,
@@ -163,7 +163,7 @@ pub struct Occurrence {
 }
 
 impl Occurrence {
-    /// An occurrence that nobody has registered for yet.
+    /// The occurrence of `event` at `start`, without registrations.
     #[must_use]
     pub fn untouched(event: &Event, start: DateTime<Utc>) -> Self {
         Self {
@@ -175,8 +175,8 @@ impl Occurrence {
         }
     }
 
-    /// What another schedule makes of it, if that is something else. One that was called off stays
-    /// so.
+    /// The occurrence under another schedule, or `None` if nothing changes. A cancelled occurrence
+    /// stays cancelled.
     #[must_use]
     pub fn under(&self, schedule: &Schedule) -> Option<Self> {
         let start = self.id.start;
@@ -201,61 +201,61 @@ impl Occurrence {
     }
 }
 
-/// Whether a registration holds a seat.
+/// The status of a registration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum RegistrationStatus {
-    /// It does.
+    /// It holds a seat.
     Confirmed,
-    /// It does no more.
+    /// It no longer holds a seat.
     Cancelled,
 }
 
 /// A member's seat at one occurrence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Registration {
-    /// Its identity.
+    /// Its id.
     pub id: RegistrationId,
     /// When the occurrence ends.
     pub end: DateTime<Utc>,
     /// Whether it holds a seat.
     pub status: RegistrationStatus,
-    /// When the seat was taken, the last time.
+    /// When the seat was last taken.
     pub created_at: DateTime<Utc>,
-    /// When it was given back.
+    /// When the seat was given back.
     pub cancelled_at: Option<DateTime<Utc>>,
 }
 
-/// Why something is not done: an answer, not an error.
+/// Why a request is refused: an outcome, not an error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum RefusalCode {
     /// Every seat is taken.
     EventFull,
-    /// The member is registered for something at that time.
+    /// The member is registered for another occurrence at that time.
     TimeConflict,
-    /// The member has a seat already.
+    /// The member already has a seat.
     AlreadyRegistered,
-    /// The occurrence was called off.
+    /// The occurrence was cancelled.
     OccurrenceCancelled,
     /// The occurrence has started.
     OccurrencePast,
-    /// More seats are taken than would be left.
+    /// The new capacity is below the number of taken seats.
     CapacityBelowTaken,
-    /// Registrations stand in the way.
+    /// There are registrations that prevent the change.
     HasRegistrations,
     /// The member has no seat.
     NotRegistered,
-    /// The member is on the waiting list already.
+    /// The member is already on the waiting list.
     AlreadyWaiting,
     /// The member is not on the waiting list.
     NotWaiting,
-    /// There is a seat: waiting is not needed.
+    /// A seat is free, so the member can register.
     SeatsAvailable,
-    /// Too many wait already.
+    /// The waiting list is full.
     WaitingListFull,
-    /// The member has too many registrations ahead.
+    /// The member has too many future registrations.
     TooManyRegistrations,
 }
 

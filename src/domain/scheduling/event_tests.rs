@@ -1,4 +1,4 @@
-//! Ids of occurrences and registrations, also those that somebody makes up.
+//! Tests of occurrence and registration ids, including hostile ones.
 
 use bson::oid::ObjectId;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ fn moments() -> impl Strategy<Value = DateTime<Utc>> {
     (second(first)..=second(last)).prop_map(|second| DateTime::from_timestamp(second, 0).unwrap())
 }
 
-/// What looks like an id, and now and then is one.
+/// Texts that look like ids; some are valid.
 fn almost_ids() -> impl Strategy<Value = String> {
     let id = "[0-9a-f]{24}(:[0-9a-f]{24})?@";
     let day = "[0-9]{4}-[01][0-9]-[0-2][0-9][Tt ]";
@@ -21,7 +21,7 @@ fn almost_ids() -> impl Strategy<Value = String> {
     (id, day, time).prop_map(|(id, day, time)| format!("{id}{day}{time}"))
 }
 
-/// What is one.
+/// Valid ids.
 fn ids() -> impl Strategy<Value = String> {
     let start = moments().prop_map(|start| start.to_rfc3339_opts(SecondsFormat::Secs, true));
     ("([0-9a-f]{24}:)?[0-9a-f]{24}@", start).prop_map(|(ids, start)| ids + &start)
@@ -29,7 +29,7 @@ fn ids() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn an_id_is_read_as_it_was_printed(
+    fn printed_ids_parse_to_the_same_id(
         event: [u8; 12], member: [u8; 12], start in moments(),
     ) {
         let event = ObjectId::from_bytes(event).into();
@@ -40,7 +40,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_ids_have_one_spelling_or_are_none(
+    fn hostile_ids_are_refused_or_have_one_spelling(
         raw in prop_oneof![any_text(), almost_ids(), almost(almost_ids()), almost(ids())],
     ) {
         if let Ok(id) = raw.parse::<OccurrenceId>() {
@@ -54,7 +54,7 @@ proptest! {
 }
 
 #[test]
-fn hostile_ids_are_refused() {
+fn other_spellings_are_refused() {
     let event = "0123456789abcdef01234567";
     let good = format!("{event}@2026-03-29T01:30:00Z");
     assert!(good.parse::<OccurrenceId>().is_ok());

@@ -1,21 +1,21 @@
-//! What a list of occurrences or registrations covers.
+//! Filters for lists of occurrences and registrations.
 
 use chrono::{DateTime, Utc};
 
-/// Which registrations a list holds.
+/// Which registrations a list contains.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Held {
-    /// Those that hold a seat.
+    /// Only those that hold a seat.
     Confirmed,
-    /// Cancelled ones too.
+    /// Cancelled ones, too.
     All,
 }
 
 /// A period of time.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// Its first moment.
+    /// The start, inclusive.
     pub from: DateTime<Utc>,
-    /// The first moment after it.
+    /// The end, exclusive.
     pub to: DateTime<Utc>,
 }

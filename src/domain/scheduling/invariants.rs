@@ -1,5 +1,4 @@
-//! What must hold between events, seats and calendars, said once more without any of the rules that
-//! keep it so.
+//! The invariants of events, seats and calendars, checked independently of the booking rules.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,14 +10,14 @@ use super::{
 };
 use crate::domain::{AccountId, EventId};
 
-/// Everything of a tenant that has to do with seats.
+/// All documents of a tenant that concern seats.
 #[derive(Debug, Default)]
 pub struct Invariants {
-    /// The events that were not deleted.
+    /// The events that are not deleted.
     pub events: HashMap<EventId, Event>,
-    /// How many events the tenant counts.
+    /// The tenant's stored event count.
     pub counted_events: i64,
-    /// The occurrences that are stored.
+    /// The stored occurrences.
     pub occurrences: HashMap<OccurrenceId, Occurrence>,
     /// The registrations by member.
     pub registrations: HashMap<RegistrationId, Registration>,
@@ -31,14 +30,14 @@ pub struct Invariants {
 }
 
 impl Invariants {
-    /// The members who hold seats ahead.
+    /// The members who hold seats at occurrences that have not ended.
     #[must_use]
     pub fn holders(&self, now: DateTime<Utc>) -> HashSet<AccountId> {
         let held = self.registrations.values().filter(|r| is_ahead(r, now));
         held.map(|r| r.id.member).collect()
     }
 
-    /// What does not hold: sentences without their subject.
+    /// Every violated invariant, as sentences without a subject.
     #[must_use]
     pub fn flaws(&self, now: DateTime<Utc>) -> Vec<String> {
         let mut flaws = Vec::new();
@@ -54,14 +53,14 @@ impl Invariants {
         for (id, waiting) in &self.waiting {
             let members: HashSet<_> = waiting.iter().map(|waiter| waiter.member).collect();
             if members.len() != waiting.len() {
-                flaws.push(format!("has somebody twice on the waiting list of {id}"));
+                flaws.push(format!("has a member twice on the waiting list of {id}"));
             }
             let seated = |member: &AccountId| {
                 let id = RegistrationId { member: *member, occurrence: *id };
                 self.registrations.get(&id).is_some_and(is_confirmed)
             };
             if members.iter().any(seated) {
-                flaws.push(format!("has somebody wait who holds a seat at {id}"));
+                flaws.push(format!("has a waiting member who already holds a seat at {id}"));
             }
         }
         flaws

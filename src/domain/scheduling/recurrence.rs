@@ -1,7 +1,7 @@
-//! Recurrence rules of RFC 5545, expanded in wall-clock time.
+//! Recurrence rules (RFC 5545), expanded in wall-clock time.
 //!
-//! The only place that knows the `rrule` crate. It expands as if the clocks of the world never
-//! changed; what a wall-clock time is in UTC is the zone's business.
+//! Only this module uses the `rrule` crate. It expands rules without daylight saving time;
+//! [`TimeZone`] converts wall-clock times to UTC.
 
 mod parts;
 
@@ -12,8 +12,8 @@ use self::parts::Parts;
 use super::TimeZone;
 use crate::domain::Invalid;
 
-/// A rule that was checked: it recurs daily or less often, at most 24 times a day, and at least
-/// once before the year 2400, in which every rule ends.
+/// A checked rule: it recurs daily or less often, with at most 24 times a day, and matches at least
+/// once before the year 2400, when every rule ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     text: String,
@@ -21,37 +21,37 @@ pub struct Rule {
     start: NaiveDateTime,
     until: Option<DateTime<Utc>>,
     count: Option<usize>,
-    /// The last time of one with a count.
+    /// The last time of a rule with a count.
     counted_to: Option<NaiveDateTime>,
     weeks: Option<Weeks>,
 }
 
-/// The weeks of the year that a day must be in.
+/// The weeks of the year to which a rule is limited.
 #[derive(Clone, Debug, PartialEq)]
 struct Weeks {
-    /// Counted from the first one of the year or, below zero, from the last one.
+    /// Counted from the first week of the year or, if negative, from the last one.
     numbers: Vec<i32>,
-    /// The day that weeks begin with.
+    /// The first day of a week.
     first_day: Weekday,
 }
 
 const MAX_TEXT: usize = 500;
 const END_YEAR: i32 = 2400;
-/// How much later the crate works: 7,600 years, after which every date is the same weekday again.
-/// It looks for a match up to the year 10,000 and cannot be told to give up before, so that is
-/// where [`END_YEAR`] is put.
+/// The offset at which the crate expands rules: 7,600 years, after which every date falls on the
+/// same weekday again. The crate searches up to the year 10,000 and offers no earlier limit, so the
+/// offset moves [`END_YEAR`] there.
 const LATER: Duration = Duration::days(19 * 146_097);
 
 const NOT_A_RULE: Invalid =
-    Invalid("must be a recurrence rule of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO,TH");
+    Invalid("must be a recurrence rule (RFC 5545), such as FREQ=WEEKLY;BYDAY=MO,TH");
 const TOO_OFTEN: Invalid = Invalid("must recur daily or less often, at most 24 times a day");
 const NEVER: Invalid = Invalid("must match at least one date");
 
 impl Rule {
-    /// Checks a rule, with or without `RRULE:` before it, for something that starts at `start`.
+    /// Parses a rule, with or without the prefix `RRULE:`, for an event that starts at `start`.
     ///
     /// # Errors
-    /// [`Invalid`] when it is not a rule, recurs too often, or never.
+    /// [`Invalid`] if it is not a rule, recurs too often, or never matches.
     pub fn parse(raw: &str, start: NaiveDateTime, zone: TimeZone) -> Result<Self, Invalid> {
         let raw = raw.trim();
         if raw.len() > MAX_TEXT {
@@ -71,11 +71,12 @@ impl Rule {
         if matches { Ok(rule) } else { Err(NEVER) }
     }
 
-    /// A rule that was checked when it was stored, with what [`Rule::counted_to`] said then: neither
-    /// is looked for again, which may take a thousand times as long as all the rest.
+    /// A rule that was checked before it was stored, with its [`Rule::counted_to`] of that time.
+    /// Neither the check nor the count is repeated, which may take a thousand times as long as all
+    /// other work.
     ///
     /// # Errors
-    /// [`Invalid`] when it is not a rule.
+    /// [`Invalid`] if it is not a rule.
     pub fn from_stored(
         text: &str,
         start: NaiveDateTime,
@@ -101,27 +102,27 @@ impl Rule {
         })
     }
 
-    /// The rule in the form of RFC 5545.
+    /// The rule in RFC 5545 form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The last of the wall-clock times of a rule with a count.
+    /// The last wall-clock time of a rule with a count.
     #[must_use]
     pub const fn counted_to(&self) -> Option<NaiveDateTime> {
         self.counted_to
     }
 
-    /// A moment behind which nothing starts, if it ends by itself.
+    /// A time after which nothing starts; `None` if the rule has no count and no end.
     #[must_use]
     pub fn end(&self, zone: TimeZone) -> Option<DateTime<Utc>> {
-        // A time that clocks jump over may come out behind later ones.
+        // A time skipped by a clock change may be moved past later ones.
         let counted = self.counted_to.map(|last| zone.moment(last) + TimeZone::MARGIN);
         self.until.or(counted)
     }
 
-    /// The wall-clock times from `from` on, in order, up to the rule's own end.
+    /// The wall-clock times from `from` on, sorted, up to the rule's end.
     pub fn starts(
         &self,
         from: NaiveDateTime,
@@ -136,13 +137,13 @@ impl Rule {
         self.expanded(from)
             .take(most)
             .take_while(move |start| !over(*start))
-            // The later one of two times may be the earlier moment, so the first that is too late
-            // is not the end.
+            // The later of two wall-clock times may be the earlier one in UTC, so the first time
+            // after the end does not stop the search.
             .filter(move |start| until.is_none_or(|until| zone.moment(*start) <= until))
             .filter(move |start| *start >= from)
     }
 
-    /// The times without the rule's own end, from some time before `from` on.
+    /// The times without the rule's end, from some time before `from` on.
     fn expanded(&self, from: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> + use<> {
         let first = (self.shifted(from) + LATER).and_utc().with_timezone(&Tz::UTC);
         let set = RRuleSet::new(first).rrule(self.parsed.clone()).limit();
@@ -152,14 +153,14 @@ impl Rule {
             .filter(move |start| weeks.as_ref().is_none_or(|weeks| weeks.contain(start.date())))
     }
 
-    /// Counts one with a count through.
+    /// Expands a rule with a count to find its last time.
     fn last_counted(&self) -> Option<NaiveDateTime> {
         let counted = self.expanded(self.start).take(self.count?);
         counted.take_while(|start| start.year() < END_YEAR).last()
     }
 
-    /// A start as near before `from` as can be from which the rule gives the same times: so a rule
-    /// of long ago costs no more than one of today.
+    /// A start shortly before `from` that gives the same times, so that old rules cost as little as
+    /// new ones.
     fn shifted(&self, from: NaiveDateTime) -> NaiveDateTime {
         if from <= self.start || from.year() >= END_YEAR {
             return self.start;
@@ -167,8 +168,8 @@ impl Rule {
         let interval = i64::from(self.parsed.get_interval());
         let days = (from - self.start).num_days();
         let months = months_of(from) - months_of(self.start);
-        // One period earlier than needed: the crate begins in the middle of one, and would count
-        // the positions in what is left of it.
+        // One period earlier than needed: the crate starts in the middle of a period and would
+        // count positions only in the rest of it.
         let back = |passed: i64, period: i64| (passed / period - 1) * period;
         let shifted = match self.parsed.get_freq() {
             Frequency::Daily => days_later(self.start, back(days, interval)),
@@ -183,22 +184,22 @@ impl Rule {
 }
 
 impl Weeks {
-    /// The weeks of a rule, if they are ones that the crate gets wrong: those in which the year
-    /// turns.
+    /// The weeks of a rule, if they include weeks that the crate gets wrong: the last ones of a
+    /// year.
     fn parse(parts: &Parts<'_>) -> Result<Option<Self>, Invalid> {
         let numbers = parts.numbers("BYWEEKNO");
         if numbers.iter().all(|number| number.unsigned_abs() < 52) {
             return Ok(None);
         }
         if parts.get("BYSETPOS").is_some() {
-            return Err(Invalid("must not have positions (BYSETPOS) in the weeks 52 and 53"));
+            return Err(Invalid("must not have positions (BYSETPOS) in weeks 52 and 53"));
         }
         Ok(Some(Self { numbers, first_day: parts.week_start() }))
     }
 
-    /// Whether that day is in one of them.
+    /// Whether `day` is in one of the weeks.
     fn contain(&self, day: NaiveDate) -> bool {
-        // A week is of the year that has most of its days: that of the one in the middle.
+        // A week belongs to the year of its middle day, which has most of its days.
         let passed = day.weekday().days_since(self.first_day);
         let middle = day + Duration::days(3 - i64::from(passed));
         let days = if middle.leap_year() { 366 } else { 365 };
@@ -208,21 +209,23 @@ impl Weeks {
     }
 }
 
-/// The rule as the crate takes it, without its end, which is in UTC or counted afterwards.
+/// The rule in the crate's form, without its end, which is checked in UTC or counted later.
 fn parsed(parts: &Parts<'_>, start: NaiveDateTime) -> Result<RRule, Invalid> {
     let mut changes = vec![("UNTIL", None), ("COUNT", None)];
     if let Some(days) = parts.numbered_days() {
         changes.push(("BYDAY", Some(days)));
     }
     if Weeks::parse(parts)?.is_some() {
-        // The first and the last week of all are right: so nothing is missing from these.
+        // The crate gets weeks 1 and -1 right. Adding them makes sure that no day is missing; the
+        // extra days are filtered out.
         changes.push(("BYWEEKNO", parts.get("BYWEEKNO").map(|weeks| format!("{weeks},1,-1"))));
     }
     let rule: RRule<Unvalidated> = parts.text_with(&changes).parse().map_err(|_| NOT_A_RULE)?;
     rule.validate(start.and_utc().with_timezone(&Tz::UTC)).map_err(|_| NOT_A_RULE)
 }
 
-/// `19971224T000000Z`; without the `Z` it is a wall-clock time, and a date alone means all of it.
+/// Parses an end such as `19971224T000000Z`. Without the `Z` it is a wall-clock time; a date alone
+/// includes the whole day.
 fn parse_until(raw: &str, zone: TimeZone) -> Result<DateTime<Utc>, Invalid> {
     let end = Invalid("must have an end such as UNTIL=20271231T225959Z");
     if let Some(utc) = raw.strip_suffix('Z') {
@@ -234,7 +237,7 @@ fn parse_until(raw: &str, zone: TimeZone) -> Result<DateTime<Utc>, Invalid> {
         NaiveDate::parse_from_str(raw, "%Y%m%d").ok().and_then(|day| day.and_hms_opt(23, 59, 59))
     });
     let moment = local.map(|local| zone.moment(local));
-    // The text of a rule says it in UTC, where the year may be another one, and has four digits.
+    // The rule's text has the end in UTC, where the year may differ, and only four digits.
     moment.filter(|moment| (0..10_000).contains(&moment.year())).ok_or(end)
 }
 
@@ -242,7 +245,7 @@ fn days_later(start: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {
     start.checked_add_signed(Duration::try_days(days)?)
 }
 
-/// The first day of a later month: the rule's own day may not be in it.
+/// The first day of a later month, because the rule's day may not exist in that month.
 fn month_later(start: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
     let months = u32::try_from(months).ok().filter(|months| *months > 0)?;
     start.with_day(1)?.checked_add_months(Months::new(months))

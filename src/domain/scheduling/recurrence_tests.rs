@@ -1,4 +1,4 @@
-//! Rules that mean harm, and what holds of every rule.
+//! Tests of hostile recurrence rules, and properties of all rules.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ fn first(raw: &str, most: usize) -> Vec<String> {
 }
 
 #[test]
-fn what_is_no_rule_is_refused() {
+fn malformed_rules_are_refused() {
     let long = format!("FREQ=DAILY;BYMONTHDAY={}", ["1"; 300].join(","));
     for raw in [
         "",
@@ -81,7 +81,7 @@ fn what_is_no_rule_is_refused() {
 }
 
 #[test]
-fn what_recurs_too_often_or_asks_for_too_much_is_refused() {
+fn rules_that_recur_too_often_or_exceed_limits_are_refused() {
     let refused = |raw: &str| parse(raw).map(|rule| rule.text).unwrap_err().0;
     for raw in [
         "FREQ=SECONDLY",
@@ -104,14 +104,18 @@ fn what_recurs_too_often_or_asks_for_too_much_is_refused() {
     for raw in
         ["FREQ=DAILY;BYDAY=2MO", "FREQ=WEEKLY;BYDAY=MO,-1TU", "FREQ=YEARLY;BYWEEKNO=2;BYDAY=1MO"]
     {
-        assert_eq!(refused(raw), "must number weekdays (1MO) in a month or a year alone", "{raw}");
+        assert_eq!(
+            refused(raw),
+            "must number weekdays (1MO) only in monthly or yearly rules without BYWEEKNO",
+            "{raw}"
+        );
     }
     let weeks = refused("FREQ=YEARLY;BYWEEKNO=53;BYSETPOS=1");
-    assert_eq!(weeks, "must not have positions (BYSETPOS) in the weeks 52 and 53");
+    assert_eq!(weeks, "must not have positions (BYSETPOS) in weeks 52 and 53");
 }
 
 #[test]
-fn an_end_has_a_year_of_four_digits_in_utc_too() {
+fn the_end_has_a_four_digit_year_in_utc_too() {
     let start = START.parse().unwrap();
     for (until, zone, good) in [
         ("99991231", "UTC", true),
@@ -129,7 +133,7 @@ fn an_end_has_a_year_of_four_digits_in_utc_too() {
 }
 
 #[test]
-fn what_never_happens_is_refused() {
+fn rules_that_never_match_are_refused() {
     for raw in [
         "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
         "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
@@ -148,7 +152,7 @@ fn what_never_happens_is_refused() {
         "FREQ=DAILY;UNTIL=00000101",
     ] {
         let refused = parse(raw) == Err(NEVER);
-        // The start counts only where the rule matches it.
+        // The start counts only if the rule matches it.
         assert!(refused || raw == "FREQ=YEARLY;INTERVAL=374", "{raw}");
     }
     assert_eq!(first("FREQ=YEARLY;INTERVAL=374", 3), ["2026-01-07"]);
@@ -157,10 +161,10 @@ fn what_never_happens_is_refused() {
 }
 
 #[test]
-fn the_crate_works_up_to_the_end_and_no_further() {
+fn the_crate_stops_at_the_end_year() {
     let start: NaiveDateTime = START.parse().unwrap();
     let work = |raw: &str, from: NaiveDateTime| parse(raw).unwrap().expanded(from).count();
-    // All the periods that are left, which is as many as there are to look through in vain.
+    // All remaining periods, which is the most that a search without a match goes through.
     assert_eq!(work("FREQ=YEARLY;UNTIL=99991231T235959Z", start), 375);
     assert_eq!(work("FREQ=MONTHLY", start), 374 * 12 + 12);
     assert_eq!(work("FREQ=MONTHLY;INTERVAL=12;COUNT=5000", start), 375);
@@ -175,7 +179,7 @@ fn the_crate_works_up_to_the_end_and_no_further() {
 }
 
 #[test]
-fn weekdays_with_and_without_a_number_go_together() {
+fn weekdays_with_and_without_a_number_can_be_combined() {
     let days = ["2026-01-12", "2026-01-13", "2026-01-19", "2026-01-26", "2026-02-02"];
     assert_eq!(first("FREQ=MONTHLY;BYDAY=MO,2TU", 5), days);
     let days = ["2026-01-14", "2026-01-21", "2026-01-28"];
@@ -185,11 +189,11 @@ fn weekdays_with_and_without_a_number_go_together() {
 }
 
 #[test]
-fn the_last_week_of_a_year_goes_on_into_the_next() {
+fn the_last_week_of_a_year_continues_into_the_next() {
     let sundays = ["2026-12-27", "2028-01-02", "2028-12-31", "2029-12-30", "2030-12-29"];
     assert_eq!(first("FREQ=YEARLY;BYWEEKNO=52;BYDAY=SU", 5), sundays);
     assert_eq!(first("FREQ=YEARLY;BYWEEKNO=53;BYDAY=SU", 2), ["2027-01-03", "2033-01-02"]);
-    // Counted from the end, too, and whatever day weeks begin with.
+    // The same counted from the end, and with another first day of the week.
     let mondays = ["2027-01-04", "2028-01-03", "2029-01-01", "2029-12-31"];
     assert_eq!(first("FREQ=YEARLY;BYWEEKNO=-52;BYDAY=MO", 4), mondays);
     assert_eq!(first("FREQ=YEARLY;WKST=SU;BYWEEKNO=53;BYDAY=SA", 2), ["2032-01-03", "2037-01-03"]);
@@ -211,7 +215,7 @@ fn weekdays() -> impl Strategy<Value = String> {
     })
 }
 
-/// Texts that look like rules, and mostly are some.
+/// Texts that look like rules; most are valid.
 fn rules() -> impl Strategy<Value = String> {
     let part = |name: &'static str, values: BoxedStrategy<String>, percent: f64| {
         let odd = ["", ",", "0", "-1", "65535", "4294967296", "-2147483648", "X"];
@@ -269,7 +273,7 @@ fn zones() -> impl Strategy<Value = TimeZone> {
 
 proptest! {
     #[test]
-    fn hostile_rules_are_refused_or_stay_the_same_and_take_no_time(
+    fn hostile_rules_are_refused_or_stay_the_same_and_parse_quickly(
         raw in prop_oneof![
             1 => any_text(),
             1 => "(RRULE:)?(FREQ|UNTIL|COUNT|BYDAY)=[-+,;=A-Z0-9]{0,60}",
@@ -285,7 +289,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rule_is_the_same_when_it_is_read_again_and_wherever_it_is_looked_at(
+    fn a_rule_gives_the_same_times_when_reparsed_and_from_any_start(
         raw in rules(), start in locals(), zone in zones(), ahead in 0_i64..4 * 365 * 1440,
     ) {
         let Ok(rule) = Rule::parse(&raw, start, zone) else { return Ok(()) };

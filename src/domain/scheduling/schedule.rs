@@ -1,11 +1,11 @@
-//! When something happens: once, or by a rule, in the wall-clock time of a place.
+//! The schedule of an event: once or recurring, in the wall-clock time of a time zone.
 
 use chrono::{DateTime, Datelike, Duration, NaiveDateTime, Timelike, Utc};
 
 use super::{Rule, TimeZone};
 use crate::domain::Invalid;
 
-/// When an event happens.
+/// When an event takes place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     start: NaiveDateTime,
@@ -15,29 +15,29 @@ pub struct Schedule {
     excluded: Vec<DateTime<Utc>>,
 }
 
-/// How it is repeated.
+/// How an event is repeated.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recurrence {
-    /// The rule; without one only `additional` dates repeat it.
+    /// The rule; without one, only the `additional` dates repeat the event.
     pub rule: Option<Rule>,
-    /// Wall-clock starts that do not happen. What counts is the moment: one that clocks jump over
-    /// also excludes the time that it is moved to.
+    /// Wall-clock starts that are left out. They are compared in UTC: a time skipped by a clock
+    /// change also excludes the time to which it is moved.
     pub excluded: Vec<NaiveDateTime>,
-    /// Wall-clock starts that the rule does not give and that do happen.
+    /// Wall-clock starts in addition to the rule's.
     pub additional: Vec<NaiveDateTime>,
 }
 
 impl Schedule {
-    /// The longest that one occurrence may last, in minutes: 31 days.
+    /// The maximum duration of an occurrence in minutes: 31 days.
     pub const MAX_MINUTES: u32 = 44_640;
-    /// The most excluded dates, and the most additional ones.
+    /// The maximum number of excluded dates, and of additional dates.
     pub const MAX_DATES: usize = 1_000;
 
-    /// A start that a schedule may have.
+    /// Checks the start of a schedule.
     ///
     /// # Errors
-    /// [`Invalid`] for years outside of 1970 to 2099, and for fractions of a second, which no rule
-    /// would give again.
+    /// [`Invalid`] for years outside 1970 to 2099, and for fractions of a second, which no rule
+    /// would repeat.
     pub fn check_start(start: NaiveDateTime) -> Result<NaiveDateTime, Invalid> {
         if !(1970..2100).contains(&start.year()) {
             Err(Invalid("must be in the years 1970 to 2099"))
@@ -48,10 +48,10 @@ impl Schedule {
         }
     }
 
-    /// How long one occurrence may last, in minutes.
+    /// Checks the duration of an occurrence, in minutes.
     ///
     /// # Errors
-    /// [`Invalid`] for less than a minute or more than 31 days.
+    /// [`Invalid`] if it is below one minute or above 31 days.
     pub fn check_minutes(minutes: i64) -> Result<u32, Invalid> {
         u32::try_from(minutes)
             .ok()
@@ -59,7 +59,7 @@ impl Schedule {
             .ok_or(Invalid("must be 1 to 44640 minutes (31 days)"))
     }
 
-    /// Puts checked parts together.
+    /// Builds a schedule of checked parts.
     #[must_use]
     pub fn new(
         start: NaiveDateTime,
@@ -77,13 +77,13 @@ impl Schedule {
         Self { start, zone, minutes, recurrence, excluded }
     }
 
-    /// The wall-clock time of the first start, before any exception.
+    /// The wall-clock time of the first start, even if it is excluded.
     #[must_use]
     pub const fn local_start(&self) -> NaiveDateTime {
         self.start
     }
 
-    /// The place whose clocks it follows.
+    /// The time zone.
     #[must_use]
     pub const fn zone(&self) -> TimeZone {
         self.zone
@@ -101,13 +101,13 @@ impl Schedule {
         Duration::minutes(self.minutes.into())
     }
 
-    /// How it is repeated, if it is.
+    /// The recurrence, if the event is repeated.
     #[must_use]
     pub const fn recurrence(&self) -> Option<&Recurrence> {
         self.recurrence.as_ref()
     }
 
-    /// The starts in `[from, to)`, in order, each once.
+    /// The starts in `[from, to)`, sorted and without duplicates.
     #[must_use]
     pub fn starts_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let margin = TimeZone::MARGIN;
@@ -120,20 +120,20 @@ impl Schedule {
             .map(|local| self.zone.moment(local))
             .filter(|start| from <= *start && *start < to && self.happens(*start))
             .collect();
-        // Times that clocks jump over may come out behind later ones, or on top of them.
+        // Times skipped by a clock change may be moved past later ones, or onto them.
         starts.sort_unstable();
         starts.dedup();
         starts
     }
 
-    /// Whether an occurrence starts at that moment.
+    /// Whether an occurrence starts at exactly that time.
     #[must_use]
     pub fn starts_at(&self, moment: DateTime<Utc>) -> bool {
         let next = moment.checked_add_signed(Duration::milliseconds(1));
         next.is_some_and(|next| !self.starts_between(moment, next).is_empty())
     }
 
-    /// Whether the exceptions leave no occurrence at all.
+    /// Whether the excluded dates leave no occurrence.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self
@@ -142,11 +142,11 @@ impl Schedule {
             .any(|local| self.happens(self.zone.moment(local)))
     }
 
-    /// A moment before which no occurrence starts and, unless it goes on for ever, one behind which
-    /// none does: as near as can be said without looking for them.
+    /// A time before which no occurrence starts and, unless the rule has no end, a time after which
+    /// none starts: as tight as possible without expanding the rule.
     #[must_use]
     pub fn bounds(&self) -> (DateTime<Utc>, Option<DateTime<Utc>>) {
-        // Times that clocks jump over may come out behind later ones.
+        // Times skipped by a clock change may be moved past later ones.
         let first = self.zone.moment(self.start) - TimeZone::MARGIN;
         let last = match self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref()) {
             Some(rule) => rule.end(self.zone),
@@ -158,7 +158,7 @@ impl Schedule {
         (first, last.and(latest))
     }
 
-    /// The wall-clock times from `from` on that the rule alone gives.
+    /// The wall-clock times of the rule from `from` on, without additional dates.
     fn by_rule(&self, from: NaiveDateTime) -> Box<dyn Iterator<Item = NaiveDateTime>> {
         match self.recurrence.as_ref().and_then(|recurrence| recurrence.rule.as_ref()) {
             Some(rule) => Box::new(rule.starts(from, self.zone)),
@@ -170,7 +170,7 @@ impl Schedule {
         self.recurrence.iter().flat_map(|recurrence| recurrence.additional.iter().copied())
     }
 
-    /// Whether it is none of the excluded dates.
+    /// Whether `start` is not excluded.
     fn happens(&self, start: DateTime<Utc>) -> bool {
         self.excluded.binary_search(&start).is_err()
     }

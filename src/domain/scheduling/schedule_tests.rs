@@ -1,4 +1,4 @@
-//! Recurrence against two expanders that are not ours, hostile rules, and what must always hold.
+//! Tests recurrence against the results of two other expanders, and properties of all schedules.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ fn utc(text: &str) -> DateTime<Utc> {
     local(text.strip_suffix('Z').unwrap()).and_utc()
 }
 
-/// A moment without its seconds.
+/// A UTC time without seconds.
 fn minute(text: &str) -> DateTime<Utc> {
     NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%MZ").unwrap().and_utc()
 }
@@ -37,7 +37,7 @@ fn digest(starts: &[DateTime<Utc>]) -> String {
     format!("{value:08x}")
 }
 
-/// What is wrong with one line of the fixture.
+/// How our result differs from one line of the fixture.
 fn mismatch(line: &str) -> Option<String> {
     let columns: Vec<&str> = line.split('\t').collect();
     let [name, start, rule, excluded, additional, from, to, count, expected] = columns[..] else {
@@ -58,7 +58,7 @@ fn mismatch(line: &str) -> Option<String> {
 }
 
 #[test]
-fn ten_thousand_rules_give_what_other_expanders_give() {
+fn ten_thousand_rules_match_other_expanders() {
     let fixture = std::fs::read_to_string(FIXTURE).unwrap();
     let lines = (1..).zip(fixture.lines()).filter(|(_, line)| !line.starts_with('#'));
     let (mut lines_read, mut wrong, mut report) = (0, 0, String::new());
@@ -72,7 +72,8 @@ fn ten_thousand_rules_give_what_other_expanders_give() {
         }
     }
     assert_eq!(lines_read, 10_000);
-    let hint = "recurrence.py explain <line> says more; its zones are of tzdb 2025b, and ours of";
+    let hint =
+        "recurrence.py explain <line> shows details; it uses tzdb 2025b, and this crate uses";
     assert!(wrong == 0, "{wrong} mismatches; {hint} {}\n{report}", chrono_tz::IANA_TZDB_VERSION);
 }
 
@@ -89,7 +90,7 @@ fn days(schedule: &Schedule, from: &str, to: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_weekly_meeting_stays_at_its_hour() {
+fn a_weekly_meeting_keeps_its_local_time() {
     let weekly = schedule("Europe/Berlin", "20260316T090000", "FREQ=WEEKLY", "", "");
     let seen = days(&weekly, "20260316T000000Z", "20260407T000000Z");
     assert_eq!(seen, ["03-16T08:00", "03-23T08:00", "03-30T07:00", "04-06T07:00"]);
@@ -99,13 +100,13 @@ fn a_weekly_meeting_stays_at_its_hour() {
 }
 
 #[test]
-fn two_times_that_become_one_are_one() {
-    // On the 29th of March, 2:30 is 3:30.
+fn two_local_times_of_one_moment_are_one_start() {
+    // On 29 March, 2:30 becomes 3:30.
     let rule = "FREQ=DAILY;BYHOUR=2,3";
     let twice = schedule("Europe/Berlin", "20260328T023000", rule, "", "");
     let seen = days(&twice, "20260328T000000Z", "20260330T000000Z");
     assert_eq!(seen, ["03-28T01:30", "03-28T02:30", "03-29T01:30"]);
-    // And who takes out one of them takes out both, because there is but one.
+    // Excluding either time excludes the single start.
     for excluded in ["20260329T023000", "20260329T033000"] {
         let without = schedule("Europe/Berlin", "20260328T023000", rule, excluded, "");
         assert_eq!(days(&without, "20260328T000000Z", "20260330T000000Z"), seen[..2]);
@@ -113,8 +114,8 @@ fn two_times_that_become_one_are_one() {
 }
 
 #[test]
-fn an_end_is_a_moment_also_where_clocks_jump() {
-    // There, 2:15 is 2:45 on the 4th of October and too late, and 2:30 is not.
+fn an_end_is_compared_in_utc_at_a_clock_change() {
+    // In this zone, 2:15 on 4 October becomes 2:45, which is too late; 2:30 is not.
     let rule = "FREQ=DAILY;BYMINUTE=15,30;UNTIL=20261003T153000Z";
     let ends = schedule("Australia/Lord_Howe", "20261003T020000", rule, "", "");
     let seen = days(&ends, "20261001T000000Z", "20261010T000000Z");
@@ -123,7 +124,7 @@ fn an_end_is_a_moment_also_where_clocks_jump() {
 }
 
 #[test]
-fn positions_are_counted_in_whole_weeks_wherever_one_looks() {
+fn positions_are_counted_in_whole_weeks_from_any_start() {
     let rule = "FREQ=WEEKLY;BYDAY=MO,WE,FR;BYSETPOS=2";
     let seconds = schedule("UTC", "20260107T090000", rule, "", "");
     let seen = ["01-09T09:00", "01-14T09:00", "01-21T09:00"];
@@ -132,7 +133,7 @@ fn positions_are_counted_in_whole_weeks_wherever_one_looks() {
 }
 
 #[test]
-fn exceptions_may_leave_nothing() {
+fn excluded_dates_may_leave_no_occurrence() {
     let empty = |rule, excluded, additional| {
         schedule("UTC", "20260107T090000", rule, excluded, additional).is_empty()
     };
@@ -144,7 +145,7 @@ fn exceptions_may_leave_nothing() {
 }
 
 #[test]
-fn bounds_are_near_what_they_bound() {
+fn bounds_are_tight() {
     let bounds =
         |rule, additional| schedule("UTC", "20260107T090000", rule, "", additional).bounds();
     let days = |first, last| (utc(first), Some(utc(last)));
@@ -157,7 +158,7 @@ fn bounds_are_near_what_they_bound() {
 }
 
 #[test]
-fn starts_are_whole_seconds_of_the_years_to_come() {
+fn starts_are_whole_seconds_from_1970_to_2099() {
     let check = |text: &str| Schedule::check_start(text.parse().unwrap()).is_ok();
     assert!(check("1970-01-01T00:00:00") && check("2099-12-31T23:59:59"));
     for text in ["1969-12-31T23:59:59", "2100-01-01T00:00:00", "2026-01-01T00:00:00.5"] {
@@ -167,7 +168,7 @@ fn starts_are_whole_seconds_of_the_years_to_come() {
 }
 
 #[test]
-fn no_window_is_too_wide_or_too_far() {
+fn extreme_windows_are_handled() {
     let daily = schedule("Pacific/Apia", "20260107T090000", "FREQ=DAILY", "", "20260101T000000");
     let (first, last) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
     assert!(daily.starts_between(last, first).is_empty());
@@ -186,7 +187,7 @@ fn cases() -> impl Strategy<Value = Schedule> {
         "FREQ=YEARLY;BYMONTH=3,10;BYDAY=-1SU;BYHOUR=2,3;COUNT=9",
         "FREQ=DAILY;BYHOUR=2,3;BYMINUTE=0,30;UNTIL=20320328T010000Z",
     ]);
-    // Half hours around a change of clocks, so that they meet each other.
+    // Half hours around a clock change, so that dates coincide.
     let near = |around: i64| {
         let change = local("20300331T020000");
         (-around..around).prop_map(move |halves| change + Duration::minutes(30 * halves))
@@ -216,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn a_window_shows_what_a_wider_one_shows_there(
+    fn a_window_matches_the_same_part_of_a_wider_window(
         schedule in cases(), from in -300_i64..300, hours in 0_i64..200,
     ) {
         let from = utc("20300331T010000Z") + Duration::minutes(30 * from);

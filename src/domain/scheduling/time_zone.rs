@@ -1,4 +1,4 @@
-//! Wall-clock time in a place, and what it is in UTC.
+//! Converts between UTC and the wall-clock time of a time zone.
 
 use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, TimeZone as _, Utc};
 use chrono_tz::{GapInfo, Tz};
@@ -10,13 +10,13 @@ use crate::domain::Invalid;
 pub struct TimeZone(Tz);
 
 impl TimeZone {
-    /// More than any clock ever differed from UTC and jumped over, taken together.
+    /// More than the largest UTC offset and the largest clock change together.
     pub(super) const MARGIN: Duration = Duration::days(2);
 
-    /// The zone of that name, such as `Europe/Berlin`.
+    /// Parses the name of a zone, such as `Europe/Berlin`.
     ///
     /// # Errors
-    /// [`Invalid`] when the database has no such name.
+    /// [`Invalid`] if the database has no such name.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         let zone = raw.trim().parse::<Tz>();
         zone.map(Self)
@@ -29,9 +29,8 @@ impl TimeZone {
         self.0.name()
     }
 
-    /// The moment at which clocks there show `local`. A time that clocks jump over is moved forward
-    /// by the length of the jump, and of a time that they show twice it is the first (RFC 5545,
-    /// 3.3.5).
+    /// Converts a wall-clock time to UTC. A time skipped by a clock change is moved forward by the
+    /// length of the gap, and an ambiguous time is the first of the two (RFC 5545, 3.3.5).
     #[must_use]
     pub fn moment(self, local: NaiveDateTime) -> DateTime<Utc> {
         match self.0.from_local_datetime(&local) {
@@ -39,7 +38,7 @@ impl TimeZone {
                 moment.with_timezone(&Utc)
             }
             LocalResult::None => {
-                // Read with the offset of before the jump, it comes out as much later as that was.
+                // The offset from before the gap moves the time forward by the length of the gap.
                 let before = GapInfo::new(&local, &self.0).and_then(|gap| gap.begin);
                 let offset = before.map_or_else(Duration::zero, |(_, offset)| {
                     use chrono::Offset as _;
@@ -50,7 +49,7 @@ impl TimeZone {
         }
     }
 
-    /// What clocks there show at `moment`.
+    /// Converts a UTC time to the wall-clock time.
     #[must_use]
     pub fn local(self, moment: DateTime<Utc>) -> NaiveDateTime {
         moment.with_timezone(&self.0).naive_local()
@@ -67,18 +66,18 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_jumped_over_is_moved_by_the_jump() {
+    fn a_skipped_time_is_moved_by_the_length_of_the_gap() {
         assert_eq!(moment("Europe/Berlin", "2026-03-29T02:30:00"), "2026-03-29T01:30:00+00:00");
         assert_eq!(
             moment("Australia/Lord_Howe", "2026-10-04T02:10:00"),
             "2026-10-03T15:40:00+00:00"
         );
-        // Samoa left this whole day out.
+        // Samoa skipped this whole day.
         assert_eq!(moment("Pacific/Apia", "2011-12-30T12:00:00"), "2011-12-30T22:00:00+00:00");
     }
 
     #[test]
-    fn of_a_time_that_comes_twice_it_is_the_first() {
+    fn an_ambiguous_time_is_the_first_of_the_two() {
         assert_eq!(moment("America/New_York", "2026-11-01T01:30:00"), "2026-11-01T05:30:00+00:00");
     }
 

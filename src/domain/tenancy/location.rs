@@ -1,4 +1,4 @@
-//! Where a tenant's documents live.
+//! Where a tenant's documents are stored.
 
 use super::Slug;
 
@@ -17,13 +17,13 @@ impl Location {
     /// The prefix of every tenant collection.
     pub const COLLECTION_PREFIX: &'static str = "org_";
 
-    /// The same place under the collection name that `slug` stands for.
+    /// The same cluster and database, with the collection name of `slug`.
     #[must_use]
     pub fn renamed_to(&self, slug: &Slug) -> Self {
         Self { collection: Self::collection_for(slug), ..self.clone() }
     }
 
-    /// The collection name that `slug` stands for.
+    /// The collection name of `slug`.
     #[must_use]
     pub fn collection_for(slug: &Slug) -> String {
         format!("{}{}", Self::COLLECTION_PREFIX, slug.as_str())

@@ -1,4 +1,4 @@
-//! Organizations: their names, states and places.
+//! Organizations: their names, statuses and locations.
 
 mod location;
 mod name;

@@ -9,19 +9,19 @@ use crate::domain::{
     text::{INVISIBLE, is_invisible},
 };
 
-/// The name of an organization as people read it: 1 to 64 characters, trimmed, in Unicode NFC.
+/// The display name of an organization: 1 to 64 characters, trimmed, in Unicode NFC.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OrgName {
     text: String,
     slug: Slug,
 }
 
-/// What makes a name unique and names its collection: ASCII letters, digits and single `_`.
+/// Makes a name unique and names its collection: ASCII letters, digits and single `_`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Slug(String);
 
 impl OrgName {
-    /// The most characters that a name may have.
+    /// The maximum length in characters.
     pub const MAX_CHARS: usize = 64;
 
     /// Trims and normalizes `raw`.
@@ -42,7 +42,7 @@ impl OrgName {
     /// [`Invalid`] for what has never been a name.
     pub fn parse_sought(raw: &str) -> Result<Self, Invalid> {
         let raw = raw.trim();
-        // ASCII is in NFC already, and most names are ASCII.
+        // ASCII text is already in NFC, and most names are ASCII.
         let text: String = if raw.is_ascii() { raw.to_owned() } else { raw.nfc().collect() };
         if text.is_empty() {
             return Err(Invalid("must not be empty"));
@@ -60,21 +60,20 @@ impl OrgName {
         Ok(Self { text, slug })
     }
 
-    /// The name for people.
+    /// The display name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether `name` is the same name to a person: all of it, except for case, accents and what
-    /// separates its words. Unlike slugs, neither is cut, and letters of other scripts than Latin
-    /// stay what they are.
+    /// Whether `name` reads as the same name: equal except for case, accents and word separators.
+    /// Unlike in slugs, neither name is cut, and only Latin letters are transliterated.
     #[must_use]
     pub fn reads_like(&self, name: &str) -> bool {
         reading(&self.text) == reading(name)
     }
 
-    /// The name for uniqueness.
+    /// The slug, which is unique.
     #[must_use]
     pub const fn slug(&self) -> &Slug {
         &self.slug
@@ -82,10 +81,10 @@ impl OrgName {
 }
 
 impl Slug {
-    /// The most characters that a slug may have; what is longer is cut.
+    /// The maximum length in characters; longer slugs are cut.
     pub const MAX_CHARS: usize = 48;
 
-    /// A slug that the database already holds.
+    /// Wraps a slug that was read from the database.
     #[must_use]
     pub const fn from_stored(stored: String) -> Self {
         Self(stored)
@@ -97,9 +96,9 @@ impl Slug {
         &self.0
     }
 
-    /// Letters and digits of any script are transliterated one by one; marks on them vanish; every
-    /// run of anything else becomes one `_`. Transliteration comes before lower-casing, because
-    /// `to_lowercase` of `İ` would leave a combining dot behind.
+    /// Transliterates letters and digits of any script one by one, drops combining marks, and
+    /// replaces every run of other characters with one `_`. Transliteration comes before
+    /// lower-casing, because `to_lowercase` of `İ` would leave a combining dot.
     fn of(name: &str) -> Option<Self> {
         let mut slug = String::with_capacity(Self::MAX_CHARS);
         for c in name.chars() {
@@ -124,14 +123,15 @@ impl Slug {
     }
 }
 
-/// What counts when two names are compared as wholes.
+/// The form in which two names are compared: lower case, without accents, with `_` as the
+/// separator.
 fn reading(name: &str) -> String {
     const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36F}';
     const LAST_LATIN: char = '\u{24F}';
     let mut reading = String::with_capacity(name.len());
     for c in name.nfkd().filter(|c| !ACCENTS.contains(c)) {
         if c <= LAST_LATIN && c.is_alphanumeric() {
-            // Some accents are no characters of their own: the strokes of `ł` and `ø`.
+            // Some accents have no decomposition: the strokes of `ł` and `ø`.
             let ascii = deunicode::deunicode_char(c).unwrap_or_default();
             reading.extend(ascii.chars().map(|c| c.to_ascii_lowercase()));
         } else if c.is_alphanumeric() || is_combining_mark(c) {
@@ -198,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn composed_and_decomposed_forms_are_one_name() {
+    fn composed_and_decomposed_forms_are_the_same_name() {
         assert_eq!(OrgName::parse("e\u{301}").unwrap(), OrgName::parse("é").unwrap());
     }
 
     #[test]
-    fn names_are_compared_as_wholes_but_for_case_accents_and_separators() {
+    fn names_are_equal_except_for_case_accents_and_separators() {
         let alike = |one: &str, two: &str| OrgName::parse(one).unwrap().reads_like(two);
         for (one, two) in [
             ("Acme, Inc.", "ACME-inc!"),
@@ -231,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_names_read_like_themselves_and_like_nothing_longer(
+        fn hostile_names_read_like_themselves_and_not_like_longer_names(
             raw in prop_oneof![any_text(), almost("[A-Z][a-zäéß]{1,20} [&.] [A-Z]{2,30}")],
         ) {
             if let Ok(name) = OrgName::parse(&raw) {

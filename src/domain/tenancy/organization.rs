@@ -1,4 +1,4 @@
-//! An organization, which is a tenant seen from outside.
+//! An organization, which is a tenant.
 
 use chrono::{DateTime, Utc};
 
@@ -7,55 +7,55 @@ use strum::{AsRefStr, EnumString, IntoStaticStr};
 use super::{Location, OrgName, Slug};
 use crate::domain::OrgId;
 
-/// Where an organization stands in its life.
+/// The lifecycle status of an organization.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum OrgStatus {
-    /// Nothing is under way.
+    /// In normal use.
     Active,
-    /// Its collection is being moved; it works all the while.
+    /// Its collection is being moved; it stays usable.
     Renaming,
-    /// It is going; nobody may use it any more.
+    /// It is being deleted and can no longer be used.
     Deleting,
 }
 
-/// What the master database knows of an organization.
+/// The record of an organization in the master database.
 #[derive(Clone, Debug)]
 pub struct Organization {
-    /// Its immutable identity.
+    /// Its immutable id.
     pub id: OrgId,
-    /// Its name as people read it.
+    /// Its display name.
     pub name: String,
-    /// The slug that it holds and, while it is renamed, the one that it is taking.
+    /// Its slug and, during a rename, also the new one.
     pub slugs: Vec<Slug>,
     /// Where its documents are.
     pub location: Location,
     /// Where its documents are being moved to.
     pub moving_to: Option<Location>,
-    /// Where it stands.
+    /// Its lifecycle status.
     pub status: OrgStatus,
     /// When it signed up.
     pub created_at: DateTime<Utc>,
     /// When its name, location or status last changed.
     pub updated_at: DateTime<Utc>,
-    /// Goes up by one with every change of this record.
+    /// Increases by one with every change of this record.
     pub version: i64,
 }
 
 impl Organization {
-    /// Whether `slug` names this organization, now or from the end of its rename on.
+    /// Whether `slug` is this organization's slug, or will be after its rename.
     #[must_use]
     pub fn answers_to(&self, slug: &Slug) -> bool {
         self.slugs.contains(slug)
     }
 
-    /// Whether all of `name`, and not only what its slug keeps of it, is this organization's name.
+    /// Whether the whole `name`, not only its slug, is this organization's name.
     #[must_use]
     pub fn is_named(&self, name: &OrgName) -> bool {
         name.reads_like(&self.name)
     }
 
-    /// Every place at which its documents may be at this moment, the likeliest first.
+    /// Every location where its documents may currently be, the most likely first.
     pub fn locations(&self) -> impl Iterator<Item = &Location> {
         std::iter::once(&self.location).chain(&self.moving_to)
     }

@@ -1,6 +1,6 @@
-//! One document of a batch, and whether it has to be written.
+//! One document of a batch, and whether it must be written.
 
-/// Something that is stored, or not yet, and what is to become of it.
+/// A document, stored or not, with its pending change.
 #[derive(Clone, Debug)]
 pub struct Entry<T> {
     stored: bool,
@@ -9,37 +9,37 @@ pub struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    /// What is stored.
+    /// A stored document.
     #[must_use]
     pub const fn stored(value: T) -> Self {
         Self { stored: true, value: Some(value), changed: false }
     }
 
-    /// What is not stored, but is understood: an occurrence that nobody has touched yet.
+    /// A document that exists implicitly: an occurrence that is not stored yet.
     #[must_use]
     pub const fn implied(value: T) -> Self {
         Self { stored: false, value: Some(value), changed: false }
     }
 
-    /// What does not exist.
+    /// A document that does not exist.
     #[must_use]
     pub const fn missing() -> Self {
         Self { stored: false, value: None, changed: false }
     }
 
-    /// What it is now.
+    /// The current value.
     #[must_use]
     pub const fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
-    /// Makes it something else.
+    /// Sets the value and marks it as changed.
     pub fn set(&mut self, value: T) {
         self.value = Some(value);
         self.changed = true;
     }
 
-    /// What has to be written, and whether it is to be inserted.
+    /// The value to write, and whether it is an insert; `None` if nothing changed.
     #[must_use]
     pub fn change(&self) -> Option<(&T, bool)> {
         self.value.as_ref().filter(|_| self.changed).map(|value| (value, !self.stored))

@@ -1,64 +1,64 @@
-//! What a member asks for, and what comes of it.
+//! Requests for seats and their outcomes.
 
 use strum::IntoStaticStr;
 
 use crate::domain::scheduling::{RefusalCode, Registration, RegistrationId, Waiter};
 
-/// What a member wants of an occurrence.
+/// What a member requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Ask {
     /// A seat.
     Register,
-    /// To give the seat back.
+    /// Give the seat back.
     Cancel,
-    /// To wait for a seat.
+    /// Join the waiting list.
     Join,
-    /// To wait no longer.
+    /// Leave the waiting list.
     Leave,
 }
 
-/// A member, an occurrence, and what is wanted.
+/// A request of a member for an occurrence.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Whose seat, and of what.
+    /// The member and the occurrence.
     pub id: RegistrationId,
-    /// What is wanted.
+    /// What the member requests.
     pub ask: Ask,
 }
 
-/// What comes of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// The member has a seat now.
+    /// The member now has a seat.
     Registered(Registration),
-    /// The member has given the seat back.
+    /// The seat is given back.
     Cancelled(Registration),
-    /// The member waits, at this place of the list, counted from 1.
+    /// The member waits at this position of the list, counted from 1.
     Waiting(usize, Waiter),
-    /// The member waits no longer.
+    /// The member has left the waiting list.
     Left,
-    /// It is not done, for a reason.
+    /// The request was refused.
     Refused(BookingRefusal),
-    /// There is no such occurrence.
+    /// The occurrence does not exist.
     Unknown,
-    /// There is no such member any more.
+    /// The member was removed.
     Gone,
 }
 
-/// Why something is not done.
+/// Why a request is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BookingRefusal {
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: RefusalCode,
-    /// A sentence for people.
+    /// The reason, as a sentence for people.
     pub message: String,
-    /// The registration that stands in the way.
+    /// The registration that conflicts with the request.
     pub conflicts_with: Option<RegistrationId>,
 }
 
 impl BookingRefusal {
-    /// A refusal with a sentence for people.
+    /// A refusal without a conflicting registration.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), conflicts_with: None }
     }

@@ -1,13 +1,13 @@
-//! The text of a recurrence rule, part by part, with the checks that the crate leaves out.
+//! The parts of a recurrence rule's text, with checks that the crate does not make.
 
 use chrono::Weekday;
 
 use super::{Invalid, NOT_A_RULE, TOO_OFTEN};
 
-/// The parts of a rule, each once, as name and value.
+/// The parts of a rule as name and value, each name once.
 pub(super) struct Parts<'t>(Vec<(&'t str, &'t str)>);
 
-/// An entry of `BYDAY`: which one of the period, none for every one, and the day.
+/// An entry of `BYDAY`: its number in the period, `None` for every one, and the day.
 type NthDay<'t> = (Option<i16>, &'t str);
 
 const MAX_COUNT: usize = 5_000;
@@ -39,7 +39,7 @@ const DAYS: [(&str, Weekday); 7] = [
 ];
 
 impl<'t> Parts<'t> {
-    /// Takes a text in capitals apart. What the values of most parts may be is left to the crate.
+    /// Splits an upper-case text into parts. The crate checks most of the values.
     pub(super) fn parse(text: &'t str) -> Result<Self, Invalid> {
         let mut parts = Self(Vec::new());
         for part in text.split(';').filter(|part| !part.is_empty()) {
@@ -67,7 +67,7 @@ impl<'t> Parts<'t> {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
 
-    /// The number of times that the rule says.
+    /// The value of `COUNT`.
     pub(super) fn count(&self) -> Result<Option<usize>, Invalid> {
         let count = self.number("COUNT")?;
         if count.is_some() && self.get("UNTIL").is_some() {
@@ -79,19 +79,19 @@ impl<'t> Parts<'t> {
         Ok(count)
     }
 
-    /// The day that weeks begin with.
+    /// The first day of a week.
     pub(super) fn week_start(&self) -> Weekday {
         let named = DAYS.iter().find(|(name, _)| self.get("WKST") == Some(name));
         named.map_or(Weekday::Mon, |(_, day)| *day)
     }
 
-    /// The numbers of a list; what is none is left to the crate to refuse.
+    /// The numbers of a list. Skips anything else, which the crate refuses.
     pub(super) fn numbers(&self, name: &str) -> Vec<i32> {
         let list = self.get(name).into_iter().flat_map(|list| list.split(','));
         list.filter_map(|number| number.parse().ok()).collect()
     }
 
-    /// The text again, with other values for some parts; `None` leaves a part out.
+    /// The text with changed values for some parts; `None` leaves a part out.
     pub(super) fn text_with(&self, changes: &[(&str, Option<String>)]) -> String {
         let text = |(name, value): &(&str, &str)| {
             let change = changes.iter().find(|(changed, _)| changed == name);
@@ -101,8 +101,8 @@ impl<'t> Parts<'t> {
         self.0.iter().filter_map(text).collect::<Vec<_>>().join(";")
     }
 
-    /// `BYDAY` in the form that the crate understands: it takes `MO,2TU` for Mondays that are the
-    /// second Tuesday, so all Mondays are numbered, too.
+    /// `BYDAY` in a form that the crate handles correctly. It reads `MO,2TU` as Mondays that are
+    /// the second Tuesday, so this numbers all Mondays, too.
     pub(super) fn numbered_days(&self) -> Option<String> {
         let entries: Vec<NthDay<'_>> = self.days().collect::<Result<_, _>>().ok()?;
         let numbered = entries.iter().filter(|(nth, _)| nth.is_some()).count();
@@ -118,7 +118,7 @@ impl<'t> Parts<'t> {
         Some(all.collect::<Vec<_>>().join(","))
     }
 
-    /// Whether anything can match, as far as that can be seen at once; the crate would look through
+    /// Whether the rule can match, as far as a quick check can show. The crate would search
     /// hundreds of years, day by day.
     pub(super) fn can_match(&self, start: Weekday) -> bool {
         self.can_match_date() && self.can_match_position() && self.can_match_weekday(start)
@@ -133,13 +133,13 @@ impl<'t> Parts<'t> {
         if self.per_day() > MAX_PER_DAY { Err(TOO_OFTEN) } else { Ok(()) }
     }
 
-    /// How many times of a day there are, at most.
+    /// The maximum number of times in a day.
     fn per_day(&self) -> usize {
         let lists = ["BYHOUR", "BYMINUTE", "BYSECOND"].iter().filter_map(|name| self.get(name));
         lists.map(|list| list.split(',').count()).product()
     }
 
-    /// Not the 30th of February.
+    /// False for rules such as every 30 February.
     fn can_match_date(&self) -> bool {
         let (months, days) = (self.numbers("BYMONTH"), self.numbers("BYMONTHDAY"));
         let fits = |month: i32| {
@@ -153,7 +153,7 @@ impl<'t> Parts<'t> {
         (1..=12).any(|month| (months.is_empty() || months.contains(&month)) && fits(month))
     }
 
-    /// Not the second of one time a day.
+    /// False for rules such as the second time of a day with only one time.
     fn can_match_position(&self) -> bool {
         let listed = |name: &str, all: usize| match self.numbers(name).len() {
             0 => all,
@@ -170,7 +170,7 @@ impl<'t> Parts<'t> {
         positions.is_empty() || positions.iter().any(|p| p.unsigned_abs() as usize <= most)
     }
 
-    /// Not another weekday than that of the start, every seven days.
+    /// False for rules that recur every seven days but need another weekday than the start's.
     fn can_match_weekday(&self, start: Weekday) -> bool {
         let weeks =
             self.number("INTERVAL").is_ok_and(|days| days.is_some_and(|days| days % 7 == 0));
@@ -184,7 +184,9 @@ impl<'t> Parts<'t> {
         let can_number = period && self.get("BYWEEKNO").is_none();
         for entry in self.days() {
             if entry?.0.is_some() && !can_number {
-                return Err(Invalid("must number weekdays (1MO) in a month or a year alone"));
+                return Err(Invalid(
+                    "must number weekdays (1MO) only in monthly or yearly rules without BYWEEKNO",
+                ));
             }
         }
         Ok(())

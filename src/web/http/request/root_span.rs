@@ -148,7 +148,7 @@ mod tests {
         );
         let methods = HashMap::from([("/lost/{id}".to_owned(), "GET".to_owned())]);
         let app = App::new()
-            .app_data(Rc::new(Routes { methods, timings: request::Timings::default() }))
+            .app_data(Rc::new(Routes::of_methods(methods)))
             .route("/org/{id}", web::get().to(HttpResponse::NoContent))
             .route("/health/live", web::get().to(HttpResponse::Ok))
             .route(

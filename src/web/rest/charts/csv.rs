@@ -72,7 +72,7 @@ pub(in crate::web::rest) fn write(people: &[Employee]) -> Result<Vec<u8>> {
 /// What is wrong with the lines of a list, as the fields of a problem.
 pub(in crate::web::rest) fn refusal(refused: LineErrors) -> Error {
     let mut errors = FieldErrors::default();
-    for error in refused.told {
+    for error in refused.listed {
         errors.push(format!("line {}", error.line), error.message);
     }
     errors.leave_out(refused.more);
