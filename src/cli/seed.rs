@@ -104,10 +104,8 @@ async fn org_charts(
     let bar = ProgressBar::new(charts).with_style(style).with_finish(ProgressFinish::AndClear);
     let progress = Progress::start(bar, None);
     let seed = ChartSeed { charts, per_tenant: options.per_tenant, people: options.people };
-    let seeded = upkeep::seed_org_charts(&manager, &options.prefix, password, seed, |done| {
-        progress.add(done)
-    })
-    .await;
+    let count = |done| progress.add(done);
+    let seeded = upkeep::seed_org_charts(&manager, &options.prefix, password, seed, count).await;
     manager.finish_work().await;
     progress.end();
     let seeded = seeded.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;

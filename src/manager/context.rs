@@ -1,4 +1,4 @@
-//! Permissions as types: who holds a scope may do what takes one, and nothing checks twice.
+//! Permissions as types: holding a scope proves the permission, so nothing checks it again.
 
 use chrono::{DateTime, Utc};
 
@@ -13,27 +13,27 @@ use crate::{
     store::{Store, driver::Tx},
 };
 
-/// The right to work inside one tenant, as any account of it. Only the manager makes one.
+/// The permission to work inside one tenant as one of its accounts. Only the manager creates one.
 #[derive(Clone, Copy, Debug)]
 pub struct OrgScope {
     actor: Actor,
-    /// Until when its token is good; nothing for work that no token stands for.
+    /// When its token expires; `None` for work that has no token.
     token_expires_at: Option<DateTime<Utc>>,
 }
 
-/// The right to do what only admins of the tenant may.
+/// The permission to do what only the tenant's admins may do.
 #[derive(Clone, Copy, Debug)]
 pub struct AdminScope {
     scope: OrgScope,
 }
 
 impl OrgScope {
-    /// The scope of an account whose authority the manager knows.
+    /// The scope of an account that the manager has already authorized.
     pub(crate) const fn of(actor: Actor) -> Self {
         Self { actor, token_expires_at: None }
     }
 
-    /// Who acts, with the authority of when that was looked at.
+    /// The acting account, with the role it had when it was authenticated.
     pub(super) const fn actor(&self) -> &Actor {
         &self.actor
     }
@@ -44,16 +44,16 @@ impl OrgScope {
         self.actor.org_id
     }
 
-    /// Who acts.
+    /// The acting account.
     #[must_use]
     pub const fn account_id(&self) -> AccountId {
         self.actor.account_id
     }
 
-    /// The same scope as an admin's.
+    /// The same scope with admin permission.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for a member.
+    /// [`Error::Forbidden`] if the account is a member.
     pub const fn admin(self) -> Result<AdminScope> {
         match self.actor.role {
             Role::Admin => Ok(AdminScope { scope: self }),
@@ -71,7 +71,7 @@ impl std::ops::Deref for AdminScope {
 }
 
 impl AdminScope {
-    /// Checks inside a transaction that the admin still is one: the account may have been removed or
+    /// Checks inside a transaction that the account is still an admin: it may have been removed or
     /// demoted, or its password changed, since the request was authenticated.
     ///
     /// # Errors
@@ -79,15 +79,15 @@ impl AdminScope {
     pub(super) async fn keep_authority(&self, store: &Store, tx: &mut Tx) -> Result<()> {
         let before = &self.scope.actor;
         let now = store.account_in(tx, before.org_id, before.account_id).await?;
-        still_acts(before, now.as_ref().map(Actor::from)).map(drop)
+        recheck(before, now.as_ref().map(Actor::from)).map(drop)
     }
 }
 
 impl TenantManager {
-    /// The scope of whoever holds `token`, checked against the account's authority of now.
+    /// The scope of the holder of `token`, with the account's current role.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the token is not good, or not any more; the store's.
+    /// [`Error::Unauthenticated`] if the token is invalid, expired or revoked.
     pub async fn authenticate(&self, token: &str) -> Result<OrgScope> {
         let claims = self.identity.tokens.check(token)?;
         let authority =
@@ -104,11 +104,12 @@ impl TenantManager {
         Ok(OrgScope { actor, token_expires_at: Some(claims.expires_at) })
     }
 
-    /// The scope as it is at this moment, for a request that has waited since it was authenticated.
+    /// The scope with the account's current role, for a request that has waited since it was
+    /// authenticated.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the token has run out, the password was changed or the
-    /// account removed; [`Error::Forbidden`] when an admin was demoted; the store's.
+    /// [`Error::Unauthenticated`] if the token has expired, the password was changed or the account
+    /// removed; [`Error::Forbidden`] if an admin was demoted.
     pub async fn authority_now(&self, scope: &OrgScope) -> Result<OrgScope> {
         if scope.token_expires_at.is_some_and(|until| until <= self.clock.now()) {
             return Err(Error::Unauthenticated);
@@ -121,12 +122,12 @@ impl TenantManager {
             token_version: now.token_version,
             ..before
         });
-        Ok(OrgScope { actor: still_acts(&before, now)?, ..*scope })
+        Ok(OrgScope { actor: recheck(&before, now)?, ..*scope })
     }
 }
 
-/// The authority of now, if it is at least the one of before.
-fn still_acts(before: &Actor, now: Option<Actor>) -> Result<Actor> {
+/// The current account, if it still has at least the permissions it had before.
+fn recheck(before: &Actor, now: Option<Actor>) -> Result<Actor> {
     failpoint!("authority.unchecked", return Ok(*before));
     let same =
         |now: &Actor| now.org_id == before.org_id && now.token_version == before.token_version;

@@ -1,4 +1,4 @@
-//! One change at a time for each key: the changes of one chart, or of one tenant's seats.
+//! One change at a time per key, such as a chart or a tenant's seats.
 
 use std::{hash::Hash, sync::Arc, time::Duration};
 
@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 
 /// A queue for each key that is being changed.
 ///
-/// Transactions on one key conflict by design. Run together, dozens would spend their time on
-/// retries, and a long one would never finish beside a stream of short ones. Correctness does not
-/// depend on the queue: other processes have queues of their own, and the transactions decide.
+/// Transactions on one key conflict by design. If dozens ran at once, they would spend their time
+/// on retries, and a stream of short ones would keep a long one from finishing. Correctness does
+/// not depend on the queue: each process has its own queues, and the transactions decide.
 pub(super) struct KeyedQueue<K>(Cache<K, Arc<Mutex<()>>>);
 
 const QUEUES: u64 = 10_000;
@@ -24,13 +24,14 @@ impl<K: Hash + Eq + Send + Sync + 'static> Default for KeyedQueue<K> {
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> KeyedQueue<K> {
-    /// Waits for the turn of the caller, which lasts until the guard is dropped.
+    /// Waits until the caller is first in the queue; the guard keeps that place until it is
+    /// dropped.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the turn does not come within `patience`.
+    /// [`Error::Busy`] if that takes longer than `patience`.
     pub(super) async fn wait(&self, key: K, patience: Duration) -> Result<OwnedMutexGuard<()>> {
         let queue = self.0.get_with(key, Arc::default);
-        let turn = tokio::time::timeout(patience, queue.lock_owned()).await;
-        turn.map_err(|_| Error::Busy { what: "too many wait for their turn at one thing" })
+        let guard = tokio::time::timeout(patience, queue.lock_owned()).await;
+        guard.map_err(|_| Error::Busy { what: "too many changes wait for the same resource" })
     }
 }

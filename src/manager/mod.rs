@@ -1,4 +1,4 @@
-//! `TenantManager`: the class-like centre through which everything above it works.
+//! `TenantManager`: the single entry point that the web layer and the commands call.
 
 pub mod charts;
 mod context;
@@ -24,8 +24,8 @@ use crate::{
 
 /// Does everything that the platform can do, on behalf of the holder of a scope.
 ///
-/// Each resource has an `impl` block in a file of its own, and each module owns the state it needs.
-/// One manager is built per process and shared.
+/// Each resource has its own file with an `impl` block, and each module owns the state it needs.
+/// A process builds one manager and shares it.
 pub struct TenantManager {
     store: Store,
     clock: Arc<dyn Clock>,
@@ -36,15 +36,15 @@ pub struct TenantManager {
     scheduling: Scheduling,
 }
 
-/// What the modules of the manager are configured with.
+/// Settings of the manager's modules.
 pub struct ManagerSettings {
     /// Limits on logins, sign-ups and polls of calendar feeds.
     pub throttle: ThrottleSettings,
-    /// The cost of password hashes, and how many run at once.
+    /// The cost of password hashes and how many run at once.
     pub hash: HashParameters,
     /// The keys and claims of access tokens.
     pub tokens: TokenSettings,
-    /// The most organizations; 0 for as many as the database's file handles allow.
+    /// The maximum number of organizations; 0 allows as many as the database's file handles do.
     pub max_organizations: u64,
     /// How long a request waits for a tenant that another operation is moving or changing.
     pub patience: Duration,
@@ -54,7 +54,8 @@ impl TenantManager {
     /// Builds the manager on a connected store; background work runs on the current runtime.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::error::Error::Internal) for unusable keys or hash parameters.
+    /// [`Error::Internal`](crate::error::Error::Internal) if the keys or hash parameters are
+    /// unusable.
     pub fn new(store: Store, settings: ManagerSettings, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self {
             tasks: Tasks::on_this_runtime(),
@@ -75,10 +76,7 @@ impl TenantManager {
         &*self.clock
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// Fails when it does not.
+    /// Returns an error if the database does not answer.
     pub async fn check_health(&self) -> Result<()> {
         self.store.ping().await
     }

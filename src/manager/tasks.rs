@@ -1,4 +1,4 @@
-//! Finding and finishing what a process left undone.
+//! Background tasks, and the recovery of operations that another process did not finish.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use super::TenantManager;
 use crate::error::Result;
 use tokio_util::task::TaskTracker;
 
-/// Work that continues when the client that asked for it has gone.
+/// Runs work that continues after its client has disconnected.
 pub(super) struct Tasks {
     tracker: TaskTracker,
-    /// It outlives the threads that answer requests.
+    /// Outlives the threads that answer requests.
     runtime: Handle,
 }
 
@@ -29,7 +29,7 @@ impl Tasks {
         self.tracker.spawn_on(work, &self.runtime)
     }
 
-    /// Runs work that computes for long without awaiting anything.
+    /// Runs a long computation that never awaits.
     pub(super) fn spawn_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -39,16 +39,14 @@ impl Tasks {
 }
 
 impl TenantManager {
-    /// Takes over what a process has left and whose lease has run out; how many. Operations are
-    /// carried to their end one after the other, mass cancellations go on in tasks of their own. None is begun
-    /// with once the process finishes its work.
-    ///
-    /// # Errors
-    /// The store's. What fails stays recorded and is tried again later.
+    /// Takes over unfinished work whose lease has expired and returns how many items. Operations
+    /// run one at a time to their end; each mass cancellation runs in its own task. Starts nothing
+    /// new once [`TenantManager::finish_work`] was called. What fails stays recorded for a later
+    /// try.
     pub async fn recover(self: &Arc<Self>) -> Result<u32> {
         let mut taken = 0;
         while !self.tasks.tracker.is_closed() {
-            // Asked before each operation, since one that fails may take its whole lease for it.
+            // Comes before each operation, because a failing operation may use up its whole lease.
             taken += self.recover_mass_cancellations().await;
             let Some(operation) = self.store.claim_operation().await? else { break };
             tracing::info!(org.id = %operation.org_id, "taking over an operation");
@@ -64,7 +62,7 @@ impl TenantManager {
         Ok(taken)
     }
 
-    /// Recovers now and then until `stop`.
+    /// Calls [`TenantManager::recover`] once per interval `every` until `stop`.
     pub async fn keep_recovering(self: Arc<Self>, every: Duration, stop: CancellationToken) {
         loop {
             match stop.run_until_cancelled(self.recover()).await {
@@ -80,7 +78,7 @@ impl TenantManager {
         }
     }
 
-    /// Waits for the steps that continue after their requests. No new recovery starts.
+    /// Waits for the background tasks to end. No new recovery starts.
     pub async fn finish_work(&self) {
         self.tasks.tracker.close();
         self.tasks.tracker.wait().await;

@@ -1,4 +1,4 @@
-//! The only room that knows the database driver.
+//! Storage: the only layer that uses the database driver.
 
 pub mod charts;
 pub mod driver;
@@ -15,7 +15,7 @@ use mongodb::{Client, Collection, options::ClientOptions};
 use self::driver::StoreError;
 use crate::error::Result;
 
-/// The connection to one cluster: the master database and the tenants' database in it.
+/// The connection to one cluster, which holds the master database and the tenants' database.
 #[derive(Clone)]
 pub struct Store {
     shared: Client,
@@ -25,7 +25,7 @@ pub struct Store {
     limits: Limits,
 }
 
-/// How long the store goes on trying.
+/// Time limits of the store.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     transaction_deadline: Duration,
@@ -33,22 +33,19 @@ struct Limits {
 }
 
 thread_local! {
-    /// The connections of this thread, and the options of the store whose they are.
+    /// This thread's own client, and the options of the store that it belongs to.
     static OWN: RefCell<Option<(Arc<ClientOptions>, Client)>> = const { RefCell::new(None) };
 }
 
 impl Store {
-    /// The cluster's name in every [`Location`](crate::domain::Location) of today.
+    /// The cluster's name in every [`Location`](crate::domain::Location).
     pub const CLUSTER: &'static str = "default";
 
-    /// Gives the calling thread connections of its own, for as long as it lives.
+    /// Gives the calling thread its own connections until it ends.
     ///
-    /// A thread that answers requests runs a runtime of its own, while the shared connections
-    /// belong to the runtime that the store was made in: every answer of the database would wake a
-    /// thread there, which would wake the one that waits.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Each thread that answers requests has its own runtime, while the shared connections belong
+    /// to the runtime that created the store. With those, every database reply would wake a thread
+    /// of that runtime first, which would then wake the waiting one.
     pub fn use_own_connections(&self) -> Result<()> {
         let own = Client::with_options((*self.options).clone()).map_err(StoreError::from)?;
         OWN.set(Some((Arc::clone(&self.options), own)));
@@ -62,7 +59,7 @@ impl Store {
         })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "every collection handle is made here")]
+    #[expect(clippy::disallowed_methods, reason = "every collection handle is created here")]
     fn collection<T: Send + Sync>(&self, database: &str, collection: &str) -> Collection<T> {
         self.client().database(database).collection(collection)
     }

@@ -1,5 +1,5 @@
-//! What the database itself enforces: unique indexes of the master database, the clustered shape
-//! and the validator of a tenant's collection.
+//! What the database itself enforces: the indexes of the master database, and the clustered index
+//! and validator of tenant collections.
 
 use bson::{Bson, Document, doc};
 use mongodb::{
@@ -13,7 +13,7 @@ pub(super) const ACCOUNTS: &str = "accounts";
 pub(super) const OPERATIONS: &str = "operations";
 pub(super) const MASS_CANCELLATIONS: &str = "drains";
 
-/// The unique indexes that make reservations atomic, by name; refusals are told apart by them.
+/// The names of the unique indexes that make reservations atomic; a duplicate key error names one.
 pub(super) const SLUG_INDEX: &str = "slugs_unique";
 pub(super) const EMAIL_INDEX: &str = "email_unique";
 pub(super) const OPERATION_INDEX: &str = "org_unique";
@@ -30,21 +30,21 @@ pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 4] {
                 feed_index(),
             ],
         ),
-        // Transactions write it, and they cannot make a collection.
+        // This index also creates the collection, which the transactions that write it cannot do.
         (MASS_CANCELLATIONS, vec![index(doc! { "lease_until": 1 }, "lease", false)]),
         (OPERATIONS, vec![index(doc! { "org_id": 1 }, OPERATION_INDEX, true)]),
     ]
 }
 
-/// The secondary indexes of a tenant with large charts. Only charts and employees have any of their
-/// fields, and a sparse index holds no other document.
+/// The secondary indexes of a tenant with large charts. They are sparse, so they contain only
+/// charts and employees; no other document has any of these fields.
 pub(super) fn team_indexes() -> [Document; 3] {
     [("manager", "manager"), ("ancestors", "ancestors"), ("employee", "_id.employee")].map(
         |(name, field)| doc! { "key": { "_id.chart": 1, field: 1 }, "name": name, "sparse": true },
     )
 }
 
-/// How a tenant's collection is made: clustered, so that it costs one file and no index.
+/// The options of a tenant's collection: clustered, so that it needs one file and no index.
 pub(super) fn tenant_collection() -> CreateCollectionOptions {
     CreateCollectionOptions::builder()
         .clustered_index(ClusteredIndex::default())
@@ -52,10 +52,10 @@ pub(super) fn tenant_collection() -> CreateCollectionOptions {
         .build()
 }
 
-/// Invariants alone, by kind: a full schema of every kind costs mongod far more memory per
-/// collection, and types are Rust's business.
+/// Checks only invariants, by kind: a full schema of every kind would cost mongod far more memory
+/// per collection, and Rust checks the types.
 fn tenant_validator() -> Document {
-    // Nobody is above themselves, and the last of those above is the manager.
+    // Employees are not their own ancestors, and the last ancestor is the manager.
     let last = doc! { "$ifNull": [{ "$last": "$ancestors" }, Bson::Null] };
     let hierarchy = doc! { "$and": [
         { "$not": { "$in": ["$_id.employee", "$ancestors"] } },
@@ -65,7 +65,7 @@ fn tenant_validator() -> Document {
         { "$gte": ["$seats_taken", 0] },
         { "$lte": ["$seats_taken", "$capacity"] },
     ] };
-    // Busy times are in order, each ends behind its start and before the next one's.
+    // Busy times are sorted and do not overlap, and each ends after its start.
     let in_order = doc! { "$and": [
         "$$value.good",
         { "$lt": ["$$this.start", "$$this.end"] },

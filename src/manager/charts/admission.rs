@@ -1,4 +1,4 @@
-//! Work on large charts: a few at a time, since each takes much memory.
+//! Limits how many large charts are processed at once, because each takes much memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,18 +9,18 @@ use crate::{
     manager::TenantManager,
 };
 
-/// So many large charts may be worked on at once: 200,000 people are about a hundred megabytes from
-/// their documents to an answer.
+/// How many large charts are processed at once: a chart of 200,000 people takes about a hundred
+/// megabytes between its documents and the response.
 const AT_ONCE: usize = 2;
-/// From so many people on a chart is large. Smaller ones are done before others have to wait.
+/// A chart is large from this many people on. Smaller ones finish before others would have to wait.
 const LARGE: usize = 5_000;
 
-/// Room for large charts.
+/// The permits for large charts.
 pub(super) struct ChartAdmission(Arc<Semaphore>);
 
-/// Room for one chart, until it is dropped.
+/// The permission to process one chart, until it is dropped.
 #[derive(Debug)]
-pub struct Room {
+pub struct ChartPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -31,24 +31,24 @@ impl Default for ChartAdmission {
 }
 
 impl ChartAdmission {
-    /// Waits for room for a chart of so many people; small ones always have it.
-    async fn admit(&self, people: usize, patience: Duration) -> Result<Room> {
+    /// Waits for a permit for a chart of that many people; small charts get one at once.
+    async fn admit(&self, people: usize, patience: Duration) -> Result<ChartPermit> {
         if people < LARGE {
-            return Ok(Room { _permit: None });
+            return Ok(ChartPermit { _permit: None });
         }
         let permit = tokio::time::timeout(patience, Arc::clone(&self.0).acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok);
-        let busy = Error::Busy { what: "too many large charts are worked on" };
-        permit.map(|permit| Room { _permit: Some(permit) }).ok_or(busy)
+        let busy = Error::Busy { what: "too many large charts are being processed" };
+        permit.map(|permit| ChartPermit { _permit: Some(permit) }).ok_or(busy)
     }
 }
 
 impl TenantManager {
-    /// Waits for room to work on a chart of so many people.
+    /// Waits for a permit to process a chart of that many people.
     ///
     /// # Errors
-    /// [`Error::Busy`] when others do not make room in time.
-    pub async fn admit_chart(&self, people: usize) -> Result<Room> {
+    /// [`Error::Busy`] if no permit becomes free in time.
+    pub async fn admit_chart(&self, people: usize) -> Result<ChartPermit> {
         self.charts.admission.admit(people, self.tenancy.patience).await
     }
 }
@@ -58,9 +58,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_few_large_charts_have_room_and_small_ones_always() {
-        let rooms = ChartAdmission::default();
-        let take = async |people| rooms.admit(people, Duration::from_millis(1)).await;
+    async fn two_large_charts_run_at_once_and_small_ones_always() {
+        let admission = ChartAdmission::default();
+        let take = async |people| admission.admit(people, Duration::from_millis(1)).await;
         let one = take(LARGE).await.unwrap();
         let _two = take(200_000).await.unwrap();
         assert!(matches!(take(LARGE).await, Err(Error::Busy { .. })));
@@ -71,15 +71,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_gets_the_room_that_another_leaves() {
-        let rooms = ChartAdmission::default();
-        let take = || rooms.admit(LARGE, Duration::from_secs(30));
+    async fn a_waiting_chart_gets_the_permit_that_another_drops() {
+        let admission = ChartAdmission::default();
+        let take = || admission.admit(LARGE, Duration::from_secs(30));
         let (one, _two) = (take().await.unwrap(), take().await.unwrap());
-        let leave = async {
+        let release = async {
             tokio::task::yield_now().await;
             drop(one);
         };
-        let (got, ()) = tokio::join!(take(), leave);
+        let (got, ()) = tokio::join!(take(), release);
         assert!(got.is_ok());
     }
 }

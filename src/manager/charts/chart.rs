@@ -9,14 +9,14 @@ use crate::{
 pub(in crate::manager) const NO_CHART: Error = Error::NotFound("org chart");
 
 impl TenantManager {
-    /// Makes a chart without people.
+    /// Creates an empty chart.
     ///
     /// # Errors
-    /// [`Error::Busy`] when its turn does not come in time; the store's.
+    /// [`Error::Busy`] if other changes of the chart list do not end in time.
     pub async fn chart_create(&self, scope: &AdminScope, name: Label) -> Result<Chart> {
         // Every new chart takes its number from the tenant document.
         let org = scope.org_id();
-        let _turn = self.charts.list_queue.wait(org, self.tenancy.patience).await?;
+        let _lock = self.charts.list_queue.wait(org, self.tenancy.patience).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "chart.create", name, |mut tx, name| {
             Box::pin(async move {
@@ -36,10 +36,7 @@ impl TenantManager {
         .await
     }
 
-    /// The charts behind `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// The store's.
+    /// At most `limit` charts after `after`, ordered by id.
     pub async fn chart_list(
         &self,
         scope: &OrgScope,
@@ -49,8 +46,8 @@ impl TenantManager {
         let listed = self.tenant_read(scope, "chart.list", (), move |mut reader, ()| {
             Box::pin(async move {
                 let charts = reader.charts(after, limit).await?;
-                let believed = !charts.is_empty() || reader.never_had_charts().await?;
-                Ok(believed.then_some(charts))
+                let certain = !charts.is_empty() || reader.never_had_charts().await?;
+                Ok(certain.then_some(charts))
             })
         });
         Ok(listed.await?.unwrap_or_default())
@@ -59,7 +56,7 @@ impl TenantManager {
     /// One chart.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; the store's.
+    /// [`Error::NotFound`] if there is no such chart.
     pub async fn chart_get(&self, scope: &OrgScope, id: ChartId) -> Result<Chart> {
         self.tenant_read(scope, "chart.get", (), move |mut reader, ()| {
             Box::pin(async move { reader.chart(id).await })
@@ -68,17 +65,18 @@ impl TenantManager {
         .ok_or(NO_CHART)
     }
 
-    /// Gives a chart another name.
+    /// Renames a chart.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Busy`] when its turn does not come in time; the store's.
+    /// [`Error::NotFound`] if there is no such chart; [`Error::Busy`] if other changes of it do not
+    /// end in time.
     pub async fn chart_update(
         &self,
         scope: &AdminScope,
         id: ChartId,
         name: Label,
     ) -> Result<Chart> {
-        let _turn = self.turn(scope, id).await?;
+        let _lock = self.lock_chart(scope, id).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "chart.update", name, move |mut tx, name| {
             Box::pin(async move { tx.rename_chart(id, name, now).await?.ok_or(NO_CHART) })
@@ -86,16 +84,17 @@ impl TenantManager {
         .await
     }
 
-    /// Removes a chart with everybody in it.
+    /// Deletes a chart and its employees.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Busy`] when its turn does not come in time; the store's.
+    /// [`Error::NotFound`] if there is no such chart; [`Error::Busy`] if other changes of it do not
+    /// end in time.
     pub async fn chart_delete(
         &self,
         scope: &AdminScope,
         id: ChartId,
     ) -> Result<chrono::DateTime<chrono::Utc>> {
-        let _turn = self.turn(scope, id).await?;
+        let _lock = self.lock_chart(scope, id).await?;
         self.tenant_write(scope, "chart.delete", (), move |mut tx, ()| {
             Box::pin(async move { if tx.remove_chart(id).await? { Ok(()) } else { Err(NO_CHART) } })
         })

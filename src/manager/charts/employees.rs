@@ -1,4 +1,4 @@
-//! The people of a chart: every change is one transaction that starts with the chart.
+//! Employees of a chart: every change is one transaction that writes the chart first.
 
 use chrono::{DateTime, Utc};
 use tokio::sync::OwnedMutexGuard;
@@ -18,49 +18,49 @@ use crate::{
     },
 };
 
-/// Somebody who comes in.
+/// A new employee.
 pub struct EmployeeInput {
     /// The person's name.
     pub name: Label,
     /// The person's title.
     pub title: Label,
-    /// Whom the person reports to; nobody for the CEO.
+    /// The person's manager; `None` for the CEO.
     pub manager: Option<EmployeeId>,
 }
 
-/// What is to change of a person; `None` leaves it as it is.
+/// Changes of an employee; `None` keeps the current value.
 pub struct EmployeePatch {
     /// A new name.
     pub name: Option<Label>,
     /// A new title.
     pub title: Option<Label>,
-    /// Another manager; `Some(None)` for none, which only the CEO has.
+    /// A new manager; `Some(None)` for none, which only the CEO has.
     pub manager: Option<Option<EmployeeId>>,
 }
 
-/// What became of a person's team.
+/// Where a deleted person's reports went.
 pub struct Removal {
-    /// Whom they report to now.
+    /// Their new manager.
     pub new_manager: EmployeeId,
-    /// How many people have another manager than before.
+    /// How many people have a new manager.
     pub reassigned: u64,
 }
 
 pub(in crate::manager) const NO_EMPLOYEE: Error = Error::NotFound("employee");
 
 impl TenantManager {
-    /// Adds a person; the first one without a manager is the CEO.
+    /// Adds an employee; the first one without a manager is the CEO.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the chart, [`Error::Validation`] for a manager who is not in it,
-    /// [`Error::Hierarchy`]; the store's.
+    /// [`Error::NotFound`] if there is no such chart; [`Error::Validation`] if the manager is not
+    /// in it; [`Error::Hierarchy`] if a rule of the chart forbids it.
     pub async fn employee_create(
         &self,
         scope: &AdminScope,
         chart: ChartId,
         input: EmployeeInput,
     ) -> Result<Employee> {
-        let _turn = self.turn(scope, chart).await?;
+        let _lock = self.lock_chart(scope, chart).await?;
         let now = self.clock.now();
         let created = self.tenant_write(scope, "employee.create", input, move |mut tx, input| {
             Box::pin(async move {
@@ -92,11 +92,11 @@ impl TenantManager {
         Ok(employee)
     }
 
-    /// Changes a person's name, title or manager. Whoever moves takes the whole team along.
+    /// Changes an employee's name, title or manager. Changing the manager moves the whole team.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Validation`] for a manager who is not in the chart,
-    /// [`Error::Hierarchy`]; the store's.
+    /// [`Error::NotFound`] if there is no such employee; [`Error::Validation`] if the manager is
+    /// not in the chart; [`Error::Hierarchy`] if a rule of the chart forbids it.
     pub async fn employee_update(
         &self,
         scope: &AdminScope,
@@ -104,7 +104,7 @@ impl TenantManager {
         id: EmployeeId,
         patch: EmployeePatch,
     ) -> Result<Employee> {
-        let _turn = self.turn(scope, chart).await?;
+        let _lock = self.lock_chart(scope, chart).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "employee.update", patch, move |mut tx, patch| {
             Box::pin(async move {
@@ -132,10 +132,11 @@ impl TenantManager {
         .await
     }
 
-    /// Takes a person out; the reports go to the person's manager, with their teams or one by one.
+    /// Deletes an employee. `reparent` decides whether only the direct reports, with their teams,
+    /// or everyone below moves to the deleted employee's manager.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Hierarchy`] for the CEO; the store's.
+    /// [`Error::NotFound`] if there is no such employee; [`Error::Hierarchy`] for the CEO.
     pub async fn employee_delete(
         &self,
         scope: &AdminScope,
@@ -143,14 +144,14 @@ impl TenantManager {
         id: EmployeeId,
         reparent: Reparent,
     ) -> Result<Removal> {
-        let _turn = self.turn(scope, chart).await?;
+        let _lock = self.lock_chart(scope, chart).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "employee.delete", (), move |mut tx, ()| {
             Box::pin(async move {
-                // The person is found before the chart counts one less: a count below zero is
-                // refused by the database, which would be a fault of ours.
+                // Find the employee before lowering the chart's count: the database refuses a
+                // count below zero, and that refusal would be reported as an internal error.
                 let Some(employee) = tx.reader().employee(chart, id).await? else {
-                    return Err(nobody_in(&mut tx, chart).await?);
+                    return Err(missing_error(&mut tx, chart).await?);
                 };
                 touch(&mut tx, chart, -1, 0, now).await?;
                 let writes = charts::remove(&employee, reparent)?;
@@ -168,17 +169,19 @@ impl TenantManager {
         .await
     }
 
-    /// Makes a person the CEO; the previous one reports to the new one, all others stay.
+    /// Makes an employee the CEO; the previous CEO reports to the new one, everyone else keeps
+    /// their manager.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Hierarchy`] past the greatest depth; the store's.
+    /// [`Error::NotFound`] if there is no such employee; [`Error::Hierarchy`] if the chart would
+    /// get too deep.
     pub async fn employee_promote(
         &self,
         scope: &AdminScope,
         chart: ChartId,
         id: EmployeeId,
     ) -> Result<Employee> {
-        let _turn = self.turn(scope, chart).await?;
+        let _lock = self.lock_chart(scope, chart).await?;
         let now = self.clock.now();
         self.tenant_write(scope, "employee.promote", (), move |mut tx, ()| {
             Box::pin(async move {
@@ -201,8 +204,8 @@ impl TenantManager {
 }
 
 impl TenantManager {
-    /// Waits until no other change of the chart is under way in this process.
-    pub(in crate::manager) async fn turn(
+    /// Waits until this process makes no other change of the chart.
+    pub(in crate::manager) async fn lock_chart(
         &self,
         scope: &AdminScope,
         chart: ChartId,
@@ -225,15 +228,15 @@ async fn employee_in(tx: &mut TenantTx<'_>, chart: ChartId, id: EmployeeId) -> R
     tx.reader().employee(chart, id).await?.ok_or(NO_EMPLOYEE)
 }
 
-/// What is missing when the chart has no such person: the person, or the chart as well.
-async fn nobody_in(tx: &mut TenantTx<'_>, chart: ChartId) -> Result<Error> {
-    let there = tx.reader().chart(chart).await?;
-    Ok(if there.is_some() { NO_EMPLOYEE } else { NO_CHART })
+/// The error for an employee who was not found: the employee or the whole chart is missing.
+async fn missing_error(tx: &mut TenantTx<'_>, chart: ChartId) -> Result<Error> {
+    let found = tx.reader().chart(chart).await?;
+    Ok(if found.is_some() { NO_EMPLOYEE } else { NO_CHART })
 }
 
 async fn manager_in(tx: &mut TenantTx<'_>, chart: ChartId, id: EmployeeId) -> Result<Employee> {
     let manager = tx.reader().employee(chart, id).await?;
-    manager.ok_or_else(|| Error::field("manager_id", "is nobody in this org chart"))
+    manager.ok_or_else(|| Error::field("manager_id", "must be an employee of this org chart"))
 }
 
 async fn plan_move(
@@ -245,7 +248,7 @@ async fn plan_move(
         Some(manager) => Some(manager_in(tx, employee.chart, manager).await?),
         None => None,
     };
-    // Only a move downwards can make a chart deeper.
+    // Only a move to a deeper manager can make a chart deeper.
     let deeper = manager.as_ref().is_some_and(|m| m.ancestors.len() >= employee.ancestors.len());
     let deepest = if deeper {
         tx.depth_of(employee.chart, Team::From(employee.id)).await?

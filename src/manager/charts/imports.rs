@@ -1,4 +1,4 @@
-//! Charts as lists: whole charts in, whole charts out.
+//! Imports and statistics of whole charts.
 
 use super::{WholeChart, chart::NO_CHART};
 use crate::{
@@ -12,26 +12,27 @@ use crate::{
     store::Store,
 };
 
-/// What an import is to do.
+/// Options of an import.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ImportMode {
-    /// Takes the place of the people who are there; else the chart must be empty.
+    /// Replaces the chart's employees; otherwise the chart must be empty.
     pub replace: bool,
-    /// Only says what would happen.
+    /// Checks the import without writing.
     pub dry_run: bool,
-    /// Numbers from the list are positions: the ids follow the last one that was given.
+    /// Treats the list's numbers as positions: the ids continue after the chart's highest one.
     pub renumber: bool,
 }
 
-/// From so many people in a chart on, a tenant gets its secondary indexes: below, a scan of the
-/// chart's key range is as fast, and an index costs a file and every write.
+/// A tenant gets secondary indexes once a chart has this many people: below, a scan of the chart's
+/// key range is as fast, and an index costs a file and slows every write.
 const INDEX_FROM: i64 = 1_000;
 
 impl TenantManager {
-    /// Fills a chart from a list, in one transaction whatever its size; the chart afterwards.
+    /// Fills a chart from a list in one transaction, whatever its size, and returns the new chart.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; [`Refusal::NotEmpty`]; the store's.
+    /// [`crate::error::Error::NotFound`] if there is no such chart; [`Refusal::NotEmpty`] if it has
+    /// employees and `mode.replace` is not set.
     pub async fn chart_import(
         &self,
         scope: &AdminScope,
@@ -39,7 +40,7 @@ impl TenantManager {
         people: Vec<Placed>,
         mode: ImportMode,
     ) -> Result<Chart> {
-        let _turn = self.turn(scope, id).await?;
+        let _lock = self.lock_chart(scope, id).await?;
         let now = self.clock.now();
         let imported = self
             .tenant_write(scope, "chart.import", people, move |mut tx, people| {
@@ -51,7 +52,7 @@ impl TenantManager {
                     if mode.dry_run {
                         return Ok(chart);
                     }
-                    // Conflicts with every change since that look.
+                    // Conflicts with every change since the chart was read.
                     let touched = tx.touch_chart(id, 0, 0, now).await?.ok_or(NO_CHART)?;
                     let offset = if mode.renumber { touched.last_employee } else { 0 };
                     let employees: Vec<Employee> =
@@ -66,8 +67,9 @@ impl TenantManager {
         Ok(imported)
     }
 
-    /// Has the tenant's secondary indexes built behind the scenes once a chart of it is large. A
-    /// process asks once; asking again costs next to nothing.
+    /// Builds the tenant's secondary indexes in the background once one of its charts is large.
+    /// Each process tries once per tenant; building an index again that exists costs almost
+    /// nothing.
     pub(in crate::manager) fn index_if_large(&self, org: OrgId, people: i64) {
         if people < INDEX_FROM || self.charts.indexed.contains_key(&org) {
             return;
@@ -76,7 +78,7 @@ impl TenantManager {
         let (store, indexed) = (self.store.clone(), self.charts.indexed.clone());
         let build = async move {
             if let Err(error) = index(&store, org).await {
-                tracing::warn!(org.id = %org, error = error.detail(), "no index was built");
+                tracing::warn!(org.id = %org, error = error.detail(), "indexes could not be built");
                 indexed.invalidate(&org);
             }
         };
@@ -85,7 +87,7 @@ impl TenantManager {
 }
 
 impl WholeChart {
-    /// What the chart adds up to, with the people who have the widest span.
+    /// The chart's statistics, and the people who have the widest span.
     #[must_use]
     pub fn statistics(self) -> (Statistics, Vec<Employee>) {
         let statistics = Statistics::of(&self.people);

@@ -6,10 +6,10 @@ mod employees;
 mod imports;
 mod teams;
 
-pub use admission::Room;
+pub use admission::ChartPermit;
 pub use employees::{EmployeeInput, EmployeePatch, Removal};
 pub use imports::ImportMode;
-pub use teams::{Part, WholeChart};
+pub use teams::{EmployeePage, WholeChart};
 
 use moka::sync::Cache;
 
@@ -17,14 +17,14 @@ use self::admission::ChartAdmission;
 use super::keyed_queue::KeyedQueue;
 use crate::domain::{ChartId, OrgId};
 
-/// What the work on charts needs.
+/// State of the charts module.
 pub(super) struct Charts {
-    /// Changes of one chart and its people.
+    /// Serializes changes of one chart and its employees.
     chart_queue: KeyedQueue<(OrgId, ChartId)>,
-    /// Changes of which charts a tenant has.
+    /// Serializes changes of a tenant's list of charts.
     list_queue: KeyedQueue<OrgId>,
     admission: ChartAdmission,
-    /// Tenants whose secondary indexes this process has asked for.
+    /// Tenants whose secondary indexes this process has requested.
     indexed: Cache<OrgId, ()>,
 }
 

@@ -1,66 +1,68 @@
-//! Reading the people of a chart: each answer is one bounded read, and a second look in a snapshot
-//! where it may be empty for the wrong reason.
+//! Reading the employees of a chart: each answer is one bounded read. An empty answer may come from
+//! a stale location, so it is read again in a snapshot unless a document proves it.
 
 use std::collections::HashMap;
 
-use super::{Room, chart::NO_CHART, employees::NO_EMPLOYEE};
+use super::{ChartPermit, chart::NO_CHART, employees::NO_EMPLOYEE};
 use crate::{
     domain::{
         ChartId, EmployeeId,
         charts::{Chart, Employee},
     },
     error::Result,
-    manager::{OrgScope, TenantManager, tenancy::Found},
+    manager::{OrgScope, TenantManager, tenancy::MayBeEmpty},
     store::{
-        charts::{Above, Team},
+        charts::{ChainPage, Team},
         tenant::TenantReader,
     },
 };
 
-/// A part of a list.
+/// Which page of a list of employees.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
-    /// Behind whom it starts.
+pub struct EmployeePage {
+    /// The last employee of the previous page.
     pub after: Option<EmployeeId>,
-    /// How many people at most.
+    /// The maximum number of employees.
     pub limit: u32,
 }
 
-/// A chart with everybody in it.
+/// A chart with all employees.
 #[derive(Debug)]
 pub struct WholeChart {
     /// The chart.
     pub chart: Chart,
-    /// Everybody, in the order of their ids, without their `ancestors`.
+    /// All employees, ordered by id, without their `ancestors`.
     pub people: Vec<Employee>,
-    /// What it takes up until it is dropped.
-    pub room: Room,
+    /// Counts against the limit on large charts until it is dropped.
+    pub permit: ChartPermit,
 }
 
-/// A list of a chart or a person that exists; an empty one wants the same second look as a missing
-/// one, since both may be read at a place that the tenant has just left. `Nobody` is an empty one
-/// that one document shows by itself, which only the right place has.
+/// The result of listing employees.
 enum Listed<T> {
+    /// The chart or employee does not exist here.
     Missing,
-    There(Vec<T>),
-    Nobody,
+    /// The list. An empty one is checked again like a missing one: both may come from a location
+    /// that the tenant has just left.
+    People(Vec<T>),
+    /// A list that is certainly empty: one document shows it, and only the current location has it.
+    Empty,
 }
 
-impl<T> Found for Listed<T> {
-    fn is_nothing(&self) -> bool {
+impl<T> MayBeEmpty for Listed<T> {
+    fn is_empty_answer(&self) -> bool {
         match self {
             Self::Missing => true,
-            Self::There(items) => items.is_empty(),
-            Self::Nobody => false,
+            Self::People(items) => items.is_empty(),
+            Self::Empty => false,
         }
     }
 }
 
 impl TenantManager {
-    /// One person.
+    /// One employee.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; the store's.
+    /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn employee_get(
         &self,
         scope: &OrgScope,
@@ -74,45 +76,46 @@ impl TenantManager {
         .ok_or(NO_EMPLOYEE)
     }
 
-    /// The people of a chart, in the order of their ids.
+    /// A page of a chart's employees, ordered by id.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; the store's.
+    /// [`crate::error::Error::NotFound`] if there is no such chart.
     pub async fn employee_list(
         &self,
         scope: &OrgScope,
         chart: ChartId,
-        part: Part,
+        page: EmployeePage,
     ) -> Result<Vec<Employee>> {
-        self.team(scope, "employee.list", chart, Team::All, part).await
+        self.team(scope, "employee.list", chart, Team::All, page).await
     }
 
-    /// Who reports to a person, in the order of their ids.
+    /// A page of an employee's direct reports, ordered by id.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; the store's.
+    /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn direct_reports(
         &self,
         scope: &OrgScope,
         chart: ChartId,
         id: EmployeeId,
-        part: Part,
+        page: EmployeePage,
     ) -> Result<Vec<Employee>> {
-        self.team(scope, "employee.reports", chart, Team::ReportsOf(id), part).await
+        self.team(scope, "employee.reports", chart, Team::ReportsOf(id), page).await
     }
 
-    /// A person and everybody below, in the order of their ids, each with its distance.
+    /// A page of an employee and everyone below, ordered by id, each with the number of levels
+    /// below that employee.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; the store's.
+    /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn subtree(
         &self,
         scope: &OrgScope,
         chart: ChartId,
         id: EmployeeId,
-        part: Part,
+        page: EmployeePage,
     ) -> Result<Vec<(usize, Employee)>> {
-        let people = self.team(scope, "employee.subtree", chart, Team::From(id), part).await?;
+        let people = self.team(scope, "employee.subtree", chart, Team::From(id), page).await?;
         Ok(people.into_iter().map(|person| (distance(&person, id), person)).collect())
     }
 
@@ -122,60 +125,60 @@ impl TenantManager {
         label: &'static str,
         chart: ChartId,
         team: Team,
-        part: Part,
+        page: EmployeePage,
     ) -> Result<Vec<Employee>> {
         let listed = self
             .tenant_read(scope, label, (), move |mut reader, ()| {
-                Box::pin(async move { list(&mut reader, chart, team, part).await })
+                Box::pin(async move { list(&mut reader, chart, team, page).await })
             })
             .await?;
         match (listed, team) {
-            (Listed::There(people), _) => Ok(people),
-            (Listed::Nobody, _) => Ok(Vec::new()),
+            (Listed::People(people), _) => Ok(people),
+            (Listed::Empty, _) => Ok(Vec::new()),
             (Listed::Missing, Team::All) => Err(NO_CHART),
             (Listed::Missing, _) => Err(NO_EMPLOYEE),
         }
     }
 
-    /// The managers above a person, nearest first, up to the CEO.
+    /// A page of the managers above an employee, nearest first, up to the CEO.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; the store's.
+    /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn manager_chain(
         &self,
         scope: &OrgScope,
         chart: ChartId,
         id: EmployeeId,
-        part: Part,
+        page: EmployeePage,
     ) -> Result<Vec<Employee>> {
         self.tenant_read(scope, "employee.chain", (), move |mut reader, ()| {
-            Box::pin(async move { chain(&mut reader, chart, id, part).await })
+            Box::pin(async move { chain(&mut reader, chart, id, page).await })
         })
         .await?
         .ok_or(NO_EMPLOYEE)
     }
 
-    /// A chart with everybody in it, without their `ancestors`.
+    /// A chart with all employees, without their `ancestors`.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`]; [`crate::error::Error::Busy`] for a large one while there
-    /// are too many of those; the store's.
+    /// [`crate::error::Error::NotFound`] if there is no such chart; [`crate::error::Error::Busy`]
+    /// if it is large and too many large charts are being processed.
     pub async fn chart_whole(&self, scope: &OrgScope, id: ChartId) -> Result<WholeChart> {
-        self.tenant_read(scope, "chart.whole", (self, None), move |mut reader, (this, room)| {
+        self.tenant_read(scope, "chart.whole", (self, None), move |mut reader, (this, permit)| {
             Box::pin(async move {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
-                if room.is_none() {
+                if permit.is_none() {
                     let people = usize::try_from(chart.employee_count).unwrap_or_default();
-                    *room = Some(this.admit_chart(people).await?);
+                    *permit = Some(this.admit_chart(people).await?);
                 }
                 let people = reader.employees_flat(id, Team::All, None, 0).await?;
-                // Three reads outside of a transaction, of which a long one is not even of one
-                // moment; a change in between shows in the version, and the second look reads
-                // everything in one snapshot.
+                // These are three reads outside of a transaction, and a long one does not even see
+                // one state of the data. The version shows a change in between; then the second
+                // attempt reads everything in one snapshot.
                 let after = reader.chart(id).await?;
                 let whole = after.is_some_and(|a| a.structure_version == chart.structure_version);
-                let whole = whole.then(|| room.take()).flatten();
-                Ok(whole.map(|room| WholeChart { chart, people, room }))
+                let whole = whole.then(|| permit.take()).flatten();
+                Ok(whole.map(|permit| WholeChart { chart, people, permit }))
             })
         })
         .await?
@@ -187,37 +190,37 @@ async fn list(
     reader: &mut TenantReader<'_>,
     chart: ChartId,
     team: Team,
-    part: Part,
+    page: EmployeePage,
 ) -> Result<Listed<Employee>> {
     let people = match team {
-        // Distances are told by who stands above.
+        // The caller computes distances from `ancestors`.
         Team::From(_) | Team::Below(_) => {
-            reader.employees(chart, team, part.after, part.limit).await?
+            reader.employees(chart, team, page.after, page.limit).await?
         }
-        Team::ReportsOf(id) if part.after.is_none() => {
-            return first_reports(reader, chart, id, part.limit).await;
+        Team::ReportsOf(id) if page.after.is_none() => {
+            return first_reports(reader, chart, id, page.limit).await;
         }
         Team::All | Team::ReportsOf(_) | Team::WithReports(_) => {
-            reader.employees_flat(chart, team, part.after, part.limit).await?
+            reader.employees_flat(chart, team, page.after, page.limit).await?
         }
     };
     if !people.is_empty() {
-        return Ok(Listed::There(people));
+        return Ok(Listed::People(people));
     }
-    let there = match team {
+    let exists = match team {
         Team::All => match reader.chart(chart).await? {
-            Some(chart) if chart.employee_count == 0 => return Ok(Listed::Nobody),
+            Some(chart) if chart.employee_count == 0 => return Ok(Listed::Empty),
             found => found.is_some(),
         },
         Team::ReportsOf(id) | Team::WithReports(id) | Team::Below(id) | Team::From(id) => {
             reader.employee(chart, id).await?.is_some()
         }
     };
-    Ok(if there { Listed::There(people) } else { Listed::Missing })
+    Ok(if exists { Listed::People(people) } else { Listed::Missing })
 }
 
-/// The first of those who report to somebody, read together with that person. Six of seven people
-/// have no reports, and it is the person who proves it.
+/// The first page of an employee's reports, read together with the employee. Six of seven employees
+/// have no reports, and then the employee's own document proves that the list is empty.
 async fn first_reports(
     reader: &mut TenantReader<'_>,
     chart: ChartId,
@@ -232,41 +235,42 @@ async fn first_reports(
     }
     people.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(match own {
-        Some(_) if people.is_empty() => Listed::Nobody,
+        Some(_) if people.is_empty() => Listed::Empty,
         None if people.is_empty() => Listed::Missing,
-        _ => Listed::There(people),
+        _ => Listed::People(people),
     })
 }
 
-/// How far a person is below `top`.
+/// How many levels a person is below `top`.
 fn distance(person: &Employee, top: EmployeeId) -> usize {
     let from_top = person.ancestors.iter().position(|above| *above == top);
     from_top.map_or(0, |position| person.ancestors.len() - position)
 }
 
-/// `None` also when a change shows that was made while it was read: in a snapshot there is none.
+/// `None` if there is no such employee, and also if a change during the read is detected, which
+/// cannot happen in a snapshot.
 async fn chain(
     reader: &mut TenantReader<'_>,
     chart: ChartId,
     id: EmployeeId,
-    part: Part,
+    page: EmployeePage,
 ) -> Result<Option<Vec<Employee>>> {
-    let above = Above { after: part.after, limit: part.limit };
-    let found = reader.employee_with(chart, id, above).await?;
+    let managers = ChainPage { after: page.after, limit: page.limit };
+    let found = reader.employee_with(chart, id, managers).await?;
     let Some((person, managers)) = found else { return Ok(None) };
-    let limit = usize::try_from(part.limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let nearest_first = || person.ancestors.iter().rev().copied();
-    let behind = match part.after {
+    let skipped = match page.after {
         Some(after) => nearest_first().take_while(|above| *above != after).count() + 1,
         None => 0,
     };
     let mut managers: HashMap<EmployeeId, Employee> =
         managers.into_iter().map(|manager| (manager.id, manager)).collect();
-    let next = nearest_first().skip(behind + 1).map(Some).chain([None]);
-    let links = nearest_first().skip(behind).take(limit).zip(next);
-    let fitting = links.map(|(above, next)| {
+    let next = nearest_first().skip(skipped + 1).map(Some).chain([None]);
+    let links = nearest_first().skip(skipped).take(limit).zip(next);
+    let consistent = links.map(|(above, next)| {
         let manager = managers.remove(&above);
         manager.filter(|manager| manager.manager == next)
     });
-    Ok(fitting.collect())
+    Ok(consistent.collect())
 }

@@ -1,4 +1,4 @@
-//! The accounts of an organization, as its admins manage them.
+//! How admins manage the accounts of their organization.
 
 use std::sync::Arc;
 
@@ -23,28 +23,28 @@ use crate::{
 
 /// A new account.
 pub struct MemberInput {
-    /// Its address.
+    /// Its e-mail address.
     pub email: Email,
     /// Its password.
     pub password: Password,
     /// The person's name.
     pub name: Option<Label>,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
 }
 
-/// What is to change of an account; `None` leaves it as it is.
+/// Changes of an account; `None` keeps the current value.
 #[derive(Default)]
 pub struct MemberPatch {
-    /// A new address.
+    /// A new e-mail address.
     pub email: Option<Email>,
-    /// A new password, which kills the account's tokens.
+    /// A new password; it revokes the account's tokens.
     pub password: Option<Password>,
-    /// A new name; `Some(None)` takes it away.
+    /// A new name; `Some(None)` removes it.
     pub name: Option<Option<Label>>,
     /// A new role.
     pub role: Option<Role>,
-    /// Whether the address of its calendar feed stops working.
+    /// Whether to revoke its calendar feed.
     pub revoke_calendar: bool,
 }
 
@@ -52,7 +52,8 @@ impl TenantManager {
     /// Adds an account to the organization.
     ///
     /// # Errors
-    /// [`Error::EmailTaken`]; [`Error::Busy`] when the hashing queue is full; the store's.
+    /// [`Error::EmailTaken`] if another account has that address; [`Error::Busy`] if the hashing
+    /// queue is full.
     pub async fn member_create(&self, scope: &AdminScope, input: MemberInput) -> Result<Account> {
         self.refuse_taken_email(&input.email, None).await?;
         let who = HashFor::Org(scope.org_id());
@@ -73,7 +74,7 @@ impl TenantManager {
         Ok(account)
     }
 
-    /// Adds an account whose password is hashed already.
+    /// Adds an account whose password is already hashed.
     pub(crate) async fn account_add(&self, scope: &AdminScope, account: &Account) -> Result<()> {
         let context = (&self.store, scope, account);
         self.store
@@ -86,10 +87,7 @@ impl TenantManager {
             .await
     }
 
-    /// The accounts of the organization behind `after`, at most `limit`, oldest first.
-    ///
-    /// # Errors
-    /// The store's.
+    /// At most `limit` accounts of the organization after `after`, oldest first.
     pub async fn member_list(
         &self,
         scope: &AdminScope,
@@ -102,7 +100,7 @@ impl TenantManager {
     /// One account of the organization.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for an account of another organization; the store's.
+    /// [`Error::NotFound`] if the organization has no such account.
     pub async fn member_get(&self, scope: &AdminScope, id: AccountId) -> Result<Account> {
         self.store.account_of(scope.org_id(), id).await?.ok_or(NO_MEMBER)
     }
@@ -110,7 +108,8 @@ impl TenantManager {
     /// Changes an account of the organization.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::EmailTaken`], [`Error::LastAdmin`]; the store's.
+    /// [`Error::NotFound`] if the organization has no such account; [`Error::EmailTaken`] if
+    /// another account has the new address; [`Error::LastAdmin`] if no admin would remain.
     pub async fn member_update(
         &self,
         scope: &AdminScope,
@@ -136,7 +135,7 @@ impl TenantManager {
                 Box::pin(async move {
                     open_accounts(store, tx, scope).await?;
                     let account = store.update_account(tx, org, id, update, now).await?;
-                    keep_an_admin(store, tx, org).await?;
+                    require_an_admin(store, tx, org).await?;
                     account.ok_or(NO_MEMBER)
                 })
             })
@@ -145,21 +144,21 @@ impl TenantManager {
         Ok(account)
     }
 
-    /// Takes the calendar feed of an account of the organization away, if it has one.
+    /// Revokes an account's calendar feed, if it has one.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; the store's.
+    /// [`Error::NotFound`] if the organization has no such account.
     pub async fn member_calendar_revoke(&self, scope: &AdminScope, id: AccountId) -> Result<()> {
         let patch = MemberPatch { revoke_calendar: true, ..MemberPatch::default() };
         self.member_update(scope, id, patch).await?;
         Ok(())
     }
 
-    /// Removes an account of the organization; its tokens are dead from then on, and its seats
-    /// ahead go to those who wait.
+    /// Deletes an account. Its tokens are revoked, and its upcoming seats go to the waiting lists.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::LastAdmin`]; the store's.
+    /// [`Error::NotFound`] if the organization has no such account; [`Error::LastAdmin`] if no
+    /// admin would remain.
     pub async fn member_delete(
         self: &Arc<Self>,
         scope: &AdminScope,
@@ -182,7 +181,7 @@ impl TenantManager {
                             return Err(NO_MEMBER);
                         }
                         store.insert_mass_cancellation(tx, cancellation).await?;
-                        keep_an_admin(store, tx, org).await
+                        require_an_admin(store, tx, org).await
                     })
                 },
             )
@@ -193,7 +192,7 @@ impl TenantManager {
         Ok(self.clock.now())
     }
 
-    /// Refuses an address that an account other than `own` has, before it costs a hash. The
+    /// Refuses an address that an account other than `own` has, before a password is hashed. The
     /// unique index decides: a free address may be taken a moment later.
     pub(in crate::manager) async fn refuse_taken_email(
         &self,
@@ -210,8 +209,8 @@ impl TenantManager {
 
 const NO_MEMBER: Error = Error::NotFound("member");
 
-/// Begins a change of accounts: such changes of one organization come one after the other, and only
-/// from an admin who is one when the turn comes.
+/// Starts a change of accounts: serializes it with other such changes of the organization, and
+/// checks that the caller is still an admin.
 async fn open_accounts(store: &Store, tx: &mut Tx, scope: &AdminScope) -> Result<()> {
     if !store.touch_accounts_of(tx, scope.org_id()).await? {
         return Err(Error::Unauthenticated);
@@ -219,7 +218,7 @@ async fn open_accounts(store: &Store, tx: &mut Tx, scope: &AdminScope) -> Result
     scope.keep_authority(store, tx).await
 }
 
-/// Asked after the change, inside its transaction: what it says is undone with it.
-async fn keep_an_admin(store: &Store, tx: &mut Tx, org: OrgId) -> Result<()> {
+/// Call it after the change, in the same transaction: its error undoes the change.
+async fn require_an_admin(store: &Store, tx: &mut Tx, org: OrgId) -> Result<()> {
     if store.has_admin(tx, org).await? { Ok(()) } else { Err(Error::LastAdmin) }
 }

@@ -12,7 +12,7 @@ use crate::{
     manager::TenantManager,
 };
 
-/// What somebody logs in with, exactly as it came.
+/// The input of a login, not yet parsed.
 pub struct Login {
     /// The e-mail address.
     pub email: String,
@@ -22,7 +22,7 @@ pub struct Login {
     pub address: IpAddr,
 }
 
-/// Who may log in.
+/// Which accounts may log in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LoginKind {
     /// Only admins.
@@ -31,30 +31,30 @@ pub enum LoginKind {
     Any,
 }
 
-/// A login that has succeeded.
+/// A successful login.
 pub struct Session {
     /// The bearer token.
     pub token: String,
-    /// How long it is good for.
+    /// How long the token is valid.
     pub lifetime: Duration,
-    /// Whose it is.
+    /// The account that logged in.
     pub account: Account,
     /// The account's organization.
     pub organization: std::sync::Arc<Organization>,
 }
 
 impl TenantManager {
-    /// Trades an e-mail address and a password for a token.
+    /// Issues a token for an e-mail address and a password.
     ///
-    /// Every failure costs one hash and says the same: an unknown address, a wrong password, a
-    /// member at the admins' door, an organization that is being deleted (OWASP Authentication
-    /// Cheat Sheet, "Authentication Responses").
+    /// Every failure costs one hash and returns the same error: an unknown address, a wrong
+    /// password, a member at the admin login, an organization that is being deleted (OWASP
+    /// Authentication Cheat Sheet, "Authentication Responses").
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`]; [`Error::Throttled`] after too many failures;
-    /// [`Error::Busy`] when the hashing queue is full; the store's.
+    /// [`Error::InvalidCredentials`] for every refused login; [`Error::Throttled`] after too many
+    /// failures; [`Error::Busy`] if the hashing queue is full.
     pub async fn log_in(&self, login: Login, kind: LoginKind) -> Result<Session> {
-        // What is no address belongs to nobody, and is counted as what it is.
+        // A malformed address matches no account; its failures are counted under the raw text.
         let email = Email::parse(&login.email).unwrap_or_else(|_| {
             Email::from_stored(login.email.chars().take(Email::MAX_BYTES).collect())
         });

@@ -13,7 +13,7 @@ use crate::{
     error::Result,
 };
 
-/// What the work on accounts needs.
+/// State of the identity module.
 pub(super) struct Identity {
     pub(super) passwords: PasswordHasher,
     pub(super) tokens: TokenIssuer,

@@ -1,4 +1,4 @@
-//! Hashes of new passwords.
+//! Hashing of new passwords.
 
 use crate::{
     auth::HashFor,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl TenantManager {
-    /// The hash of a new password that an admin of `org` has set, if any.
+    /// Hashes the new password that an admin of `org` sets, if there is one.
     pub(in crate::manager) async fn hash_for(
         &self,
         org: OrgId,
@@ -25,7 +25,7 @@ impl TenantManager {
         }
     }
 
-    /// The hash of a password that an operator has chosen.
+    /// Hashes a password that the operator sets.
     pub(crate) async fn hash_for_operator(&self, password: Password) -> Result<PasswordDigest> {
         self.identity.passwords.hash(HashFor::Operator, password).await
     }

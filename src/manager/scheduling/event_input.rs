@@ -1,4 +1,4 @@
-//! What is asked of an event, and the schedule that it makes.
+//! The input of event changes, and how it becomes a schedule.
 
 use chrono::NaiveDateTime;
 
@@ -14,53 +14,53 @@ use crate::{
 pub struct EventInput {
     /// Its title.
     pub title: Label,
-    /// What it is about.
+    /// Its description.
     pub description: Option<String>,
-    /// Seats of each occurrence.
+    /// The number of seats of each occurrence.
     pub capacity: i64,
     /// When it happens.
     pub schedule: ScheduleInput,
 }
 
-/// What is to change of an event; `None` leaves it as it is.
+/// Changes of an event; `None` keeps the current value.
 #[derive(Clone, Default)]
 pub struct EventPatch {
     /// A new title.
     pub title: Option<Label>,
-    /// A new description; `Some(None)` takes it away.
+    /// A new description; `Some(None)` removes it.
     pub description: Option<Option<String>>,
-    /// Another number of seats.
+    /// A new number of seats.
     pub capacity: Option<i64>,
-    /// Another time.
+    /// A new schedule.
     pub schedule: ScheduleInput,
 }
 
-/// Parts of a schedule. A new event needs all of them but `recurrence`.
+/// Parts of a schedule. A new event needs all of them except `recurrence`.
 #[derive(Clone, Default)]
 pub struct ScheduleInput {
-    /// The wall-clock time of the first start.
+    /// The local time of the first start.
     pub start: Option<NaiveDateTime>,
-    /// The place whose clocks count.
+    /// The time zone of the local times.
     pub zone: Option<TimeZone>,
     /// How long each occurrence lasts, in minutes.
     pub minutes: Option<u32>,
-    /// How it is repeated; `Some(None)` makes it happen once.
+    /// How it repeats; `Some(None)` makes it happen once.
     pub recurrence: Option<Option<RecurrenceInput>>,
 }
 
-/// How something is repeated, before it is known from when on.
+/// A recurrence whose first start is not known yet.
 #[derive(Clone, Default)]
 pub struct RecurrenceInput {
-    /// A rule of RFC 5545.
+    /// A recurrence rule of RFC 5545.
     pub rule: Option<String>,
-    /// Wall-clock starts that do not happen.
+    /// Local start times that are left out.
     pub excluded: Vec<NaiveDateTime>,
-    /// More wall-clock starts.
+    /// Additional local start times.
     pub additional: Vec<NaiveDateTime>,
 }
 
 impl ScheduleInput {
-    /// Whether it asks for nothing.
+    /// Whether it changes nothing.
     pub(in crate::manager) const fn is_empty(&self) -> bool {
         self.start.is_none()
             && self.zone.is_none()
@@ -68,7 +68,7 @@ impl ScheduleInput {
             && self.recurrence.is_none()
     }
 
-    /// The schedule that it makes of `old`.
+    /// The schedule that results from applying this input to `old`.
     pub(in crate::manager) fn onto(&self, old: Option<&Schedule>) -> Result<Schedule> {
         let mut errors = FieldErrors::default();
         let start = self.start.or_else(|| old.map(Schedule::local_start));
@@ -110,7 +110,7 @@ impl ScheduleInput {
 }
 
 impl EventPatch {
-    /// Whether it asks for nothing.
+    /// Whether it changes nothing.
     pub(in crate::manager) const fn is_empty(&self) -> bool {
         self.title.is_none()
             && self.description.is_none()

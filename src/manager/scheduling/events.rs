@@ -1,4 +1,4 @@
-//! Events: making, changing and deleting them, without breaking what was promised.
+//! Creates, changes and deletes events without taking away seats that members have.
 
 use std::sync::Arc;
 
@@ -25,16 +25,17 @@ use crate::{
 };
 
 pub(in crate::manager) const NO_EVENT: Error = Error::NotFound("event");
-/// The most events of a tenant: finding out what happens in a month looks at each.
+/// The maximum number of events of a tenant, because listing a month's occurrences checks each.
 const MAX_EVENTS: i64 = 10_000;
-/// How many waiting lists, of 45 KB at most, are looked at together.
+/// How many waiting lists, of at most 45 KB each, are read together.
 const LISTS_AT_ONCE: usize = 50;
 
 impl TenantManager {
-    /// Makes an event.
+    /// Creates an event.
     ///
     /// # Errors
-    /// [`Error::Validation`] when it would never happen; [`Error::LimitReached`]; the store's.
+    /// [`Error::Validation`] if it would never take place; [`Error::LimitReached`] if the tenant
+    /// has the maximum number of events.
     pub async fn event_create(&self, scope: &AdminScope, input: EventInput) -> Result<Event> {
         let now = self.clock.now();
         let event = Event {
@@ -60,10 +61,7 @@ impl TenantManager {
         Ok(event)
     }
 
-    /// One event.
-    ///
-    /// # Errors
-    /// The store's.
+    /// One event, unless it was deleted.
     pub async fn event_get(&self, scope: &OrgScope, id: EventId) -> Result<Option<Event>> {
         self.tenant_read(scope, "event.get", (), move |mut reader, ()| {
             Box::pin(async move { reader.event(id).await })
@@ -71,10 +69,7 @@ impl TenantManager {
         .await
     }
 
-    /// The events behind `after`, oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// The store's.
+    /// At most `limit` events after `after`, oldest first.
     pub async fn event_list(
         &self,
         scope: &OrgScope,
@@ -87,11 +82,12 @@ impl TenantManager {
         .await
     }
 
-    /// Changes an event, unless that would break what members were promised: a seat at a time. Seats
-    /// that are added go to those who wait.
+    /// Changes an event, unless that would take away a registered seat or move it to another time.
+    /// Added seats go to the waiting list.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Validation`]; the store's.
+    /// [`Error::NotFound`] if there is no such event; [`Error::Validation`] if the new schedule is
+    /// invalid.
     pub async fn event_update(
         &self,
         scope: &AdminScope,
@@ -99,7 +95,7 @@ impl TenantManager {
         patch: EventPatch,
     ) -> Result<BookingResult<Event>> {
         let context = (&self.clock, patch);
-        let _turn = self.seats_turn(scope).await?;
+        let _lock = self.lock_seats(scope).await?;
         let updated = self
             .tenant_write(scope, "event.update", context, move |mut tx, (clock, patch)| {
                 Box::pin(async move { update_in(&mut tx, id, patch, clock.now()).await })
@@ -109,11 +105,11 @@ impl TenantManager {
         Ok(updated)
     }
 
-    /// Deletes an event, with the registrations that are ahead if `cancel` says so. What has taken
-    /// place stays in the members' lists.
+    /// Deletes an event; `cancel` also cancels its upcoming registrations, which otherwise prevent
+    /// the deletion. Past occurrences stay in the members' lists.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; the store's.
+    /// [`Error::NotFound`] if there is no such event.
     pub async fn event_delete(
         self: &Arc<Self>,
         scope: &AdminScope,
@@ -122,49 +118,51 @@ impl TenantManager {
     ) -> Result<BookingResult<Event>> {
         let org_id = scope.org_id();
         let context = (&self.store, &self.clock);
-        let turn = self.seats_turn(scope).await?;
+        let lock = self.lock_seats(scope).await?;
         let deleted = self
             .tenant_write(scope, "event.delete", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
                     let now = clock.now();
-                    tx.claim_event_if_again(id, now).await?;
+                    tx.claim_event_on_retry(id, now).await?;
                     let event = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
-                    let ahead = tx.reader().occurrences_of(id, now + MOMENT).await?;
+                    let ahead = tx.reader().occurrences_of(id, now + ONE_MILLISECOND).await?;
                     let held: i64 = ahead.iter().map(|occurrence| occurrence.taken).sum();
                     if held > 0 && !cancel {
                         return Ok(Err(has_registrations(&ahead)));
                     }
                     tx.retire_event(&event).await?;
                     tx.count_events(-1).await?;
-                    tx.cancel_occurrences(id, now + MOMENT).await?;
+                    tx.cancel_occurrences(id, now + ONE_MILLISECOND).await?;
                     tx.clear_waiting(id, now).await?;
                     let cancellation = MassCancellation {
                         id: OperationId::generate(),
                         org_id,
-                        of: CancelledSeats::Event(id, now + MOMENT),
+                        of: CancelledSeats::Event(id, now + ONE_MILLISECOND),
                     };
-                    let left =
+                    let remaining =
                         start_mass_cancellation(&mut tx, store, cancellation, held, now).await?;
                     failpoint!("event_delete.before_commit");
-                    Ok(Ok((event, left)))
+                    Ok(Ok((event, remaining)))
                 })
             })
             .await?;
-        drop(turn);
+        drop(lock);
         failpoint!("event_delete.after_commit");
         match deleted {
             Err(refusal) => Ok(Err(refusal)),
-            Ok((event, left)) => {
-                self.finish_mass_cancellation(left).await?;
+            Ok((event, remaining)) => {
+                self.finish_mass_cancellation(remaining).await?;
                 Ok(Ok(event))
             }
         }
     }
 
-    /// Calls one occurrence off, and its registrations with it: as it is then, with its event.
+    /// Cancels one occurrence and its registrations; returns the cancelled occurrence and its
+    /// event.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::OccurrencePast`]; the store's.
+    /// [`Error::NotFound`] if there is no such occurrence; [`Error::OccurrencePast`] if it has
+    /// started.
     pub async fn occurrence_cancel(
         self: &Arc<Self>,
         scope: &AdminScope,
@@ -172,16 +170,16 @@ impl TenantManager {
     ) -> Result<(Occurrence, Arc<Event>)> {
         let org_id = scope.org_id();
         let context = (&self.store, &self.clock);
-        let turn = self.seats_turn(scope).await?;
-        let (occurrence, event, left) = self
+        let lock = self.lock_seats(scope).await?;
+        let (occurrence, event, remaining) = self
             .tenant_write(scope, "occurrence.cancel", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
                     let now = clock.now();
-                    tx.claim_if_again(std::iter::once(id)).await?;
+                    tx.claim_on_retry(std::iter::once(id)).await?;
                     let event = tx.reader().event(id.event).await?.ok_or(NO_OCCURRENCE)?;
                     let stored = tx.reader().occurrences_among(&[id]).await?;
                     let stored = stored.into_iter().flatten().next();
-                    let there = stored.is_some();
+                    let exists = stored.is_some();
                     let occurrence = match stored {
                         Some(occurrence) => occurrence,
                         None if event.schedule.starts_at(id.start) => {
@@ -195,31 +193,31 @@ impl TenantManager {
                     let held = occurrence.taken;
                     let status = OccurrenceStatus::Cancelled;
                     let cancelled = Occurrence { status, ..occurrence };
-                    tx.put_occurrence(&cancelled, there).await?;
+                    tx.put_occurrence(&cancelled, exists).await?;
                     tx.clear_waiting_of(&[id]).await?;
                     let cancellation = MassCancellation {
                         id: OperationId::generate(),
                         org_id,
                         of: CancelledSeats::Occurrence(id),
                     };
-                    let left =
+                    let remaining =
                         start_mass_cancellation(&mut tx, store, cancellation, held, now).await?;
                     failpoint!("occurrence_cancel.before_commit");
-                    Ok((Occurrence { taken: 0, ..cancelled }, Arc::new(event), left))
+                    Ok((Occurrence { taken: 0, ..cancelled }, Arc::new(event), remaining))
                 })
             })
             .await?;
-        drop(turn);
+        drop(lock);
         failpoint!("occurrence_cancel.after_commit");
-        self.finish_mass_cancellation(left).await?;
+        self.finish_mass_cancellation(remaining).await?;
         Ok((occurrence, event))
     }
 
     async fn finish_mass_cancellation(
         self: &Arc<Self>,
-        left: Option<MassCancellation>,
+        remaining: Option<MassCancellation>,
     ) -> Result<()> {
-        match left {
+        match remaining {
             Some(cancellation) => self.mass_cancellation_finish(cancellation).await,
             None => Ok(()),
         }
@@ -227,8 +225,8 @@ impl TenantManager {
 }
 
 const NO_OCCURRENCE: Error = Error::NotFound("occurrence");
-/// What starts now has started.
-const MOMENT: Duration = Duration::milliseconds(1);
+/// Added to now, it leaves out an occurrence that starts at this millisecond: it has started.
+const ONE_MILLISECOND: Duration = Duration::milliseconds(1);
 
 async fn update_in(
     tx: &mut TenantTx<'_>,
@@ -237,7 +235,7 @@ async fn update_in(
     now: DateTime<Utc>,
 ) -> Result<BookingResult<Event>> {
     let longest = Duration::minutes(Schedule::MAX_MINUTES.into());
-    tx.claim_event_if_again(id, now - longest).await?;
+    tx.claim_event_on_retry(id, now - longest).await?;
     let old = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
     if patch.is_empty() {
         return Ok(Ok(old));
@@ -255,13 +253,13 @@ async fn update_in(
         updated_at: now,
         ..old
     };
-    let mut kept = tx.reader().occurrences_of(id, now - longest).await?;
-    kept.retain(|occurrence| occurrence.end > now);
-    if let Some(refusal) = below_taken(&kept, event.capacity) {
+    let mut unfinished = tx.reader().occurrences_of(id, now - longest).await?;
+    unfinished.retain(|occurrence| occurrence.end > now);
+    if let Some(refusal) = below_taken(&unfinished, event.capacity) {
         return Ok(Err(refusal));
     }
     let displaced: Vec<Occurrence> =
-        kept.iter().filter_map(|occurrence| occurrence.under(&event.schedule)).collect();
+        unfinished.iter().filter_map(|occurrence| occurrence.under(&event.schedule)).collect();
     if displaced.iter().any(|occurrence| occurrence.taken > 0) {
         return Ok(Err(has_registrations(&displaced)));
     }
@@ -272,14 +270,14 @@ async fn update_in(
     tx.count_events(0).await?;
     failpoint!("event_update.before_fill");
     if event.capacity > old.capacity {
-        let open = kept.iter().map(|occurrence| occurrence.id).filter(|id| id.start > now);
+        let open = unfinished.iter().map(|occurrence| occurrence.id).filter(|id| id.start > now);
         fill(tx, &open.collect::<Vec<_>>(), now).await?;
     }
     failpoint!("event_update.before_commit");
     Ok(Ok(event))
 }
 
-/// Gives seats that have come free to those who wait.
+/// Gives free seats to the waiting lists.
 async fn fill(tx: &mut TenantTx<'_>, ids: &[OccurrenceId], now: DateTime<Utc>) -> Result<()> {
     let starts_at = |event: &Event, start| event.schedule.starts_at(start);
     for some in ids.chunks(LISTS_AT_ONCE) {
@@ -292,7 +290,8 @@ async fn fill(tx: &mut TenantTx<'_>, ids: &[OccurrenceId], now: DateTime<Utc>) -
     Ok(())
 }
 
-/// Gives back what one transaction can; the rest is recorded, and returned.
+/// Cancels the seats in this transaction if one batch is enough; otherwise records the cancellation
+/// and returns it.
 async fn start_mass_cancellation(
     tx: &mut TenantTx<'_>,
     store: &crate::store::Store,
@@ -309,8 +308,8 @@ async fn start_mass_cancellation(
     Ok(Some(cancellation))
 }
 
-fn below_taken(kept: &[Occurrence], capacity: i64) -> Option<BookingRefusal> {
-    let fullest = kept.iter().max_by_key(|occurrence| occurrence.taken)?;
+fn below_taken(occurrences: &[Occurrence], capacity: i64) -> Option<BookingRefusal> {
+    let fullest = occurrences.iter().max_by_key(|occurrence| occurrence.taken)?;
     let missing = fullest.taken - capacity;
     (missing > 0).then(|| {
         let start = fullest.id.start.to_rfc3339_opts(SecondsFormat::AutoSi, true);

@@ -1,6 +1,10 @@
-//! Calendar feeds: a member's registrations for whoever knows a secret address.
+//! Calendar feeds: a member's registrations under a secret URL.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration as StdDuration, Instant},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
@@ -23,79 +27,80 @@ use crate::{
 /// A registration that holds a seat, with its event.
 pub type FeedItem = (Registration, Arc<Event>);
 
-/// Somebody asks for a feed.
+/// A request for a feed.
 pub struct Poll<'p> {
-    /// The secret.
+    /// The secret in the URL.
     pub token: &'p str,
     /// The client's address.
     pub address: IpAddr,
-    /// Whether the client has the text with that tag already.
+    /// Whether the client already has the text with that tag.
     pub knows: &'p dyn Fn(&str) -> bool,
-    /// Makes the text. It runs on a thread for long work.
+    /// Renders the text; it runs on a blocking thread.
     pub render: fn(Vec<FeedItem>) -> Vec<u8>,
 }
 
 /// What a feed shows.
 pub struct Feed {
-    /// It changes with the text.
+    /// The entity tag, which changes with the text.
     pub tag: String,
-    /// The text, unless the client has it already. All who ask for the same share it.
+    /// The text, unless the client already has it. Clients of the same feed share it.
     pub text: Option<Arc<[u8]>>,
 }
 
-/// Texts of feeds that were asked for lately, and room to make others.
+/// Recently requested texts of feeds, and the permits to render others.
 pub(super) struct Feeds {
-    texts: Cache<AccountId, Kept>,
-    room: Arc<Semaphore>,
+    texts: Cache<AccountId, CachedFeed>,
+    permits: Arc<Semaphore>,
 }
 
-/// The turn of an organization, and one of the rooms. Always taken in this order: rooms first, and
-/// the polls of one organization would wait in all of them for its turn. Both last until the text
-/// is made, so an organization never has more than one room.
+/// The turn of an organization, and one of the permits to render, always taken in this order: with
+/// the permits first, the polls of one organization would hold all of them while they wait for its
+/// turn. Both last until the text is rendered, so an organization never has more than one permit.
 struct Place {
     _turn: OwnedMutexGuard<()>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
+/// A rendered feed.
 #[derive(Clone)]
-struct Kept {
-    /// When the database was asked for what the tag stands for.
+struct CachedFeed {
+    /// When the data for the tag was read.
     read_at: Instant,
     tag: String,
     text: Option<Arc<[u8]>>,
 }
 
 const NO_FEED: Error = Error::NotFound("calendar");
-/// Days that are shown of the past, and of what is ahead.
+/// How far a feed reaches into the past and into the future.
 const PAST: Duration = Duration::days(90);
 const AHEAD: Duration = Duration::days(730);
-/// The most seats that a feed shows.
+/// The maximum number of seats in a feed.
 const SEATS: u32 = 1_000;
-/// Bytes that the descriptions of a feed share, an equal part for each seat.
+/// The total bytes of a feed's descriptions, divided equally among its seats.
 const DESCRIPTIONS: usize = 512 << 10;
 const TOKEN_BYTES: usize = 32;
-/// How many feeds are made at once: each takes a few megabytes meanwhile.
+/// How many feeds are rendered at once: each takes a few megabytes of memory.
 const AT_ONCE: usize = 4;
-/// Bytes of texts that are kept.
+/// The total bytes of cached texts.
 const TEXTS: u64 = 32 << 20;
-const KEPT_FOR: std::time::Duration = std::time::Duration::from_mins(15);
-/// Raise it when the same seats make another text.
+const IDLE: std::time::Duration = std::time::Duration::from_mins(15);
+/// Change it when the same seats would render differently.
 const FORMAT: &[u8] = b"1";
 
 impl Default for Feeds {
     fn default() -> Self {
-        let bytes = |kept: &Kept| kept.text.as_ref().map_or(0, |text| text.len()) + 200;
+        let bytes = |cached: &CachedFeed| cached.text.as_ref().map_or(0, |text| text.len()) + 200;
         let texts = Cache::builder()
             .max_capacity(TEXTS)
-            .weigher(move |_, kept| u32::try_from(bytes(kept)).unwrap_or(u32::MAX))
-            .time_to_idle(KEPT_FOR)
+            .weigher(move |_, cached| u32::try_from(bytes(cached)).unwrap_or(u32::MAX))
+            .time_to_idle(IDLE)
             .build();
-        Self { texts, room: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { texts, permits: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
-impl Kept {
-    /// What the client is told, if that is known.
+impl CachedFeed {
+    /// The answer to a poll, unless the text is needed and not cached.
     fn answer(&self, poll: &Poll<'_>) -> Option<Feed> {
         let text = if (poll.knows)(&self.tag) { None } else { Some(self.text.clone()?) };
         Some(Feed { tag: self.tag.clone(), text })
@@ -103,11 +108,11 @@ impl Kept {
 }
 
 impl TenantManager {
-    /// A new secret for the caller's calendar feed; the one before is worthless from then on. Only
-    /// its hash is kept.
+    /// Creates a new secret for the caller's calendar feed and revokes the previous one. Only its
+    /// hash is stored.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the account's password has changed meanwhile; the store's.
+    /// [`Error::Unauthenticated`] if the account's password has changed meanwhile.
     pub async fn feed_create(&self, scope: &OrgScope) -> Result<String> {
         let mut secret = [0; TOKEN_BYTES];
         OsRng
@@ -119,7 +124,7 @@ impl TenantManager {
         if set.await? { Ok(token) } else { Err(Error::Unauthenticated) }
     }
 
-    /// Takes the caller's calendar feed away.
+    /// Revokes the caller's calendar feed.
     ///
     /// # Errors
     /// As [`TenantManager::feed_create`].
@@ -128,59 +133,59 @@ impl TenantManager {
         if set.await? { Ok(()) } else { Err(Error::Unauthenticated) }
     }
 
-    /// What the feed with that secret shows. One feed of an organization is looked at at a time,
-    /// and few in all; what has not changed is not made again.
+    /// The feed with that secret. Each organization has one feed read at a time, and only a few are
+    /// rendered at once; an unchanged feed is not rendered again.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such feed; [`Error::Throttled`] when it is asked for too
-    /// often; [`Error::Busy`] when too many others are; the store's.
+    /// [`Error::NotFound`] if there is no such feed; [`Error::Throttled`] if it is polled too
+    /// often; [`Error::Busy`] if too many feeds wait.
     pub async fn feed(&self, poll: Poll<'_>) -> Result<Feed> {
         let arrived = Instant::now();
         let scope = self.feed_scope(poll.token, poll.address).await?;
         let member = scope.account_id();
         let (waiting, patience) = (Instant::now(), self.tenancy.patience);
         let turn = self.scheduling.feeds_queue.wait(scope.org_id(), patience).await?;
-        // What was read since this poll came is as good as what it would read itself.
-        let kept = self.scheduling.feeds.texts.get(&member);
-        if let Some(feed) = kept.as_ref().filter(|kept| kept.read_at >= arrived)
+        // A text read after this poll arrived is as fresh as one that it would read itself.
+        let cached = self.scheduling.feeds.texts.get(&member);
+        if let Some(feed) = cached.as_ref().filter(|cached| cached.read_at >= arrived)
             && let Some(feed) = feed.answer(&poll)
         {
             return Ok(feed);
         }
-        let room = self.room_for_feed(patience.saturating_sub(waiting.elapsed())).await?;
+        let permit = self.feed_permit(patience.saturating_sub(waiting.elapsed())).await?;
         let read_at = Instant::now();
-        // First the version, then what it is about: what changes in between is seen the next time.
-        let occurrence_cache = self.events_version(&scope).await?;
+        // Read the version before the data: the next poll sees a change in between.
+        let events_version = self.events_version(&scope).await?;
         let seats = self.seats_to_show(&scope, self.clock.now()).await?;
-        let tag = tag(member, occurrence_cache, &seats);
-        let text = kept.filter(|kept| kept.tag == tag).and_then(|kept| kept.text);
-        let mut now = Kept { read_at, tag, text };
-        let mut place = Place { _turn: turn, _room: room };
-        if now.text.is_none() && !(poll.knows)(&now.tag) {
+        let tag = tag(member, events_version, &seats);
+        let text = cached.filter(|cached| cached.tag == tag).and_then(|cached| cached.text);
+        let mut current = CachedFeed { read_at, tag, text };
+        let mut place = Place { _turn: turn, _permit: permit };
+        if current.text.is_none() && !(poll.knows)(&current.tag) {
             let items = self.with_events(&scope, seats).await?;
             let text;
             (text, place) = self.feed_text(poll.render, items, place).await?;
-            now.text = Some(text);
+            current.text = Some(text);
         }
-        self.scheduling.feeds.texts.insert(member, now.clone());
+        self.scheduling.feeds.texts.insert(member, current.clone());
         drop(place);
-        now.answer(&poll).ok_or_else(|| Error::Internal("a feed has no text".into()))
+        current.answer(&poll).ok_or_else(|| Error::Internal("a feed has no text".into()))
     }
 
-    /// The text of a feed. It goes on when its client has gone, so it keeps its place until then.
+    /// Renders a feed. Rendering continues after its client has disconnected, so it owns its place.
     async fn feed_text(
         &self,
         render: fn(Vec<FeedItem>) -> Vec<u8>,
         items: Vec<FeedItem>,
         place: Place,
     ) -> Result<(Arc<[u8]>, Place)> {
-        let made = self.tasks.spawn_blocking(move || (render(items).into(), place));
-        made.await.map_err(|e| Error::Internal(format!("a feed was not made: {e}")))
+        let rendered = self.tasks.spawn_blocking(move || (render(items).into(), place));
+        rendered.await.map_err(|e| Error::Internal(format!("a feed was not rendered: {e}")))
     }
 
-    /// Whose feed has that secret.
+    /// The scope of the member whose feed has that secret.
     async fn feed_scope(&self, token: &str, address: IpAddr) -> Result<OrgScope> {
-        // What cannot be a secret of ours needs no look.
+        // A malformed secret needs no lookup.
         let secret = URL_SAFE_NO_PAD.decode(token).map_err(|_| NO_FEED)?;
         if secret.len() != TOKEN_BYTES {
             return Err(NO_FEED);
@@ -199,10 +204,10 @@ impl TenantManager {
         Ok(OrgScope::of(Actor::from(&account)))
     }
 
-    async fn room_for_feed(&self, patience: std::time::Duration) -> Result<OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.scheduling.feeds.room).acquire_owned();
-        let room = tokio::time::timeout(patience, room).await.ok().and_then(Result::ok);
-        room.ok_or(Error::Busy { what: "too many calendar feeds are made" })
+    async fn feed_permit(&self, patience: StdDuration) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.scheduling.feeds.permits).acquire_owned();
+        let permit = tokio::time::timeout(patience, permit).await.ok().and_then(Result::ok);
+        permit.ok_or(Error::Busy { what: "too many calendar feeds are being rendered" })
     }
 
     async fn events_version(&self, scope: &OrgScope) -> Result<Option<i64>> {
@@ -212,8 +217,8 @@ impl TenantManager {
         .await
     }
 
-    /// The seats of the window in the order of their starts. Of too many, those ahead come first,
-    /// then the latest ones.
+    /// At most [`SEATS`] seats of the feed's period, ordered by start. If there are more, it
+    /// prefers upcoming seats, then the most recent past ones.
     async fn seats_to_show(
         &self,
         scope: &OrgScope,
@@ -223,17 +228,17 @@ impl TenantManager {
             let (member, span) = (scope.account_id(), Span { from, to });
             self.registrations_of(scope, member, span, Held::Confirmed, None, SEATS + 1).await
         };
-        let most = SEATS as usize;
+        let limit = SEATS as usize;
         let all = held(now - PAST, now + AHEAD).await?;
-        if all.len() <= most {
+        if all.len() <= limit {
             return Ok(all);
         }
-        let mut ahead = held(now, now + AHEAD).await?;
-        ahead.truncate(most);
+        let mut upcoming = held(now, now + AHEAD).await?;
+        upcoming.truncate(limit);
         let mut seats = held(now - PAST, now).await?;
         seats.retain(|seat| seat.end <= now);
-        seats.drain(..seats.len().saturating_sub(most - ahead.len()));
-        seats.append(&mut ahead);
+        seats.drain(..seats.len().saturating_sub(limit - upcoming.len()));
+        seats.append(&mut upcoming);
         Ok(seats)
     }
 
@@ -248,8 +253,8 @@ impl TenantManager {
         let share = DESCRIPTIONS / seats.len().max(1);
         let events = self
             .tenant_read(scope, "event.brief", ids, move |mut reader, ids| {
-                // One more than fits shows that something is left out.
-                Box::pin(async move { reader.events_in_brief(ids, share + 1).await })
+                // One character too many shows that the description was cut.
+                Box::pin(async move { reader.events_abridged(ids, share + 1).await })
             })
             .await?;
         let events: std::collections::HashMap<_, _> = events
@@ -267,17 +272,17 @@ impl TenantManager {
     }
 }
 
-/// The secret has 256 random bits, so a fast hash is enough to make the stored one useless.
+/// The secret has 256 random bits, so a fast hash is enough to protect it in the database.
 fn hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token))
 }
 
-/// What the text depends on.
-fn tag(member: AccountId, occurrence_cache: Option<i64>, seats: &[Registration]) -> String {
+/// A hash of everything that the text depends on.
+fn tag(member: AccountId, events_version: Option<i64>, seats: &[Registration]) -> String {
     let mut hash = Sha256::new();
     hash.update(FORMAT);
     hash.update(member.object_id().bytes());
-    hash.update(occurrence_cache.unwrap_or_default().to_be_bytes());
+    hash.update(events_version.unwrap_or_default().to_be_bytes());
     for seat in seats {
         let occurrence = seat.id.occurrence;
         hash.update(occurrence.event.object_id().bytes());
@@ -288,11 +293,11 @@ fn tag(member: AccountId, occurrence_cache: Option<i64>, seats: &[Registration])
     URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
 }
 
-/// The text in at most so many bytes, with an ellipsis where something is left out.
-fn cut(mut text: String, most: usize) -> String {
+/// Cuts the text to at most `limit` bytes, with an ellipsis at the end if it was longer.
+fn cut(mut text: String, limit: usize) -> String {
     const ELLIPSIS: &str = "…";
-    if text.len() > most {
-        text.truncate(text.floor_char_boundary(most.saturating_sub(ELLIPSIS.len())));
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit.saturating_sub(ELLIPSIS.len())));
         text.push_str(ELLIPSIS);
     }
     text
@@ -313,9 +318,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_longer_than_it_may_be(text: String, most in 3..100_usize) {
-            let short = cut(text.clone(), most);
-            prop_assert!(short.len() <= most);
+        fn a_cut_text_is_never_longer_than_the_limit(text: String, limit in 3..100_usize) {
+            let short = cut(text.clone(), limit);
+            prop_assert!(short.len() <= limit);
             prop_assert!(short == text || text.starts_with(short.strip_suffix('…').unwrap()));
         }
     }

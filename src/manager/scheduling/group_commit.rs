@@ -1,10 +1,10 @@
-//! Registrations that wait are folded into one transaction.
+//! Group commit: registrations that wait at the same time share one transaction.
 //!
-//! One transaction each would spend its time on conflicts: all registrations for an occurrence write
-//! the same counter, and all of a member's the same calendar. So those of one tenant pass through a
-//! queue; while one transaction is under way the next ones gather, up to [`BATCH`] go into the next
-//! transaction together, and everybody gets an answer of their own. Correctness does not depend on
-//! it: every process has queues of its own, and the transaction keeps them right.
+//! One transaction per registration would spend its time on conflicts, because all registrations
+//! for an occurrence write the same counter, and all of a member write the same calendar. Each
+//! tenant therefore has a queue. While one transaction runs, further requests queue up; the next
+//! transaction takes up to [`BATCH`] of them, and each request gets its own answer. Correctness
+//! does not depend on the queues: each process has its own, and the transactions decide.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -26,40 +26,40 @@ use crate::{
     store::driver::StoreError,
 };
 
-/// The queues of the tenants of which somebody waits.
+/// A queue for each tenant with pending requests.
 #[derive(Default)]
-pub(super) struct GroupCommit(Mutex<HashMap<OrgId, VecDeque<Waiting>>>);
+pub(super) struct GroupCommit(Mutex<HashMap<OrgId, VecDeque<PendingRequest>>>);
 
-struct Waiting {
+struct PendingRequest {
     request: Request,
     since: Instant,
     answer: oneshot::Sender<Result<Outcome>>,
 }
 
-/// How many requests share a transaction.
+/// The maximum number of requests in one transaction.
 pub(in crate::manager) const BATCH: usize = 64;
-/// How many of one tenant may wait: a few seconds of work.
-const QUEUE: usize = 10_000;
-const FULL: Error = Error::Busy { what: "too many registrations of one organization wait" };
+/// The maximum number of pending requests of one tenant: a few seconds of work.
+const QUEUE_LIMIT: usize = 10_000;
+const FULL: Error = Error::Busy { what: "too many registrations of the organization are pending" };
 
 impl TenantManager {
-    /// Has the request settled together with the others of the tenant that wait at this moment.
+    /// Settles the request in one transaction with the tenant's other pending requests.
     ///
     /// # Errors
-    /// [`Error::Busy`] when too many wait; the store's.
+    /// [`Error::Busy`] if too many requests are pending.
     pub(in crate::manager) async fn settle(
         self: &Arc<Self>,
         scope: &OrgScope,
         request: Request,
     ) -> Result<Outcome> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { request, since: Instant::now(), answer };
-        if self.scheduling.group_commit.push(scope.org_id(), waiting)? {
+        let pending = PendingRequest { request, since: Instant::now(), answer };
+        if self.scheduling.group_commit.push(scope.org_id(), pending)? {
             let (manager, scope) = (Arc::clone(self), *scope);
-            // It goes on when the client who came first has gone.
+            // A background task, because the client of the first request may disconnect.
             self.tasks.spawn(async move { manager.settle_all(&scope).await });
         }
-        answered.await.map_err(|_| Error::Internal("the combiner has died".into()))?
+        answered.await.map_err(|_| Error::Internal("the group commit task has died".into()))?
     }
 
     async fn settle_alone(&self, scope: &OrgScope, request: Request) -> Result<Outcome> {
@@ -68,28 +68,28 @@ impl TenantManager {
     }
 
     async fn settle_all(self: Arc<Self>, scope: &OrgScope) {
-        let _queue = Leading { group_commit: &self.scheduling.group_commit, org: scope.org_id() };
+        let _queue = QueueTask { group_commit: &self.scheduling.group_commit, org: scope.org_id() };
         while let Some(mut batch) = self.scheduling.group_commit.next(scope.org_id()) {
-            batch.retain(|waiting| !waiting.answer.is_closed());
+            batch.retain(|pending| !pending.answer.is_closed());
             if batch.is_empty() {
                 continue;
             }
-            for waiting in &batch {
+            for pending in &batch {
                 metrics::histogram!("tenantry_registration_wait_seconds")
-                    .record(waiting.since.elapsed().as_secs_f64());
+                    .record(pending.since.elapsed().as_secs_f64());
             }
             #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
             metrics::histogram!("tenantry_registration_batch_size").record(batch.len() as f64);
-            let requests: Vec<Request> = batch.iter().map(|waiting| waiting.request).collect();
+            let requests: Vec<Request> = batch.iter().map(|pending| pending.request).collect();
             match self.settle_batch(scope, &requests).await {
                 Ok(outcomes) => {
                     failpoint!("registration.after_commit");
-                    for (waiting, outcome) in batch.into_iter().zip(outcomes) {
-                        let _ = waiting.answer.send(Ok(outcome));
+                    for (pending, outcome) in batch.into_iter().zip(outcomes) {
+                        let _ = pending.answer.send(Ok(outcome));
                     }
                 }
-                Err(error) if batch.len() > 1 && !is_everybodys(&error) => {
-                    // One of them spoils it for all, and only on its own does it show which.
+                Err(error) if batch.len() > 1 && !affects_all(&error) => {
+                    // One request fails the whole batch; running each alone shows which.
                     one_by_one(batch, |request| Box::pin(self.settle_alone(scope, request))).await;
                 }
                 Err(error) => refuse(batch, &error),
@@ -98,37 +98,37 @@ impl TenantManager {
     }
 }
 
-/// Settles each alone, but for those who have gone meanwhile, until an error is everybody's.
+/// Settles each request alone, except for disconnected clients, until an error affects all.
 async fn one_by_one<'s>(
-    batch: Vec<Waiting>,
+    batch: Vec<PendingRequest>,
     settle: impl Fn(Request) -> BoxFuture<'s, Result<Outcome>>,
 ) {
     let mut batch = batch.into_iter();
-    while let Some(waiting) = batch.by_ref().find(|waiting| !waiting.answer.is_closed()) {
-        let outcome = settle(waiting.request).await;
-        let error = outcome.as_ref().err().filter(|error| is_everybodys(error)).map(echo);
-        let _ = waiting.answer.send(outcome);
+    while let Some(pending) = batch.by_ref().find(|pending| !pending.answer.is_closed()) {
+        let outcome = settle(pending.request).await;
+        let error = outcome.as_ref().err().filter(|error| affects_all(error)).map(copy_of);
+        let _ = pending.answer.send(outcome);
         if let Some(error) = error {
             return refuse(batch, &error);
         }
     }
 }
 
-/// Answers all of them with the same error.
-fn refuse(batch: impl IntoIterator<Item = Waiting>, error: &Error) {
-    for waiting in batch {
-        let _ = waiting.answer.send(Err(echo(error)));
+/// Answers all requests with the same error.
+fn refuse(batch: impl IntoIterator<Item = PendingRequest>, error: &Error) {
+    for pending in batch {
+        let _ = pending.answer.send(Err(copy_of(error)));
     }
 }
 
-/// Sees to a queue. Should it die of a fault, those who wait hear of it, and the next one who comes
-/// starts a new queue.
-struct Leading<'c> {
+/// Marks the task that works on a queue. If it panics, the queue is dropped: its pending requests
+/// fail, and the next request starts a new queue.
+struct QueueTask<'c> {
     group_commit: &'c GroupCommit,
     org: OrgId,
 }
 
-impl Drop for Leading<'_> {
+impl Drop for QueueTask<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let mut queues = self.group_commit.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,24 +138,25 @@ impl Drop for Leading<'_> {
 }
 
 impl GroupCommit {
-    /// Lines up; whether the caller has to see to the queue, which nobody else does.
-    fn push(&self, org: OrgId, waiting: Waiting) -> Result<bool> {
+    /// Adds a request to the tenant's queue; `true` if the caller must start the task for the
+    /// queue.
+    fn push(&self, org: OrgId, pending: PendingRequest) -> Result<bool> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match queues.entry(org) {
-            Entry::Occupied(queue) if queue.get().len() >= QUEUE => Err(FULL),
+            Entry::Occupied(queue) if queue.get().len() >= QUEUE_LIMIT => Err(FULL),
             Entry::Occupied(mut queue) => {
-                queue.get_mut().push_back(waiting);
+                queue.get_mut().push_back(pending);
                 Ok(false)
             }
             Entry::Vacant(queue) => {
-                queue.insert(VecDeque::from([waiting]));
+                queue.insert(VecDeque::from([pending]));
                 Ok(true)
             }
         }
     }
 
-    /// The next batch; the queue is gone with the last.
-    fn next(&self, org: OrgId) -> Option<Vec<Waiting>> {
+    /// The next batch; `None` after the last one, which also removes the queue.
+    fn next(&self, org: OrgId) -> Option<Vec<PendingRequest>> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Entry::Occupied(mut queue) = queues.entry(org) else { return None };
         let count = queue.get().len().min(BATCH);
@@ -167,8 +168,8 @@ impl GroupCommit {
     }
 }
 
-/// Whether every request of the batch would meet the same error.
-fn is_everybodys(error: &Error) -> bool {
+/// Whether every request of the batch would fail with the same error.
+fn affects_all(error: &Error) -> bool {
     match error {
         Error::Busy { .. } | Error::NotFound(_) => true,
         Error::Database(error) => error.is_unavailable(),
@@ -176,8 +177,8 @@ fn is_everybodys(error: &Error) -> bool {
     }
 }
 
-/// The error once more for the next one who waits.
-fn echo(error: &Error) -> Error {
+/// A copy of the error for another request.
+fn copy_of(error: &Error) -> Error {
     match error {
         Error::Busy { what } => Error::Busy { what },
         Error::NotFound(what) => Error::NotFound(what),
@@ -203,20 +204,20 @@ mod tests {
 
     type Answered = oneshot::Receiver<Result<Outcome>>;
 
-    fn batch(count: usize) -> (Vec<Waiting>, Vec<Answered>) {
-        let waiting = |_| {
+    fn batch(count: usize) -> (Vec<PendingRequest>, Vec<Answered>) {
+        let pending = |_| {
             let occurrence =
                 OccurrenceId { start: DateTime::UNIX_EPOCH, event: EventId::generate() };
             let id = RegistrationId { member: AccountId::generate(), occurrence };
             let (answer, answered) = oneshot::channel();
             let request = Request { id, ask: Ask::Leave };
-            (Waiting { request, since: Instant::now(), answer }, answered)
+            (PendingRequest { request, since: Instant::now(), answer }, answered)
         };
-        (0..count).map(waiting).unzip()
+        (0..count).map(pending).unzip()
     }
 
     #[tokio::test]
-    async fn an_error_of_ones_own_is_told_to_nobody_else() {
+    async fn an_error_of_one_request_fails_no_other() {
         let (batch, answers) = batch(3);
         let wrong = batch[1].request.id;
         one_by_one(batch, |request| {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_tried_alone_who_has_gone_or_would_meet_the_same_error() {
+    async fn disconnected_clients_are_skipped_and_an_error_for_all_ends_the_tries() {
         let (batch, mut answers) = batch(5);
         drop(answers.remove(0));
         let tried = AtomicUsize::new(0);

@@ -1,5 +1,5 @@
-//! Giving seats back when what they are for does not take place: in bounded batches, each one
-//! atomic, recorded so that a restart finishes them.
+//! Mass cancellations: free the seats of cancelled occurrences, deleted events and deleted members
+//! in bounded, atomic batches. They are recorded so that another process can complete them.
 
 use std::{
     collections::HashSet,
@@ -25,21 +25,21 @@ use crate::{
     },
 };
 
-/// How many seats one transaction gives back.
+/// How many seats one transaction frees.
 pub(in crate::manager) const BATCH: u32 = 500;
-/// How many where that has met somebody: the fewer members, the fewer of them are at work.
+/// How many it frees after a conflict: fewer members mean fewer conflicts.
 const SMALL_BATCH: u32 = 64;
 
-/// How many mass cancellations of others one process works on at a time.
+/// How many mass cancellations of other processes one process works on at a time.
 const TAKEN_OVER: usize = 8;
 
-/// The mass cancellations that this process works on, which it does not take over from itself.
+/// The mass cancellations that this process works on, so that it does not take over its own.
 pub(super) struct MassCancellations {
     driven: Arc<Mutex<HashSet<OperationId>>>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// Names a cancellation as this process's own until it is dropped.
+/// Marks a cancellation as in progress in this process until it is dropped.
 struct Driving {
     id: OperationId,
     driven: Arc<Mutex<HashSet<OperationId>>>,
@@ -47,7 +47,7 @@ struct Driving {
 
 impl Default for MassCancellations {
     fn default() -> Self {
-        Self { driven: Arc::default(), places: Arc::new(Semaphore::new(TAKEN_OVER)) }
+        Self { driven: Arc::default(), permits: Arc::new(Semaphore::new(TAKEN_OVER)) }
     }
 }
 
@@ -69,7 +69,7 @@ impl Drop for Driving {
 }
 
 impl TenantManager {
-    /// Runs a recorded mass cancellation after its request, and waits for the end.
+    /// Runs a recorded mass cancellation in the background and waits for its end.
     pub(in crate::manager) async fn mass_cancellation_finish(
         self: &Arc<Self>,
         cancellation: MassCancellation,
@@ -81,16 +81,16 @@ impl TenantManager {
             manager.drive_mass_cancellation(&cancellation).await
         };
         let task = self.tasks.spawn(work);
-        task.await.map_err(|_| Error::Internal("a drain's task has died".into()))?
+        task.await.map_err(|_| Error::Internal("a mass cancellation's task has died".into()))?
     }
 
-    /// Takes over mass cancellations that a process has left, each in a task of its own, so that one that
-    /// cannot be finished holds up nothing; how many. Those that find no place wait for the next
-    /// call.
+    /// Takes over mass cancellations whose lease has expired and returns how many. Each runs in its
+    /// own task, so one that cannot be completed blocks no other. Those beyond [`TAKEN_OVER`] wait
+    /// for the next call.
     pub(in crate::manager) async fn recover_mass_cancellations(self: &Arc<Self>) -> u32 {
         let mut taken = 0;
-        while let Ok(place) =
-            Arc::clone(&self.scheduling.mass_cancellations.places).try_acquire_owned()
+        while let Ok(permit) =
+            Arc::clone(&self.scheduling.mass_cancellations.permits).try_acquire_owned()
         {
             let cancellation = match self
                 .store
@@ -109,7 +109,7 @@ impl TenantManager {
             let driving = self.scheduling.mass_cancellations.start(cancellation.id);
             let manager = Arc::clone(self);
             let work = async move {
-                let _held = (place, driving);
+                let _held = (permit, driving);
                 if let Err(error) = manager.drive_mass_cancellation(&cancellation).await {
                     tracing::warn!(
                         org.id = %cancellation.org_id,
@@ -123,7 +123,7 @@ impl TenantManager {
         taken
     }
 
-    /// Works on a cancellation to its end, and renews its lease for as long as that takes.
+    /// Completes a cancellation and renews its lease meanwhile.
     async fn drive_mass_cancellation(
         self: &Arc<Self>,
         cancellation: &MassCancellation,
@@ -144,7 +144,7 @@ impl TenantManager {
             if ended.run_until_cancelled(due).await.is_none() {
                 return;
             }
-            // Without it another process joins in, which only wastes its time.
+            // Without the lease another process may join in, which only wastes its time.
             if let Err(error) = self.store.renew_mass_cancellation(id).await {
                 tracing::warn!(error = error.detail(), "a lease was not renewed");
             }
@@ -152,7 +152,7 @@ impl TenantManager {
     }
 
     async fn cancellation(self: &Arc<Self>, cancellation: &MassCancellation) -> Result<()> {
-        // Nobody asks for it: the right to do so was checked when it was recorded.
+        // A made-up actor: the permission was checked when the cancellation was recorded.
         let actor = Actor {
             account_id: AccountId::generate(),
             org_id: cancellation.org_id,
@@ -166,7 +166,7 @@ impl TenantManager {
             _ => self.cancel_in_batches(&OrgScope::of(actor), cancellation).await,
         };
         match cancelled {
-            // Where there is no tenant any more there are no seats.
+            // A deleted tenant has no seats.
             Ok(()) | Err(Error::NotFound(_)) => {
                 failpoint!("mass_cancellation.before_close");
                 self.store.close_mass_cancellation(cancellation.id).await
@@ -183,16 +183,16 @@ impl TenantManager {
         loop {
             failpoint!("mass_cancellation.before_batch");
             let now = self.clock.now();
-            let turn = self.seats_turn(scope).await?;
+            let lock = self.lock_seats(scope).await?;
             let (cancelled, limit) = self
                 .tenant_write(scope, "event.drain", cancellation, move |mut tx, cancellation| {
                     Box::pin(async move {
-                        let limit = if tx.is_again() { SMALL_BATCH } else { BATCH };
+                        let limit = if tx.is_retry() { SMALL_BATCH } else { BATCH };
                         Ok((cancel_batch_in(&mut tx, cancellation, now, limit).await?, limit))
                     })
                 })
                 .await?;
-            drop(turn);
+            drop(lock);
             if cancelled < limit {
                 return Ok(());
             }
@@ -200,8 +200,8 @@ impl TenantManager {
         }
     }
 
-    /// Waits until it is this change's turn to write seats of the tenant.
-    pub(in crate::manager) async fn seats_turn(
+    /// Waits until this process makes no other change of the tenant's seats.
+    pub(in crate::manager) async fn lock_seats(
         &self,
         scope: &OrgScope,
     ) -> Result<OwnedMutexGuard<()>> {
@@ -209,7 +209,7 @@ impl TenantManager {
     }
 }
 
-/// Gives at most `limit` seats back; how many.
+/// Frees at most `limit` seats and returns how many.
 pub(in crate::manager) async fn cancel_batch_in(
     tx: &mut TenantTx<'_>,
     cancellation: &MassCancellation,

@@ -24,11 +24,11 @@ use crate::{
     domain::OrgId,
 };
 
-/// What the work on events and seats needs.
+/// State of the scheduling module.
 pub(super) struct Scheduling {
-    /// Changes of a tenant's events and seats.
+    /// Serializes changes of a tenant's events and seats.
     seats_queue: KeyedQueue<OrgId>,
-    /// Reads of a tenant's calendar feeds.
+    /// Serializes reads of a tenant's calendar feeds.
     feeds_queue: KeyedQueue<OrgId>,
     group_commit: GroupCommit,
     mass_cancellations: MassCancellations,

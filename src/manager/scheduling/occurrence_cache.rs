@@ -1,8 +1,8 @@
-//! The events of tenants and the starts of their occurrences, kept in memory with their version.
+//! The cache of tenants' events and of the starts of their occurrences, by version.
 //!
-//! What a version stands for never changes, so nothing here is ever wrong: which version is the
-//! latest is asked of the database every time. That is one document, whereas reading, decoding and
-//! expanding a thousand events takes far longer.
+//! The events of a version never change, so an entry is never wrong: every read asks the database
+//! for the latest version. That is one document; reading, decoding and expanding a thousand events
+//! takes far longer.
 
 use std::{
     collections::HashMap,
@@ -23,20 +23,20 @@ use crate::{
     store::scheduling::StoredEvent,
 };
 
-/// The cache of events, and of their occurrences a quarter of a year at a time.
+/// The cache of events by tenant, and of their starts by quarter of a year.
 pub(super) struct OccurrenceCache {
-    events: Cache<OrgId, Kept>,
+    events: Cache<OrgId, CachedEvents>,
     starts: Cache<Quarter, Arc<[DateTime<Utc>]>>,
 }
 
-/// The events of a tenant, of which only the latest version that was read is of use.
+/// The events of a tenant in the latest version that was read.
 #[derive(Clone)]
-struct Kept {
+struct CachedEvents {
     version: i64,
     events: Arc<[CachedEvent]>,
 }
 
-/// An event, and the time in which it takes place at all.
+/// An event and the period between its first start and its last end.
 #[derive(Clone)]
 pub(in crate::manager) struct CachedEvent {
     pub(in crate::manager) event: Arc<Event>,
@@ -44,19 +44,19 @@ pub(in crate::manager) struct CachedEvent {
     last_end: Option<DateTime<Utc>>,
 }
 
-/// Lets others have the thread now and then during long work that waits for nothing.
+/// Yields to other tasks from time to time during a long computation.
 pub(in crate::manager) struct Yielder(Instant);
 
-/// An event, its version, and the number of a quarter since 1970.
+/// An event, its version, and the number of the quarter since 1970.
 type Quarter = (EventId, i64, i64);
 
-/// How many bytes of events are kept: 256 MiB.
+/// The total bytes of cached events: 256 MiB.
 const EVENT_BYTES: u64 = 256 << 20;
-/// How many starts are kept, of 12 bytes each.
+/// The maximum number of cached starts, of 12 bytes each.
 const STARTS: u64 = 4_000_000;
-const CHUNK: Duration = Duration::days(92);
-/// How long others wait for the thread.
-const LONG: StdDuration = StdDuration::from_millis(2);
+const QUARTER: Duration = Duration::days(92);
+/// The longest time between two yields.
+const YIELD_AFTER: StdDuration = StdDuration::from_millis(2);
 
 impl Default for OccurrenceCache {
     fn default() -> Self {
@@ -69,8 +69,8 @@ impl OccurrenceCache {
         fn weight(weight: usize) -> u32 {
             u32::try_from(weight).unwrap_or(u32::MAX)
         }
-        let events = Cache::builder().max_capacity(bytes).weigher(|_, kept: &Kept| {
-            weight(kept.events.iter().map(CachedEvent::bytes).sum::<usize>() + 100)
+        let events = Cache::builder().max_capacity(bytes).weigher(|_, cached: &CachedEvents| {
+            weight(cached.events.iter().map(CachedEvent::bytes).sum::<usize>() + 100)
         });
         let starts = Cache::builder()
             .max_capacity(STARTS)
@@ -78,48 +78,48 @@ impl OccurrenceCache {
         Self { events: events.build(), starts: starts.build() }
     }
 
-    /// The events of that version of the tenant's occurrence cache, if they are kept.
+    /// The tenant's events in that version, if they are cached.
     pub(in crate::manager) fn events(
         &self,
         org: OrgId,
         version: i64,
     ) -> Option<Arc<[CachedEvent]>> {
-        let found = self.events.get(&org).filter(|kept| kept.version == version);
+        let found = self.events.get(&org).filter(|cached| cached.version == version);
         count("agenda", if found.is_some() { "hit" } else { "miss" });
-        found.map(|kept| kept.events)
+        found.map(|cached| cached.events)
     }
 
-    /// Keeps the events of that version instead of those of an older one, of which only what has
-    /// changed since is decoded.
+    /// Caches the events of that version in place of an older one. Decodes only the events that
+    /// have changed since.
     pub(in crate::manager) async fn renew(
         &self,
         org: OrgId,
         version: i64,
         stored: Vec<StoredEvent>,
     ) -> Result<Arc<[CachedEvent]>> {
-        let older = self.events.get(&org).map(|kept| kept.events);
-        let known = older.iter().flat_map(|planned| planned.iter());
+        let older = self.events.get(&org).map(|cached| cached.events);
+        let known = older.iter().flat_map(|events| events.iter());
         let known: HashMap<_, _> =
-            known.map(|planned| ((planned.event.id, planned.event.version), planned)).collect();
-        let (mut planned, mut yielder) = (Vec::with_capacity(stored.len()), Yielder::default());
+            known.map(|cached| ((cached.event.id, cached.event.version), cached)).collect();
+        let (mut events, mut yielder) = (Vec::with_capacity(stored.len()), Yielder::default());
         for event in stored {
-            planned.push(match known.get(&event.identity()?) {
+            events.push(match known.get(&event.identity()?) {
                 Some(same) => CachedEvent::clone(same),
                 None => CachedEvent::of(event.decode()?),
             });
-            yielder.take().await;
+            yielder.yield_if_due().await;
         }
-        Ok(self.keep(org, version, planned.into()))
+        Ok(self.insert(org, version, events.into()))
     }
 
-    fn keep(&self, org: OrgId, version: i64, planned: Arc<[CachedEvent]>) -> Arc<[CachedEvent]> {
-        let new = Kept { version, events: Arc::clone(&planned) };
-        // Whoever read before a change may come here after somebody who read behind it.
-        self.events.entry(org).and_upsert_with(|kept| match kept.map(Entry::into_value) {
+    fn insert(&self, org: OrgId, version: i64, events: Arc<[CachedEvent]>) -> Arc<[CachedEvent]> {
+        let new = CachedEvents { version, events: Arc::clone(&events) };
+        // A task that read before a change may get here after one that read after it.
+        self.events.entry(org).and_upsert_with(|cached| match cached.map(Entry::into_value) {
             Some(newer) if newer.version > version => newer,
             _ => new,
         });
-        planned
+        events
     }
 
     /// The starts of the event's occurrences in `[from, to)`, in order.
@@ -133,31 +133,31 @@ impl OccurrenceCache {
         if rule.is_none() {
             return event.schedule.starts_between(from, to);
         }
-        let number = |moment: DateTime<Utc>| moment.timestamp().div_euclid(CHUNK.num_seconds());
-        let chunks = number(from)..=number(to - Duration::milliseconds(1));
+        let number = |moment: DateTime<Utc>| moment.timestamp().div_euclid(QUARTER.num_seconds());
+        let quarters = number(from)..=number(to - Duration::milliseconds(1));
         let mut starts = Vec::new();
-        for chunk in chunks {
-            let chunk = self.chunk(event, chunk);
-            let first = chunk.partition_point(|start| *start < from);
-            let behind = chunk.partition_point(|start| *start < to);
-            starts.extend_from_slice(&chunk[first..behind.max(first)]);
+        for quarter in quarters {
+            let quarter = self.quarter(event, quarter);
+            let first = quarter.partition_point(|start| *start < from);
+            let end = quarter.partition_point(|start| *start < to);
+            starts.extend_from_slice(&quarter[first..end.max(first)]);
         }
         starts
     }
 
-    /// Whether an occurrence of the event starts at that moment. Somebody who makes moments up has
-    /// a part of the rule expanded once.
+    /// Whether an occurrence of the event starts at that moment. Requests for moments that do not
+    /// exist cost at most one expansion per quarter.
     pub(in crate::manager) fn starts_at(&self, event: &Event, moment: DateTime<Utc>) -> bool {
         let next = moment.checked_add_signed(Duration::milliseconds(1));
         next.is_some_and(|next| self.starts(event, moment, next).contains(&moment))
     }
 
-    fn chunk(&self, event: &Event, chunk: i64) -> Arc<[DateTime<Utc>]> {
-        self.starts.get_with((event.id, event.version, chunk), || {
+    fn quarter(&self, event: &Event, quarter: i64) -> Arc<[DateTime<Utc>]> {
+        self.starts.get_with((event.id, event.version, quarter), || {
             count("occurrences", "miss");
-            let first = DateTime::from_timestamp(chunk * CHUNK.num_seconds(), 0);
+            let first = DateTime::from_timestamp(quarter * QUARTER.num_seconds(), 0);
             let first = first.unwrap_or(DateTime::UNIX_EPOCH);
-            event.schedule.starts_between(first, first + CHUNK).into()
+            event.schedule.starts_between(first, first + QUARTER).into()
         })
     }
 }
@@ -169,14 +169,14 @@ impl CachedEvent {
         Self { event: Arc::new(event), first, last_end }
     }
 
-    /// About how much memory it takes.
+    /// Its approximate size in memory.
     fn bytes(&self) -> usize {
-        /// The struct, its texts of a few words, and what the allocator adds.
+        /// The struct, its short texts, and the allocator's overhead.
         const PLAIN: usize = 1_000;
         let event = &*self.event;
         let description = event.description.as_ref().map_or(0, String::len);
         let recurrence = event.schedule.recurrence().map_or(0, |recurrence| {
-            // The excluded ones are kept as moments, too.
+            // The excluded dates are also stored as moments.
             let dates = 2 * recurrence.excluded.len() + recurrence.additional.len();
             let rule = recurrence.rule.as_ref().map_or(0, |rule| rule.as_str().len());
             size_of::<DateTime<Utc>>() * dates + 4 * rule
@@ -184,7 +184,7 @@ impl CachedEvent {
         PLAIN + description + recurrence
     }
 
-    /// Whether it may take place in `span`.
+    /// Whether it may have an occurrence in `span`.
     pub(in crate::manager) fn reaches(&self, span: Span) -> bool {
         self.first < span.to && self.last_end.is_none_or(|end| end > span.from)
     }
@@ -197,9 +197,9 @@ impl Default for Yielder {
 }
 
 impl Yielder {
-    /// Waits until it is this work's turn again, if it has gone on for long.
-    pub(in crate::manager) async fn take(&mut self) {
-        if self.0.elapsed() > LONG {
+    /// Yields if the computation has run for [`YIELD_AFTER`] since the last yield.
+    pub(in crate::manager) async fn yield_if_due(&mut self) {
+        if self.0.elapsed() > YIELD_AFTER {
             tokio::task::yield_now().await;
             *self = Self::default();
         }
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    fn held(occurrence_cache: &OccurrenceCache) -> u64 {
+    fn cached_bytes(occurrence_cache: &OccurrenceCache) -> u64 {
         occurrence_cache.events.run_pending_tasks();
         occurrence_cache.events.weighted_size()
     }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_version_of_a_tenants_events_is_kept_and_it_is_the_newest() {
+    async fn only_the_newest_version_of_a_tenants_events_is_cached() {
         let (occurrence_cache, org) = (OccurrenceCache::default(), OrgId::generate());
         renewed(&occurrence_cache, org, 1, &[event(0, 0)]).await;
         assert!(
@@ -256,22 +256,22 @@ mod tests {
         );
         renewed(&occurrence_cache, org, 2, &[event(0, 0), event(0, 0)]).await;
         assert!(occurrence_cache.events(org, 1).is_none());
-        let size = held(&occurrence_cache);
-        // Somebody who has read earlier comes late, and gets what was read.
+        let size = cached_bytes(&occurrence_cache);
+        // A late task gets the older version that it has read, but does not cache it.
         assert_eq!(renewed(&occurrence_cache, org, 1, &[event(0, 0)]).await, 1);
-        assert_eq!(occurrence_cache.events(org, 2).map(|kept| kept.len()), Some(2));
-        assert_eq!(held(&occurrence_cache), size);
+        assert_eq!(occurrence_cache.events(org, 2).map(|events| events.len()), Some(2));
+        assert_eq!(cached_bytes(&occurrence_cache), size);
     }
 
     #[tokio::test]
-    async fn events_are_weighed_by_what_they_hold() {
+    async fn events_are_weighed_by_their_size() {
         let (occurrence_cache, org) = (OccurrenceCache::of_bytes(100_000), OrgId::generate());
         renewed(&occurrence_cache, org, 1, &[event(10_000, 1_000)]).await;
-        assert!((22_000..30_000).contains(&held(&occurrence_cache)));
+        assert!((22_000..30_000).contains(&cached_bytes(&occurrence_cache)));
         for _ in 0..20 {
             renewed(&occurrence_cache, OrgId::generate(), 1, &[event(10_000, 1_000)]).await;
         }
-        assert!(held(&occurrence_cache) <= 100_000);
+        assert!(cached_bytes(&occurrence_cache) <= 100_000);
     }
 
     #[tokio::test]
@@ -283,12 +283,15 @@ mod tests {
         (one.version, one.capacity) = (2, 50);
         renewed(&occurrence_cache, org, 2, &[one, two, event(0, 0)]).await;
         let after = occurrence_cache.events(org, 2).unwrap();
-        assert_eq!(after.iter().map(|kept| kept.event.capacity).collect::<Vec<_>>(), [50, 1, 1]);
+        assert_eq!(
+            after.iter().map(|cached| cached.event.capacity).collect::<Vec<_>>(),
+            [50, 1, 1]
+        );
         assert!(Arc::ptr_eq(&before[1].event, &after[1].event));
     }
 
     #[test]
-    fn made_up_moments_have_a_part_of_a_rule_expanded_once() {
+    fn nonexistent_starts_expand_each_quarter_of_a_rule_once() {
         let (occurrence_cache, mut long) = (OccurrenceCache::default(), event(0, 0));
         let (start, zone) = (long.schedule.local_start(), long.schedule.zone());
         let rule = Rule::parse("FREQ=WEEKLY;COUNT=5000", start, zone).unwrap();

@@ -1,4 +1,4 @@
-//! Occurrences: what takes place, computed from the rules, with what is stored of it.
+//! Occurrences: computed from the events' schedules and merged with the stored ones.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,24 +14,24 @@ use crate::{
     manager::{OrgScope, TenantManager},
 };
 
-/// Which occurrences a list is about.
+/// Which occurrences to list.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// Those that take place, at least in part, in this time.
+    /// Those that overlap this period.
     pub span: Span,
-    /// Those of this event only.
+    /// Only those of this event.
     pub event: Option<EventId>,
-    /// Those behind this one.
+    /// Only those after this one.
     pub after: Option<OccurrenceId>,
-    /// At most so many.
+    /// The maximum number of occurrences.
     pub limit: u32,
 }
 
 impl TenantManager {
-    /// The occurrences of a window in the order of their starts, each with its event.
+    /// The occurrences of a window, ordered by start, each with its event.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotFound`] for an event that does not exist; the store's.
+    /// [`crate::error::Error::NotFound`] if `window.event` does not exist.
     pub async fn occurrence_list(
         &self,
         scope: &OrgScope,
@@ -52,9 +52,6 @@ impl TenantManager {
     }
 
     /// One occurrence with its event.
-    ///
-    /// # Errors
-    /// The store's.
     pub async fn occurrence_get(
         &self,
         scope: &OrgScope,
@@ -63,10 +60,8 @@ impl TenantManager {
         Ok(self.occurrences_among(scope, vec![id]).await?.remove(&id))
     }
 
-    /// Those of `ids` that exist, also of events that were deleted since, each with its event.
-    ///
-    /// # Errors
-    /// The store's.
+    /// The occurrences among `ids` that exist, including those of deleted events, each with its
+    /// event.
     pub async fn occurrences_among(
         &self,
         scope: &OrgScope,
@@ -88,15 +83,12 @@ impl TenantManager {
                 None => continue,
             };
             found.insert(id, (occurrence, Arc::clone(event)));
-            yielder.take().await;
+            yielder.yield_if_due().await;
         }
         Ok(found)
     }
 
-    /// Those of `ids` that exist, deleted or not.
-    ///
-    /// # Errors
-    /// The store's.
+    /// The events among `ids` that exist, including deleted ones.
     pub async fn events_among(
         &self,
         scope: &OrgScope,
@@ -112,7 +104,7 @@ impl TenantManager {
         Ok(found.into_iter().flatten().map(|event| (event.id, Arc::new(event))).collect())
     }
 
-    /// The events that may take place in `span`.
+    /// The events that may have an occurrence in `span`.
     async fn events_in(&self, scope: &OrgScope, span: Span) -> Result<Vec<Arc<Event>>> {
         let org = scope.org_id();
         let version = self
@@ -120,12 +112,12 @@ impl TenantManager {
                 Box::pin(async move { reader.events_version().await })
             })
             .await?;
-        let kept =
+        let cached =
             version.and_then(|version| self.scheduling.occurrence_cache.events(org, version));
-        let planned = if let Some(planned) = kept {
-            planned
+        let events = if let Some(events) = cached {
+            events
         } else {
-            // Both of one moment: the version must be that of these events.
+            // One snapshot, so that the version belongs to these events.
             let (version, stored) = self
                 .tenant_write(scope, "agenda.read", (), |mut tx, ()| {
                     Box::pin(async move {
@@ -136,12 +128,12 @@ impl TenantManager {
                 .await?;
             self.scheduling.occurrence_cache.renew(org, version, stored).await?
         };
-        let reaching = planned.iter().filter(|planned| planned.reaches(span));
-        Ok(reaching.map(|planned| Arc::clone(&planned.event)).collect())
+        let reaching = events.iter().filter(|cached| cached.reaches(span));
+        Ok(reaching.map(|cached| Arc::clone(&cached.event)).collect())
     }
 
-    /// The starts of a window in order. It looks at a day first, then at twice as much, and so on:
-    /// the first page of a busy year costs no more than that of a busy day.
+    /// The starts of a window, in order. It expands one day first, then twice as much, and so on,
+    /// so the first page of a busy year costs the same as that of a busy day.
     async fn starts_in(
         &self,
         events: &[Arc<Event>],
@@ -159,7 +151,7 @@ impl TenantManager {
             for event in events {
                 slice.extend(self.starts_of(event, window, from, to));
                 // Expanding some rules for the first time takes a while.
-                yielder.take().await;
+                yielder.yield_if_due().await;
             }
             slice.sort_unstable_by_key(|(id, _)| *id);
             found.append(&mut slice);

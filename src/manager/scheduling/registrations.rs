@@ -1,4 +1,4 @@
-//! Seats: registering, cancelling, waiting, and the lists of who has one.
+//! Registrations: registering, cancelling, waiting lists, and listing them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,27 +21,27 @@ use crate::{
     store::tenant::TenantTx,
 };
 
-/// What somebody has got: a seat, a place on the list, or a reason why not.
+/// The result of a booking, or the reason why it was refused.
 pub type BookingResult<T> = Result<T, BookingRefusal>;
 
-/// How many of those who wait are read first.
+/// How many members of a waiting list are read first.
 const WAITERS_AT_ONCE: usize = 32;
 const NO_OCCURRENCE: Error = Error::NotFound("occurrence");
 const NO_REGISTRATION: Error = Error::NotFound("registration");
 
 impl TenantManager {
-    /// Takes a seat for the caller, or for the member whom an admin names.
+    /// Registers the caller, or the member that an admin names.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] when a member names another; [`Error::NotFound`] for an occurrence or a
-    /// member that does not exist; [`Error::Busy`]; the store's.
+    /// [`Error::Forbidden`] if a member names another one; [`Error::NotFound`] if the occurrence or
+    /// the member does not exist; [`Error::Busy`] if too many requests are waiting.
     pub async fn register(
         self: &Arc<Self>,
         scope: &OrgScope,
         occurrence: OccurrenceId,
         member: Option<AccountId>,
     ) -> Result<BookingResult<Registration>> {
-        let member = self.on_behalf(scope, member).await?;
+        let member = self.booking_member(scope, member).await?;
         let id = RegistrationId { member, occurrence };
         match self.ask(scope, id, Ask::Register).await? {
             Outcome::Registered(registration) => Ok(Ok(registration)),
@@ -49,11 +49,11 @@ impl TenantManager {
         }
     }
 
-    /// Gives a seat back: the caller's own, or as an admin anybody's.
+    /// Cancels a registration: members their own, admins any.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a registration that does not exist or is somebody else's;
-    /// [`Error::Busy`]; the store's.
+    /// [`Error::NotFound`] if the registration does not exist, or a member names another's;
+    /// [`Error::Busy`] if too many requests are waiting.
     pub async fn registration_cancel(
         self: &Arc<Self>,
         scope: &OrgScope,
@@ -73,8 +73,8 @@ impl TenantManager {
         }
     }
 
-    /// Puts the caller, or the member whom an admin names, on the waiting list of a full occurrence;
-    /// the place, counted from 1.
+    /// Adds the caller, or the member that an admin names, to the waiting list of a full occurrence
+    /// and returns the position, counted from 1.
     ///
     /// # Errors
     /// As [`TenantManager::register`].
@@ -84,14 +84,14 @@ impl TenantManager {
         occurrence: OccurrenceId,
         member: Option<AccountId>,
     ) -> Result<BookingResult<(usize, Waiter)>> {
-        let member = self.on_behalf(scope, member).await?;
+        let member = self.booking_member(scope, member).await?;
         match self.ask(scope, RegistrationId { member, occurrence }, Ask::Join).await? {
             Outcome::Waiting(position, waiter) => Ok(Ok((position, waiter))),
             other => other.into_refusal().map(Err),
         }
     }
 
-    /// Takes the caller, or the member whom an admin names, off the waiting list.
+    /// Removes the caller, or the member that an admin names, from the waiting list.
     ///
     /// # Errors
     /// As [`TenantManager::register`].
@@ -101,17 +101,14 @@ impl TenantManager {
         occurrence: OccurrenceId,
         member: Option<AccountId>,
     ) -> Result<BookingResult<()>> {
-        let member = self.on_behalf(scope, member).await?;
+        let member = self.booking_member(scope, member).await?;
         match self.ask(scope, RegistrationId { member, occurrence }, Ask::Leave).await? {
             Outcome::Left => Ok(Ok(())),
             other => other.into_refusal().map(Err),
         }
     }
 
-    /// A member's registrations for what takes place in `span`, in the order of their starts.
-    ///
-    /// # Errors
-    /// The store's.
+    /// A member's registrations for occurrences in `span`, ordered by start.
     pub async fn registrations_of(
         &self,
         scope: &OrgScope,
@@ -130,10 +127,10 @@ impl TenantManager {
         .await
     }
 
-    /// The registrations for one occurrence, in the order of the members' ids.
+    /// The registrations for one occurrence, ordered by member id.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an occurrence that does not exist; the store's.
+    /// [`Error::NotFound`] if the occurrence does not exist.
     pub async fn attendees_of(
         &self,
         scope: &AdminScope,
@@ -149,10 +146,7 @@ impl TenantManager {
         .await
     }
 
-    /// The registrations among `ids`, in no order.
-    ///
-    /// # Errors
-    /// The store's.
+    /// The registrations among `ids` that exist, in no particular order.
     pub async fn registrations_among(
         &self,
         scope: &OrgScope,
@@ -166,10 +160,7 @@ impl TenantManager {
         Ok(found.unwrap_or_default())
     }
 
-    /// Who waits for each of `ids`.
-    ///
-    /// # Errors
-    /// The store's.
+    /// The waiting lists of `ids`.
     pub async fn waiting_among(
         &self,
         scope: &OrgScope,
@@ -183,16 +174,14 @@ impl TenantManager {
         Ok(found.unwrap_or_default())
     }
 
-    /// The accounts of the organization among `ids`, in no order.
-    ///
-    /// # Errors
-    /// The store's.
+    /// The organization's accounts among `ids`, in no particular order.
     pub async fn members_among(&self, scope: &OrgScope, ids: &[AccountId]) -> Result<Vec<Account>> {
         self.store.accounts_among(scope.org_id(), ids).await
     }
 
-    /// Takes a member out of everything that is ahead. The calendar is closed first: a registration
-    /// that is under way writes it, too, so it comes in before that and is found, or not at all.
+    /// Removes a member from all upcoming occurrences and waiting lists. It closes the member's
+    /// calendar first: a concurrent registration writes the calendar too, so it either commits
+    /// before and is found here, or is refused.
     pub(in crate::manager) async fn member_release(
         self: &Arc<Self>,
         scope: &OrgScope,
@@ -226,7 +215,7 @@ impl TenantManager {
         self.settle_together(scope, held.map(cancel).collect()).await
     }
 
-    /// Has many requests settled, some at a time.
+    /// Settles many requests, [`BATCH`] at a time.
     async fn settle_together(
         self: &Arc<Self>,
         scope: &OrgScope,
@@ -238,14 +227,14 @@ impl TenantManager {
         Ok(())
     }
 
-    /// Answers a batch of requests in one transaction, when it is its turn.
+    /// Settles a batch of requests in one transaction.
     pub(in crate::manager) async fn settle_batch(
         &self,
         scope: &OrgScope,
         requests: &[Request],
     ) -> Result<Vec<Outcome>> {
         let context = (&self.clock, &self.scheduling.occurrence_cache, requests);
-        let _turn = self.seats_turn(scope).await?;
+        let _lock = self.lock_seats(scope).await?;
         self.tenant_write(
             scope,
             "registration",
@@ -275,15 +264,19 @@ impl TenantManager {
         metrics::counter!("tenantry_registrations_total", "ask" => <&str>::from(ask), "outcome" => code)
             .increment(1);
         match outcome {
-            // The token was good when the request came in.
+            // The account was deleted after the request was authenticated.
             Outcome::Gone if id.member == scope.account_id() => Err(Error::Unauthenticated),
             Outcome::Gone => Err(Error::NotFound("member")),
             outcome => Ok(outcome),
         }
     }
 
-    /// Whose seat it is about.
-    async fn on_behalf(&self, scope: &OrgScope, member: Option<AccountId>) -> Result<AccountId> {
+    /// The member that a request is for; only admins may name another one.
+    async fn booking_member(
+        &self,
+        scope: &OrgScope,
+        member: Option<AccountId>,
+    ) -> Result<AccountId> {
         match member {
             None => Ok(scope.account_id()),
             Some(member) if member == scope.account_id() => Ok(member),
@@ -306,12 +299,12 @@ impl TenantManager {
 }
 
 impl Outcome {
-    /// The refusal that it is, or the error.
+    /// The refusal, or the error for an outcome that does not fit the request.
     fn into_refusal(self) -> Result<BookingRefusal> {
         match self {
             Self::Refused(refusal) => Ok(refusal),
             Self::Unknown => Err(NO_OCCURRENCE),
-            other => Err(Error::Internal(format!("an outcome that nobody asked for: {other:?}"))),
+            other => Err(Error::Internal(format!("an unexpected outcome: {other:?}"))),
         }
     }
 }
@@ -323,7 +316,7 @@ async fn settle_in(
     now: DateTime<Utc>,
 ) -> Result<Vec<Outcome>> {
     let ids: Vec<RegistrationId> = requests.iter().map(|request| request.id).collect();
-    tx.claim_if_again(ids.iter().map(|id| id.occurrence)).await?;
+    tx.claim_on_retry(ids.iter().map(|id| id.occurrence)).await?;
     let starts_at = |event: &Event, start| occurrence_cache.starts_at(event, start);
     let occurrences = ids.iter().map(|id| id.occurrence).collect();
     let seats = tx.reader().seats_of(occurrences, &ids, now, &starts_at).await?;
@@ -336,22 +329,23 @@ async fn settle_in(
     Ok(outcomes)
 }
 
-/// Settles on a copy of the seats until everybody is in it to whom a free seat may belong. Of those
-/// who wait a few are read at a time, since a thousand may wait for one seat.
+/// Settles on a copy of the seats, and reads further waiting members and repeats until all who may
+/// get a free seat are included. It reads a few at a time, because a thousand may wait for one
+/// seat.
 pub(in crate::manager) async fn with_waiters<T>(
     tx: &mut TenantTx<'_>,
     mut seats: Seats,
     settle: impl Fn(&mut Seats) -> T,
 ) -> Result<(Seats, T)> {
-    let mut many = WAITERS_AT_ONCE;
+    let mut count = WAITERS_AT_ONCE;
     loop {
         let mut settled = seats.clone();
         let outcome = settle(&mut settled);
-        let unread = settled.unread(many);
+        let unread = settled.unread(count);
         if unread.is_empty() {
             return Ok((settled, outcome));
         }
         tx.reader().extend_seats(&mut seats, &unread).await?;
-        many *= 2;
+        count *= 2;
     }
 }

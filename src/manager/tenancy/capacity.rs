@@ -1,4 +1,5 @@
-//! How many organizations fit: a sign-up is refused before the database would fall over it.
+//! Limits how many organizations exist: refuses a sign-up before the database runs out of file
+//! handles.
 
 use std::{
     sync::{Mutex, Once, PoisonError},
@@ -10,12 +11,12 @@ use crate::{
     store::{Store, driver::FileUsage},
 };
 
-/// The most tenants, and what was seen of how many there are.
+/// The limit on organizations, and the result of the last check.
 pub(super) struct TenantCapacity {
-    /// The most organizations; 0 for as many as the database's file handles allow.
-    most: u64,
-    seen: Mutex<Option<(Instant, Verdict)>>,
-    /// Whether it was said that the database tells nothing.
+    /// The maximum number of organizations; 0 allows as many as the database's file handles do.
+    limit: u64,
+    last_check: Mutex<Option<(Instant, Verdict)>>,
+    /// Logs only once that the database does not report its usage.
     warned: Once,
 }
 
@@ -23,36 +24,37 @@ pub(super) struct TenantCapacity {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verdict {
     Fits,
-    /// Not while so many files are open.
+    /// Not while this many file handles are in use.
     NotNow,
     Full,
 }
 
-/// Sign-ups within this time are admitted by one look at the database, so the ceiling is not sharp,
-/// and the handles that are kept free must outlast it.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Handles that are kept free for what is opened until the next look.
-const FREE_HANDLES: u64 = 256;
+/// Sign-ups within this time share one check of the database, so the limit is not exact, and the
+/// reserved handles must last until the next check.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+/// The minimum number of handles reserved for files that are opened before the next check.
+const RESERVED_HANDLES: u64 = 256;
 
 impl TenantCapacity {
-    /// At most so many tenants; with 0 as many as the database's file handles allow.
+    /// Allows at most `limit` organizations; 0 allows as many as the database's file handles do.
     #[must_use]
-    pub(super) const fn new(most: u64) -> Self {
-        Self { most, seen: Mutex::new(None), warned: Once::new() }
+    pub(super) const fn new(limit: u64) -> Self {
+        Self { limit, last_check: Mutex::new(None), warned: Once::new() }
     }
 
-    /// Lets a sign-up pass as long as there is room for its collection.
+    /// Admits a sign-up if the database can hold another collection.
     ///
     /// # Errors
-    /// [`Error::Full`]; [`Error::Busy`] while the database is short of file handles; the store's.
+    /// [`Error::Full`] if the limit is reached; [`Error::Busy`] while the database is short of file
+    /// handles.
     pub(in crate::manager) async fn admit(&self, store: &Store) -> Result<()> {
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = match seen {
-            Some((when, verdict)) if when.elapsed() < LOOK_EVERY => verdict,
+        let last_check = *self.last_check.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = match last_check {
+            Some((when, verdict)) if when.elapsed() < CHECK_EVERY => verdict,
             _ => {
-                let verdict = self.look(store).await?;
+                let verdict = self.check_usage(store).await?;
                 let now = Some((Instant::now(), verdict));
-                *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+                *self.last_check.lock().unwrap_or_else(PoisonError::into_inner) = now;
                 verdict
             }
         };
@@ -66,32 +68,32 @@ impl TenantCapacity {
         })
     }
 
-    async fn look(&self, store: &Store) -> Result<Verdict> {
-        if self.most > 0 && store.organization_count().await? >= self.most {
+    async fn check_usage(&self, store: &Store) -> Result<Verdict> {
+        if self.limit > 0 && store.organization_count().await? >= self.limit {
             return Ok(Verdict::Full);
         }
-        let Some(full) = store.file_usage().await? else {
+        let Some(usage) = store.file_usage().await? else {
             self.warned.call_once(|| {
                 tracing::warn!(
-                    "the database does not tell how full it is, so its file handles bound no sign-ups"
+                    "the database does not report its file handles, so they do not limit sign-ups"
                 );
             });
             return Ok(Verdict::Fits);
         };
-        Ok(self.judge(&full))
+        Ok(self.evaluate(&usage))
     }
 
-    fn judge(&self, full: &FileUsage) -> Verdict {
-        // Reads may open every file at once, and only idle ones can be closed again.
-        let free = (full.most_handles / 100 * 15).max(FREE_HANDLES);
-        let most = full.most_handles.saturating_sub(free);
-        gauge("tenantry_collections", full.collections);
-        gauge("tenantry_collections_ceiling", most);
-        gauge("tenantry_database_handles", full.handles);
-        gauge("tenantry_database_handles_ceiling", full.most_handles);
-        if self.most == 0 && full.collections >= most {
+    fn evaluate(&self, usage: &FileUsage) -> Verdict {
+        // Reads may open every file at once, and the database can close only idle files.
+        let reserved = (usage.most_handles / 100 * 15).max(RESERVED_HANDLES);
+        let most_collections = usage.most_handles.saturating_sub(reserved);
+        gauge("tenantry_collections", usage.collections);
+        gauge("tenantry_collections_ceiling", most_collections);
+        gauge("tenantry_database_handles", usage.handles);
+        gauge("tenantry_database_handles_ceiling", usage.most_handles);
+        if self.limit == 0 && usage.collections >= most_collections {
             Verdict::Full
-        } else if full.handles > full.most_handles.saturating_sub(free / 2) {
+        } else if usage.handles > usage.most_handles.saturating_sub(reserved / 2) {
             Verdict::NotNow
         } else {
             Verdict::Fits
@@ -108,32 +110,36 @@ fn gauge(name: &'static str, value: u64) {
 mod tests {
     use super::*;
 
-    const FULL: FileUsage = FileUsage { collections: 16_999, handles: 100, most_handles: 20_000 };
+    const NEARLY_FULL: FileUsage =
+        FileUsage { collections: 16_999, handles: 100, most_handles: 20_000 };
 
     #[test]
-    fn a_database_takes_as_many_tenants_as_it_can_hold_open_at_once() {
-        let ceiling = TenantCapacity::new(0);
-        assert_eq!(ceiling.judge(&FULL), Verdict::Fits);
-        assert_eq!(ceiling.judge(&FileUsage { collections: 17_000, ..FULL }), Verdict::Full);
+    fn sign_ups_stop_when_the_collections_would_use_up_the_file_handles() {
+        let capacity = TenantCapacity::new(0);
+        assert_eq!(capacity.evaluate(&NEARLY_FULL), Verdict::Fits);
+        assert_eq!(
+            capacity.evaluate(&FileUsage { collections: 17_000, ..NEARLY_FULL }),
+            Verdict::Full
+        );
         let tiny = FileUsage { collections: 0, handles: 30, most_handles: 256 };
-        assert_eq!(ceiling.judge(&tiny), Verdict::Full);
+        assert_eq!(capacity.evaluate(&tiny), Verdict::Full);
     }
 
     #[test]
-    fn what_is_set_takes_the_place_of_what_fits() {
+    fn a_configured_limit_replaces_the_limit_by_file_handles() {
         assert_eq!(
-            TenantCapacity::new(20_000).judge(&FileUsage { collections: 19_999, ..FULL }),
+            TenantCapacity::new(20_000).evaluate(&FileUsage { collections: 19_999, ..NEARLY_FULL }),
             Verdict::Fits
         );
     }
 
     #[test]
-    fn a_database_that_is_short_of_handles_takes_no_tenant_whatever_is_set() {
-        let short = FileUsage { handles: 18_501, ..FULL };
-        assert_eq!(TenantCapacity::new(0).judge(&short), Verdict::NotNow);
-        assert_eq!(TenantCapacity::new(1_000_000).judge(&short), Verdict::NotNow);
-        // Connections and files of the database's own come on top of the tenants'.
-        let open = FileUsage { collections: 17_000, handles: 17_200, ..FULL };
-        assert_eq!(TenantCapacity::new(0).judge(&open), Verdict::Full);
+    fn a_shortage_of_handles_pauses_sign_ups_whatever_limit_is_configured() {
+        let short = FileUsage { handles: 18_501, ..NEARLY_FULL };
+        assert_eq!(TenantCapacity::new(0).evaluate(&short), Verdict::NotNow);
+        assert_eq!(TenantCapacity::new(1_000_000).evaluate(&short), Verdict::NotNow);
+        // The database's own files and its connections use handles as well.
+        let open = FileUsage { collections: 17_000, handles: 17_200, ..NEARLY_FULL };
+        assert_eq!(TenantCapacity::new(0).evaluate(&open), Verdict::Full);
     }
 }

@@ -1,4 +1,5 @@
-//! How every capability reads and writes tenant documents while the tenant may be moving.
+//! Reads and writes of tenant documents that stay correct while the tenant is being renamed or
+//! deleted.
 
 use std::{
     collections::VecDeque,
@@ -17,20 +18,20 @@ use crate::{
     },
 };
 
-/// An answer that may be empty for the wrong reason: the tenant has just moved away.
-pub trait Found {
-    /// Whether nothing was found, not even a document that proves that there is nothing.
-    fn is_nothing(&self) -> bool;
+/// An answer that may be empty only because the tenant has just moved to another collection.
+pub trait MayBeEmpty {
+    /// Whether the answer is empty and no document proves that it must be.
+    fn is_empty_answer(&self) -> bool;
 }
 
-impl<T> Found for Option<T> {
-    fn is_nothing(&self) -> bool {
+impl<T> MayBeEmpty for Option<T> {
+    fn is_empty_answer(&self) -> bool {
         self.is_none()
     }
 }
 
-impl<T> Found for Vec<T> {
-    fn is_nothing(&self) -> bool {
+impl<T> MayBeEmpty for Vec<T> {
+    fn is_empty_answer(&self) -> bool {
         self.is_empty()
     }
 }
@@ -39,11 +40,12 @@ const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl TenantManager {
-    /// Runs `body` in a transaction that has passed the tenant's fence, wherever the tenant is.
+    /// Runs `body` in a transaction that has passed the tenant's fence, at the tenant's current
+    /// location.
     ///
     /// # Errors
-    /// The body's own; [`Error::NotFound`] when the tenant is gone; [`Error::Busy`] when it could
-    /// not be found at any of its places in time.
+    /// The errors of `body`; [`Error::NotFound`] if the tenant is deleted; [`Error::Busy`] if it
+    /// was found at none of its locations in time.
     pub async fn tenant_write<C, T, F>(
         &self,
         scope: &OrgScope,
@@ -56,9 +58,9 @@ impl TenantManager {
         T: Send,
         F: for<'t> FnMut(TenantTx<'t>, &'t mut C) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let mut search = Search::of(self, scope);
+        let mut search = LocationSearch::of(self, scope);
         loop {
-            let tenant = search.next_place().await?;
+            let tenant = search.next_location().await?;
             let outcome = self
                 .store
                 .fenced(&tenant, label, (&mut context, &mut body), |tx, (context, body)| {
@@ -72,10 +74,9 @@ impl TenantManager {
         }
     }
 
-    /// Reads what `body` reads, wherever the tenant is. An answer with something in it is taken as
-    /// it is; an empty one without a proof is believed only when the same reads find nothing in one
-    /// snapshot with the tenant document, since a stale location answers with nothing, not with an
-    /// error.
+    /// Runs the reads of `body` at the tenant's current location. An answer that is not empty is
+    /// returned as it is. An empty one without a proof is repeated in one snapshot with the tenant
+    /// document, because reading at a stale location finds nothing instead of failing.
     ///
     /// # Errors
     /// As [`TenantManager::tenant_write`].
@@ -88,14 +89,14 @@ impl TenantManager {
     ) -> Result<T>
     where
         C: Send,
-        T: Found + Send,
+        T: MayBeEmpty + Send,
         F: for<'t> FnMut(TenantReader<'t>, &'t mut C) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let mut search = Search::of(self, scope);
+        let mut search = LocationSearch::of(self, scope);
         loop {
-            let tenant = search.next_place().await?;
+            let tenant = search.next_location().await?;
             match body(tenant.reader(), &mut context).await {
-                Ok(found) if !found.is_nothing() => return Ok(found),
+                Ok(answer) if !answer.is_empty_answer() => return Ok(answer),
                 Err(error @ Error::Database(_)) if !StoreError::is_moved_away(&error) => {
                     return Err(error);
                 }
@@ -115,39 +116,41 @@ impl TenantManager {
     }
 }
 
-/// Goes through the places at which a tenant may be: the cached one first, then those that the
-/// master database names at that moment, until it is found or patience ends.
-struct Search<'m> {
+/// Iterates over the locations where a tenant may be: the cached ones first, then those that the
+/// master database names, until the tenant is found or the deadline passes.
+struct LocationSearch<'m> {
     manager: &'m TenantManager,
     scope: OrgScope,
     deadline: Instant,
-    places: VecDeque<Location>,
+    locations: VecDeque<Location>,
     rounds: u32,
 }
 
-impl<'m> Search<'m> {
+impl<'m> LocationSearch<'m> {
     fn of(manager: &'m TenantManager, scope: &OrgScope) -> Self {
         Self {
             manager,
             scope: *scope,
             deadline: Instant::now() + manager.tenancy.patience,
-            places: VecDeque::new(),
+            locations: VecDeque::new(),
             rounds: 0,
         }
     }
 
-    async fn next_place(&mut self) -> Result<TenantStore> {
+    async fn next_location(&mut self) -> Result<TenantStore> {
         let id = self.scope.org_id();
-        while self.places.is_empty() {
-            let directory = &self.manager.tenancy.cache;
+        while self.locations.is_empty() {
+            let cache = &self.manager.tenancy.cache;
             let org = match self.rounds {
-                0 => directory.organization(id).await?,
-                _ => directory.organization_afresh(id).await?,
+                0 => cache.organization(id).await?,
+                _ => cache.organization_uncached(id).await?,
             };
             if self.rounds > 1 {
                 metrics::counter!("tenantry_fence_waits_total").increment(1);
                 if Instant::now() >= self.deadline {
-                    return Err(Error::Busy { what: "the tenant was found at none of its places" });
+                    return Err(Error::Busy {
+                        what: "the tenant was found at none of its locations",
+                    });
                 }
                 tokio::time::sleep((PAUSE * self.rounds).min(LONGEST_PAUSE)).await;
             }
@@ -155,9 +158,9 @@ impl<'m> Search<'m> {
             let org = org
                 .filter(|org| org.status != OrgStatus::Deleting)
                 .ok_or(Error::NotFound("organization"))?;
-            self.places.extend(org.locations().cloned());
+            self.locations.extend(org.locations().cloned());
         }
-        let place = self.places.pop_front().ok_or(Error::NotFound("organization"))?;
-        Ok(self.manager.store.tenant(id, &place))
+        let location = self.locations.pop_front().ok_or(Error::NotFound("organization"))?;
+        Ok(self.manager.store.tenant(id, &location))
     }
 }

@@ -1,4 +1,4 @@
-//! Rename and delete: recorded steps that a restart carries to their end.
+//! Rename and delete: recorded steps that another process can complete after a crash.
 
 use std::{
     sync::Arc,
@@ -19,30 +19,28 @@ use crate::{
     store::{
         driver::Change,
         tenancy::{Operation, OperationKind},
-        tenant::Moved,
+        tenant::RenameOutcome,
     },
 };
 
-/// What a new name asks for.
+/// What a new name changes.
 pub(in crate::manager) enum Plan {
     /// The name stays.
     Keep,
-    /// The name changes, its slug and so its collection do not.
+    /// Only the spelling changes; the slug and the collection stay.
     Respell(OrgName),
-    /// The collection moves.
+    /// The collection is renamed.
     Move(OrgName, Box<Operation>),
 }
 
 const STEP_PAUSE: Duration = Duration::from_millis(20);
 
 impl TenantManager {
-    /// Deletes the organization with everything that it holds. From the first step on, every token
-    /// of it is refused.
+    /// Deletes the organization and all its data. The first step revokes all its tokens.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] when `name` does not name the admin's own organization, whether there
-    /// is another of that name or not; [`Error::Busy`] when another change does not end in time;
-    /// the store's.
+    /// [`Error::Forbidden`] if `name` is not the name of the admin's own organization, whether or
+    /// not another one has it; [`Error::Busy`] if another change does not end in time.
     pub async fn organization_delete(
         self: &Arc<Self>,
         scope: &AdminScope,
@@ -50,12 +48,13 @@ impl TenantManager {
     ) -> Result<(Arc<Organization>, DateTime<Utc>)> {
         let deadline = Instant::now() + self.tenancy.patience;
         loop {
-            let org = self.organization_at_rest(scope.org_id(), deadline).await?;
-            // No rename is under way, so there is one name; and a slug is cut, so others share it.
+            let org = self.idle_organization(scope.org_id(), deadline).await?;
+            // No rename is running, so there is one name. Comparing slugs is not enough: they are
+            // truncated, so different names can share one.
             if !org.is_named(name) {
                 return Err(Error::Forbidden);
             }
-            // Without a collection there is nothing to drop, and no collection has this identity.
+            // Without a collection there is nothing to drop; no collection has the default UUID.
             let collection =
                 self.store.collection_identity(&org.location).await?.unwrap_or_default();
             let operation = self.new_operation(&org, collection, OperationKind::Delete);
@@ -76,7 +75,7 @@ impl TenantManager {
                 })
                 .await?;
             if recorded {
-                // The tokens of all its accounts are dead from here on.
+                // From here on, the tokens of all its accounts are revoked.
                 self.tenancy.cache.forget(Change::Everything).await;
                 self.drive_in_background(operation).await?;
                 return Ok((org, now));
@@ -84,14 +83,14 @@ impl TenantManager {
         }
     }
 
-    /// The organization once no operation of it is under way.
-    pub(in crate::manager) async fn organization_at_rest(
+    /// The organization, once no operation on it is running.
+    pub(in crate::manager) async fn idle_organization(
         &self,
         id: OrgId,
         deadline: Instant,
     ) -> Result<Arc<Organization>> {
         loop {
-            let org = self.tenancy.cache.organization_afresh(id).await?;
+            let org = self.tenancy.cache.organization_uncached(id).await?;
             match org {
                 Some(org) if org.status == OrgStatus::Active => return Ok(org),
                 Some(org) if org.status == OrgStatus::Renaming => {
@@ -102,8 +101,8 @@ impl TenantManager {
         }
     }
 
-    /// What `name` asks for; `None` when the collection is not where `org` says, since another
-    /// process has moved it meanwhile.
+    /// What `name` changes; `None` if the collection is not where `org` says, because another
+    /// process has renamed it.
     pub(in crate::manager) async fn plan_update(
         &self,
         org: &Organization,
@@ -116,8 +115,9 @@ impl TenantManager {
             return Ok(Some(Plan::Respell(name.clone())));
         }
         let to = org.location.renamed_to(name.slug());
-        // A collection is gone before its slug is free, so whatever stands there has an owner, or
-        // is a stray that `tenantry verify` names; it is never replaced.
+        // A delete drops the collection before it frees the slug. A collection that exists at the
+        // new location thus has an owner, or is an orphan that `tenantry verify` reports. Never
+        // replace it.
         if self.store.collection_identity(&to).await?.is_some() {
             return Err(Error::OrgNameTaken);
         }
@@ -151,7 +151,7 @@ impl TenantManager {
         }
     }
 
-    /// Drives a recorded operation to its end, also when the client who asked for it goes away.
+    /// Completes a recorded operation, even if its client disconnects.
     pub(in crate::manager) async fn drive_in_background(
         self: &Arc<Self>,
         operation: Operation,
@@ -164,17 +164,17 @@ impl TenantManager {
         task.await.map_err(|_| Error::Internal("an operation's task has died".into()))?
     }
 
-    /// Carries an operation to its end; every step may have been done before.
+    /// Completes an operation; each of its steps may already be done.
     pub(in crate::manager) async fn drive(&self, operation: &Operation) -> Result<()> {
         let outcome = match &operation.kind {
             OperationKind::Rename { .. } => self.drive_rename(operation).await,
             OperationKind::Delete => self.drive_delete(operation).await,
         };
         let kind: &'static str = (&operation.kind).into();
-        let word = if outcome.is_ok() { "ok" } else { "error" };
-        metrics::counter!("tenantry_operations_total", "kind" => kind, "outcome" => word)
+        let result = if outcome.is_ok() { "ok" } else { "error" };
+        metrics::counter!("tenantry_operations_total", "kind" => kind, "outcome" => result)
             .increment(1);
-        tracing::info!(org.id = %operation.org_id, kind, outcome = word, "operation ended");
+        tracing::info!(org.id = %operation.org_id, kind, outcome = result, "operation ended");
         outcome
     }
 
@@ -183,23 +183,23 @@ impl TenantManager {
             return Ok(());
         };
         failpoint!("rename.after_record");
-        let moved = self
+        let renamed = self
             .while_held(operation, || {
                 self.store.move_collection(operation.collection, &operation.from, to).boxed()
             })
             .await?;
         failpoint!("rename.after_move");
-        let (name, slug, place) = match moved {
-            Moved::There => (Some(new_name.as_str()), new_slug, to),
-            Moved::Occupied => (None, old_slug, &operation.from),
+        let (name, slug, location) = match renamed {
+            RenameOutcome::Renamed => (Some(new_name.as_str()), new_slug, to),
+            RenameOutcome::TargetTaken => (None, old_slug, &operation.from),
         };
         let now = self.clock.now();
-        let context = (&self.store, operation, name, slug, place);
+        let context = (&self.store, operation, name, slug, location);
         self.store
-            .transaction("org.rename", context, |tx, (store, operation, name, slug, place)| {
+            .transaction("org.rename", context, |tx, (store, operation, name, slug, location)| {
                 Box::pin(async move {
                     if store.close_operation(tx, operation.id).await? {
-                        store.end_rename(tx, operation.org_id, *name, slug, place, now).await?;
+                        store.end_rename(tx, operation.org_id, *name, slug, location, now).await?;
                     }
                     Ok(())
                 })
@@ -207,9 +207,9 @@ impl TenantManager {
             .await?;
         failpoint!("rename.after_close");
         self.tenancy.cache.forget(Change::Organization(operation.org_id)).await;
-        match moved {
-            Moved::There => Ok(()),
-            Moved::Occupied => Err(Error::OrgNameTaken),
+        match renamed {
+            RenameOutcome::Renamed => Ok(()),
+            RenameOutcome::TargetTaken => Err(Error::OrgNameTaken),
         }
     }
 
@@ -236,8 +236,8 @@ impl TenantManager {
         Ok(())
     }
 
-    /// Tries a step until it is done or the lease nears its end; from then on it is somebody
-    /// else's, and a late step of ours could undo theirs.
+    /// Retries a step until it succeeds or this process's share of the lease ends. After that
+    /// another process may take over, and a late step of this one could undo its work.
     async fn while_held<'s, T>(
         &self,
         operation: &Operation,
@@ -247,7 +247,7 @@ impl TenantManager {
             loop {
                 match step().await {
                     Err(Error::Database(error)) if error.is_unavailable() => {
-                        tracing::warn!(error = %error, "a step of an operation is tried again");
+                        tracing::warn!(error = %error, "retrying a step of an operation");
                         tokio::time::sleep(STEP_PAUSE).await;
                     }
                     settled => return settled,
@@ -255,11 +255,14 @@ impl TenantManager {
             }
         };
         let outcome = tokio::time::timeout_at(operation.held_until.into(), trying).await;
-        outcome.unwrap_or(Err(Error::Busy { what: "the operation was not done within its lease" }))
+        outcome.unwrap_or(Err(Error::Busy { what: "the operation did not end within its lease" }))
     }
 }
 
-/// Waits a moment for what somebody else is doing, unless it has taken too long already.
+/// Pauses before the next look at a change of another process.
+///
+/// # Errors
+/// [`Error::Busy`] if `deadline` has passed.
 pub(in crate::manager) async fn pause_until(deadline: Instant, what: &'static str) -> Result<()> {
     if Instant::now() >= deadline {
         return Err(Error::Busy { what });

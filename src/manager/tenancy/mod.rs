@@ -1,4 +1,5 @@
-//! Organizations: their life, the cache of where they are, and the fence around their documents.
+//! Organizations: their lifecycle, the cache of their locations, and the fence around their
+//! documents.
 
 mod capacity;
 mod fence;
@@ -6,7 +7,7 @@ mod lifecycle;
 mod organizations;
 mod tenant_cache;
 
-pub use fence::Found;
+pub use fence::MayBeEmpty;
 pub use organizations::{OrgPatch, OrgView, SignUp};
 pub use tenant_cache::TenantCache;
 pub(in crate::manager) use tenant_cache::count;
@@ -17,7 +18,7 @@ use self::capacity::TenantCapacity;
 use super::{ManagerSettings, TenantManager};
 use crate::{auth::SignUpThrottle, store::Store};
 
-/// What the work on organizations needs.
+/// State of the tenancy module.
 pub(super) struct Tenancy {
     pub(super) cache: Arc<TenantCache>,
     capacity: TenantCapacity,

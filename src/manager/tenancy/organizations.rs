@@ -1,4 +1,4 @@
-//! Organizations: sign-up, look-up, change.
+//! Organizations: sign-up, lookup, update.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -21,45 +21,46 @@ use crate::{
     },
 };
 
-/// What a new organization starts with.
+/// The input of a sign-up.
 pub struct SignUp {
     /// Its name.
     pub name: OrgName,
-    /// Its first admin's address.
+    /// The first admin's e-mail address.
     pub email: Email,
-    /// Its first admin's password.
+    /// The first admin's password.
     pub password: Password,
     /// The client's address.
     pub address: IpAddr,
 }
 
-/// What is to change; `None` leaves it as it is.
+/// Changes of an organization and of the acting admin; `None` keeps the current value.
 pub struct OrgPatch {
     /// The organization's new name.
     pub name: Option<OrgName>,
-    /// The acting admin's new address.
+    /// The acting admin's new e-mail address.
     pub email: Option<Email>,
     /// The acting admin's new password.
     pub password: Option<Password>,
-    /// Whether the address of the acting admin's calendar feed stops working.
+    /// Whether to revoke the acting admin's calendar feed.
     pub revoke_calendar: bool,
 }
 
-/// An organization as somebody may see it.
+/// What a caller may see of an organization.
 pub struct OrgView {
     /// The organization.
     pub organization: Arc<Organization>,
-    /// The viewing admin; `None` for everybody else, who may not see where the tenant lives either.
+    /// The viewing admin; `None` for other callers, who may not see the tenant's location either.
     pub admin: Option<(AccountId, Email)>,
 }
 
 impl TenantManager {
-    /// Signs an organization up: its record, its first admin, its collection and its tenant
-    /// document appear together or not at all.
+    /// Signs up an organization: creates its record, its first admin, its collection and its tenant
+    /// document in one transaction.
     ///
     /// # Errors
-    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`], [`Error::Throttled`], [`Error::Full`],
-    /// [`Error::Busy`] when the hashing queue is full; the store's.
+    /// [`Error::OrgNameTaken`] or [`Error::EmailTaken`] if another organization or account has it;
+    /// [`Error::Throttled`] after too many sign-ups; [`Error::Full`] if the organization limit is
+    /// reached; [`Error::Busy`] if the hashing queue is full.
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
         self.tenancy.sign_ups.sign_up(input.address)?;
         self.tenancy.capacity.admit(&self.store).await?;
@@ -70,7 +71,7 @@ impl TenantManager {
         self.organization_found(input.name, input.email, digest).await
     }
 
-    /// The rest of a sign-up, with a password that is hashed already.
+    /// The rest of a sign-up, after the password is hashed.
     pub(crate) async fn organization_found(
         &self,
         name: OrgName,
@@ -110,7 +111,7 @@ impl TenantManager {
                     Box::pin(async move {
                         store.insert_account(tx, admin).await?;
                         failpoint!("create.after_account");
-                        store.found_organization(tx, org).await?;
+                        store.create_organization(tx, org).await?;
                         failpoint!("create.before_commit");
                         Ok(())
                     })
@@ -122,10 +123,10 @@ impl TenantManager {
         Ok(OrgView { organization: Arc::new(org), admin: Some((admin.id, admin.email)) })
     }
 
-    /// The organization of that name, with what `viewer` may see of it.
+    /// The organization of that name, as `viewer` may see it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; the store's.
+    /// [`Error::NotFound`] if there is no such organization, or it is being deleted.
     pub async fn organization_get(
         &self,
         viewer: Option<&OrgScope>,
@@ -149,11 +150,11 @@ impl TenantManager {
     }
 
     /// Changes the organization's name and the acting admin's credentials, all or nothing. A name
-    /// with another slug moves the tenant's collection, which takes no longer for a larger one.
+    /// with another slug renames the tenant's collection, which takes equally long for any size.
     ///
     /// # Errors
-    /// [`Error::OrgNameTaken`], [`Error::EmailTaken`]; [`Error::Busy`] when another change of the
-    /// organization does not end in time; the store's.
+    /// [`Error::OrgNameTaken`] or [`Error::EmailTaken`] if another organization or account has it;
+    /// [`Error::Busy`] if another change of the organization does not end in time.
     pub async fn organization_update(
         self: &Arc<Self>,
         scope: &AdminScope,
@@ -169,7 +170,7 @@ impl TenantManager {
         let credentials = Credentials::of(patch.email, password, patch.revoke_calendar);
         let deadline = Instant::now() + self.tenancy.patience;
         loop {
-            let org = self.organization_at_rest(scope.org_id(), deadline).await?;
+            let org = self.idle_organization(scope.org_id(), deadline).await?;
             let Some(plan) = self.plan_update(&org, patch.name.as_ref()).await? else {
                 lifecycle::pause_until(deadline, "the organization has just been renamed").await?;
                 continue;
@@ -186,13 +187,13 @@ impl TenantManager {
         let organization = self
             .tenancy
             .cache
-            .organization_afresh(scope.org_id())
+            .organization_uncached(scope.org_id())
             .await?
             .ok_or(Error::NotFound("organization"))?;
         Ok(OrgView { organization, admin: Some(self.admin_of(scope).await?) })
     }
 
-    /// The first, recorded step of a change; `false` when the organization has changed meanwhile.
+    /// Records the first step of a change; `false` if the organization has changed meanwhile.
     async fn record_update(
         &self,
         scope: &AdminScope,
@@ -206,8 +207,8 @@ impl TenantManager {
         self.store
             .transaction("org.update", context, |tx, (store, scope, org, plan, credentials)| {
                 Box::pin(async move {
-                    // A change of accounts at the same time writes the organization or the account,
-                    // as this one does, so one of the two comes after the other.
+                    // A concurrent change of accounts writes the organization or the account, as
+                    // this one does, so the two conflict and one runs after the other.
                     scope.keep_authority(store, tx).await?;
                     if let Some(Credentials(update)) = credentials {
                         store
@@ -234,8 +235,8 @@ impl TenantManager {
         Ok((scope.account_id(), own.email.clone()))
     }
 
-    /// Refuses a name that an organization other than `own` has or is taking, before it costs a hash.
-    /// The unique index decides.
+    /// Refuses a name that an organization other than `own` has or is taking, before a password is
+    /// hashed. The unique index decides.
     pub(in crate::manager) async fn refuse_taken_name(
         &self,
         name: &OrgName,

@@ -1,4 +1,4 @@
-//! The cached view of the master database, kept true by its change stream.
+//! The cache of the master database, invalidated by its change stream.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -23,45 +23,45 @@ use crate::{
     store::{Store, driver::Change},
 };
 
-/// What an account may do, as every request asks it.
+/// What every request needs to know about its account.
 #[derive(Debug)]
 pub struct Authority {
     /// The organization that the account belongs to.
     pub org_id: OrgId,
     /// Its role.
     pub role: Role,
-    /// The version that its tokens must carry.
+    /// The version that valid tokens carry.
     pub token_version: i64,
-    /// What it logs in with, for its owner to see.
+    /// Its e-mail address, for the admin's view of the organization.
     pub email: Email,
 }
 
 /// Organizations by id and slug, and authorities by account.
 ///
-/// A value is served from memory only while the change stream was heard of within two seconds; else
-/// every question goes to the database. So a process that is cut off, or whose stream is being
-/// opened again, is slower and never wrong.
+/// A value is served from memory only if the change stream was alive within the last two seconds;
+/// otherwise every lookup goes to the database. A process that is cut off, or that is reopening its
+/// stream, is thus slower but never wrong.
 pub struct TenantCache {
     store: Store,
     organizations: Cache<OrgId, Arc<Organization>>,
-    slugs: Cache<Slug, Dated>,
+    slugs: Cache<Slug, Versioned>,
     authorities: Cache<AccountId, Arc<Authority>>,
     epochs: Epochs,
-    heard: Heard,
+    heartbeat: Heartbeat,
     organization_lookups: Lookups,
     authority_lookups: Lookups,
 }
 
-/// An organization as it was in an epoch: as long as that lasts, nothing was heard of a change.
+/// An organization as it was in an epoch; it is valid while that epoch lasts.
 #[derive(Clone)]
-struct Dated {
+struct Versioned {
     organization: Arc<Organization>,
     epoch: u64,
 }
 
-/// How often the server says that nothing has changed.
+/// How often the server answers at least, even if nothing has changed.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long after the last word of the stream the caches are believed.
+/// How long after the last heartbeat the caches are used.
 const TRUST: Duration = Duration::from_secs(2);
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 const CAPACITY: u64 = 100_000;
@@ -74,18 +74,15 @@ impl TenantCache {
             slugs: Cache::new(CAPACITY),
             authorities: Cache::new(CAPACITY),
             epochs: Epochs::default(),
-            heard: Heard::never(),
+            heartbeat: Heartbeat::never(),
             organization_lookups: Lookups::of("organization"),
             authority_lookups: Lookups::of("authority"),
         }
     }
 
-    /// The organization with that identity.
-    ///
-    /// # Errors
-    /// The store's.
+    /// The organization with that id.
     pub async fn organization(&self, id: OrgId) -> Result<Option<Arc<Organization>>> {
-        if self.heard.recently() {
+        if self.heartbeat.is_recent() {
             if let Some(found) = self.organizations.get(&id).await {
                 self.organization_lookups.hit.increment(1);
                 return Ok(Some(found));
@@ -94,32 +91,26 @@ impl TenantCache {
         } else {
             self.organization_lookups.bypass.increment(1);
         }
-        self.organization_afresh(id).await
+        self.organization_uncached(id).await
     }
 
-    /// The organization with that identity, past the cache.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn organization_afresh(&self, id: OrgId) -> Result<Option<Arc<Organization>>> {
+    /// The organization with that id, read from the database.
+    pub async fn organization_uncached(&self, id: OrgId) -> Result<Option<Arc<Organization>>> {
         let epoch = self.epochs.of(&id);
         let Some(found) = self.store.organization(id).await?.map(Arc::new) else {
             return Ok(None);
         };
         self.organizations.insert(id, Arc::clone(&found)).await;
-        // A change that was heard of meanwhile may be newer than what was read.
+        // A change that arrived meanwhile may be newer than what was read.
         if self.epochs.of(&id) != epoch {
             self.organizations.invalidate(&id).await;
         }
         Ok(Some(found))
     }
 
-    /// The organization that answers to that slug.
-    ///
-    /// # Errors
-    /// The store's.
+    /// The organization with that slug.
     pub async fn organization_by_slug(&self, slug: &Slug) -> Result<Option<Arc<Organization>>> {
-        if self.heard.recently() {
+        if self.heartbeat.is_recent() {
             if let Some(found) = self.slugs.get(slug).await
                 && self.epochs.of(&found.organization.id) == found.epoch
             {
@@ -130,24 +121,21 @@ impl TenantCache {
         } else {
             self.organization_lookups.bypass.increment(1);
         }
-        // Whose epoch matters is not known before the answer, so any change at all counts.
+        // Which organization's epoch matters is unknown before the answer, so any change counts.
         let changes = self.epochs.changes();
         let Some(found) = self.store.organization_by_slug(slug).await? else { return Ok(None) };
         let epoch = self.epochs.of(&found.id);
         let organization = Arc::new(found);
         if self.epochs.changes() == changes {
-            let found = Dated { organization: Arc::clone(&organization), epoch };
+            let found = Versioned { organization: Arc::clone(&organization), epoch };
             self.slugs.insert(slug.clone(), found).await;
         }
         Ok(Some(organization))
     }
 
     /// What the account may do; `None` if there is no such account.
-    ///
-    /// # Errors
-    /// The store's.
     pub async fn authority(&self, id: AccountId) -> Result<Option<Arc<Authority>>> {
-        if self.heard.recently() {
+        if self.heartbeat.is_recent() {
             if let Some(found) = self.authorities.get(&id).await {
                 self.authority_lookups.hit.increment(1);
                 return Ok(Some(found));
@@ -171,7 +159,7 @@ impl TenantCache {
         Ok(Some(found))
     }
 
-    /// Forgets what has changed; who changes something here calls it before it answers.
+    /// Forgets what has changed. Code that changes something calls this before it responds.
     pub async fn forget(&self, change: Change) {
         match change {
             Change::Organization(id) => {
@@ -190,11 +178,11 @@ impl TenantCache {
         }
     }
 
-    /// Follows the change stream until `stop`; opens it again whenever it ends.
+    /// Follows the change stream until `stop`, and reopens it whenever it ends.
     pub async fn follow_changes(&self, stop: CancellationToken) {
         loop {
             let ended = stop.run_until_cancelled(self.follow_one_stream()).await;
-            self.heard.forget();
+            self.heartbeat.clear();
             let Some(Err(error)) = ended else { return };
             tracing::warn!(error = error.detail(), "the change stream ended; caches are bypassed");
             metrics::counter!("tenantry_change_stream_failures_total").increment(1);
@@ -206,50 +194,51 @@ impl TenantCache {
 
     async fn follow_one_stream(&self) -> Result<()> {
         let mut changes = self.store.changes(HEARTBEAT).await?;
-        // What happened before the stream was opened was heard by nobody.
+        // Changes from before the stream was opened are unknown.
         self.forget(Change::Everything).await;
         loop {
-            // The moment is taken before the question: the server's answer is about then.
-            let asked = Instant::now();
+            // Take the time before the call, because the answer covers changes up to then only.
+            let asked_at = Instant::now();
             if let Some(change) = changes.next().await? {
                 self.forget(change).await;
             }
-            self.heard.at(asked);
+            self.heartbeat.record(asked_at);
         }
     }
 }
 
-/// When the stream was last heard of, as milliseconds since this process looked at its clock first.
-struct Heard {
+/// When the change stream last answered.
+struct Heartbeat {
     origin: Instant,
+    /// Milliseconds since `origin`; 0 for never.
     millis: AtomicU64,
 }
 
-impl Heard {
+impl Heartbeat {
     fn never() -> Self {
         Self { origin: Instant::now(), millis: AtomicU64::new(0) }
     }
 
-    fn at(&self, moment: Instant) {
+    fn record(&self, moment: Instant) {
         let millis = moment.saturating_duration_since(self.origin).as_millis();
         self.millis.store(u64::try_from(millis).unwrap_or(u64::MAX).max(1), Ordering::Release);
     }
 
-    fn forget(&self) {
+    fn clear(&self) {
         self.millis.store(0, Ordering::Release);
     }
 
-    fn recently(&self) -> bool {
-        let heard = self.millis.load(Ordering::Acquire);
-        heard != 0 && self.origin.elapsed() < Duration::from_millis(heard) + TRUST
+    fn is_recent(&self) -> bool {
+        let last = self.millis.load(Ordering::Acquire);
+        last != 0 && self.origin.elapsed() < Duration::from_millis(last) + TRUST
     }
 }
 
-/// Counts changes by groups of keys, so that a value read before a change is not kept after it.
+/// Counts changes per group of keys, so that a value read before a change is not cached after it.
 struct Epochs {
     hasher: RandomState,
     counts: Box<[AtomicU64]>,
-    /// Every change raises it before its group.
+    /// Every change increments this before its group's counter.
     changes: AtomicU64,
 }
 
@@ -267,7 +256,7 @@ impl Epochs {
         self.group(key).load(Ordering::SeqCst)
     }
 
-    /// How many changes there were, of whatever key.
+    /// How many changes there were, of any key.
     fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
     }
@@ -290,7 +279,7 @@ impl Epochs {
     }
 }
 
-/// The counters of one cache, found in the registry once: every request asks these caches.
+/// The counters of one cache, looked up in the registry only once, because every request uses them.
 struct Lookups {
     hit: Counter,
     miss: Counter,

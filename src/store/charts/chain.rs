@@ -1,4 +1,4 @@
-//! A person with those above, read together.
+//! An employee and the managers above, read with one command.
 
 use bson::{Document, doc};
 
@@ -9,35 +9,31 @@ use crate::{
     store::tenant::{Key, TenantReader, keys},
 };
 
-/// Which of those above a person, from the manager up.
+/// Which page of the managers above an employee, nearest first.
 #[derive(Clone, Copy, Debug)]
-pub struct Above {
-    /// Behind whom they start.
+pub struct ChainPage {
+    /// The last manager of the previous page.
     pub after: Option<EmployeeId>,
-    /// How many at most.
+    /// The maximum number of managers.
     pub limit: u32,
 }
 
 impl TenantReader<'_> {
-    /// The person, and in whatever order those `above` who are there, without `ancestors`, by one
-    /// command that finds everybody by their key. What it reads is not all of one moment, unless in
-    /// a transaction.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The employee, and the existing managers of that page in any order, without `ancestors`. One
+    /// command finds all of them by key. Outside of a transaction they may be of different moments.
     pub async fn employee_with(
         &mut self,
         chart: ChartId,
         id: EmployeeId,
-        above: Above,
+        page: ChainPage,
     ) -> Result<Option<(Employee, Vec<Employee>)>> {
         let store = self.store;
         let is_own = doc! { "$eq": ["$_id.employee", id.get()] };
         let pipeline = [
             doc! { "$match": Key::employee(store.org, chart, id).into_filter() },
-            // The person is looked up once more, and so is there also where nobody is above.
+            // The employee's own id is included, so the result has it even without managers.
             doc! { "$project": { "_id": 0, "k": { "$map": {
-                "input": { "$concatArrays": [[id.get()], above.of("$ancestors")] },
+                "input": { "$concatArrays": [[id.get()], page.of("$ancestors")] },
                 "as": "id",
                 "in": keys::employee_expression(store.org, chart, "$$id"),
             } } } },
@@ -53,8 +49,9 @@ impl TenantReader<'_> {
     }
 }
 
-impl Above {
-    /// An expression for those of `list`, which goes from the CEO down to the manager.
+impl ChainPage {
+    /// An aggregation expression for this page of `list`, which goes from the CEO down to the
+    /// manager.
     fn of(self, list: &str) -> Document {
         let limit = i32::try_from(self.limit).unwrap_or(i32::MAX);
         let Some(after) = self.after else { return doc! { "$slice": [list, -limit] } };

@@ -1,4 +1,4 @@
-//! Charts and employees as they are stored.
+//! The stored form of charts and employees.
 
 use serde::{Deserialize, Serialize};
 

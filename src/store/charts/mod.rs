@@ -7,7 +7,7 @@ mod writes;
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 
-pub use chain::Above;
+pub use chain::ChainPage;
 use documents::{ChartDoc, EmployeeDoc};
 pub use writes::Team;
 
@@ -23,30 +23,24 @@ use crate::{
     error::Result,
 };
 
-/// A chart as its latest change found it, and the last number that it has handed out.
+/// A chart after the start of a change, and its highest employee id.
 #[derive(Debug)]
 pub struct TouchedChart {
-    /// The chart after the change.
+    /// The chart, with the new employee count.
     pub chart: Chart,
-    /// The highest employee id that is taken.
+    /// The highest employee id that was ever assigned.
     pub last_employee: i64,
 }
 
 impl TenantReader<'_> {
     /// The chart, if there is one.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn chart(&mut self, id: ChartId) -> Result<Option<Chart>> {
         let filter = Key::chart(self.store.org, id).into_filter();
         let found: Vec<ChartDoc> = self.find(filter, 1).await?;
         Ok(found.into_iter().next().map(Chart::from))
     }
 
-    /// The charts behind `after`, in the order of their ids, at most `limit`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` charts after `after`, ordered by id.
     pub async fn charts(&mut self, after: Option<ChartId>, limit: u32) -> Result<Vec<Chart>> {
         let range = match after {
             Some(after) => keys::charts_after(self.store.org, after),
@@ -56,29 +50,21 @@ impl TenantReader<'_> {
         Ok(found.into_iter().map(Chart::from).collect())
     }
 
-    /// Whether the tenant has never had a chart, as the tenant document says; `false` without it.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Whether the tenant document shows that the tenant has never had a chart; `false` if the
+    /// tenant is not at this location.
     pub async fn never_had_charts(&mut self) -> Result<bool> {
         let tenant = self.get(Key::tenant(self.store.org)).await?;
         Ok(tenant.is_some_and(|tenant| tenant.get_i64("charts").is_ok_and(|last| last == 0)))
     }
 
     /// The employee, if there is one.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn employee(&mut self, chart: ChartId, id: EmployeeId) -> Result<Option<Employee>> {
         let filter = Key::employee(self.store.org, chart, id).into_filter();
         let found: Vec<EmployeeDoc> = self.find(filter, 1).await?;
         Ok(found.into_iter().next().map(Employee::from))
     }
 
-    /// The employees of `team` behind `after`, in the order of their ids, at most `limit`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` employees of `team` after `after`, ordered by id.
     pub async fn employees(
         &mut self,
         chart: ChartId,
@@ -91,10 +77,8 @@ impl TenantReader<'_> {
         Ok(found.into_iter().map(Employee::from).collect())
     }
 
-    /// As [`TenantReader::employees`] without `ancestors`, which in a deep chart are most of it.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// As [`TenantReader::employees`], without `ancestors`, which are most of the data in a deep
+    /// chart.
     pub async fn employees_flat(
         &mut self,
         chart: ChartId,
@@ -110,10 +94,7 @@ impl TenantReader<'_> {
 }
 
 impl TenantTx<'_> {
-    /// Inserts a chart without people.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Inserts an empty chart.
     pub async fn insert_chart(&mut self, chart: &Chart) -> Result<()> {
         let fields = doc! {
             "name": chart.name.as_str(),
@@ -128,12 +109,9 @@ impl TenantTx<'_> {
         self.insert(&key, fields).await
     }
 
-    /// Opens a change of the chart's structure, which serializes it with every other one: snapshot
-    /// isolation alone would let two moves build a cycle together. `people` is by how many the
-    /// chart grows, `ids` how many ids are handed out. `None` if there is no such chart.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Starts a change of the chart's structure, which conflicts with every other one; with
+    /// snapshot isolation alone, two moves could form a cycle. Adds `people` to the employee count
+    /// and `ids` to the highest id. `None` if there is no such chart.
     pub async fn touch_chart(
         &mut self,
         id: ChartId,
@@ -148,10 +126,7 @@ impl TenantTx<'_> {
         Ok(touched.map(|doc| TouchedChart { last_employee: doc.next_employee, chart: doc.into() }))
     }
 
-    /// Gives the chart another name; `None` if there is no such chart.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Renames the chart; `None` if there is no such chart.
     pub async fn rename_chart(
         &mut self,
         id: ChartId,
@@ -162,19 +137,13 @@ impl TenantTx<'_> {
         Ok(self.update_chart(id, doc! { "$set": set }).await?.map(Chart::from))
     }
 
-    /// Names the chart's CEO.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Sets the chart's CEO.
     pub async fn set_ceo(&mut self, id: ChartId, ceo: EmployeeId) -> Result<()> {
         self.update_chart(id, doc! { "$set": { "ceo": ceo.get() } }).await?;
         Ok(())
     }
 
-    /// Removes the chart with everybody in it; whether there was one.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Deletes the chart and its employees; `false` if there is no such chart.
     pub async fn remove_chart(&mut self, id: ChartId) -> Result<bool> {
         let key = Key::chart(self.store.org, id).into_filter();
         let removed = self.store.collection.delete_one(key).session(&mut self.tx.session);
@@ -187,10 +156,7 @@ impl TenantTx<'_> {
         Ok(true)
     }
 
-    /// Inserts people who have their place already.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Inserts employees whose `ancestors` are set.
     pub async fn insert_employees(&mut self, employees: &[Employee]) -> Result<()> {
         const BATCH: usize = 5_000;
         let org = self.store.org;
@@ -203,10 +169,7 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Changes name and title of somebody whose place stays.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Changes an employee's name and title.
     pub async fn update_employee(&mut self, employee: &Employee, now: DateTime<Utc>) -> Result<()> {
         let key = Key::employee(self.store.org, employee.chart, employee.id);
         let set = doc! {
@@ -219,10 +182,7 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// How many people stand above the lowest person of `team`; 0 if nobody is in it.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The greatest number of ancestors in `team`; 0 if it is empty.
     pub async fn depth_of(&mut self, chart: ChartId, team: Team) -> Result<usize> {
         let deepest = doc! { "_id": Bson::Null, "depth": { "$max": { "$size": "$ancestors" } } };
         let pipeline =
@@ -240,20 +200,15 @@ impl TenantTx<'_> {
         Ok(usize::try_from(depth).unwrap_or_default())
     }
 
-    /// How many people report to that person.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// How many direct reports that employee has.
     pub async fn count_reports(&mut self, chart: ChartId, manager: EmployeeId) -> Result<u64> {
         let filter = self.store.team(chart, Team::ReportsOf(manager), None);
         let count = self.store.collection.count_documents(filter).session(&mut self.tx.session);
         Ok(count.await.map_err(StoreError::from)?)
     }
 
-    /// Fills the chart with people who have their places, in place of those who are there.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Replaces the chart's employees by `people`, whose `ancestors` are set; `None` if there is no
+    /// such chart.
     pub async fn replace_people(
         &mut self,
         chart: ChartId,
@@ -271,10 +226,7 @@ impl TenantTx<'_> {
         Ok(self.update_chart(chart, update).await?.map(Chart::from))
     }
 
-    /// Does what the rules have said; how many people each write has changed.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Applies the writes of the hierarchy rules and returns how many employees each has changed.
     pub async fn apply(
         &mut self,
         chart: ChartId,

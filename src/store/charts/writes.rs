@@ -1,4 +1,4 @@
-//! Teams as filters, and the writes of the rules as updates.
+//! Translates teams into filters and the writes of the hierarchy rules into updates.
 
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
@@ -11,21 +11,22 @@ use crate::{
 /// Which employees of a chart.
 #[derive(Clone, Copy, Debug)]
 pub enum Team {
-    /// Everybody.
+    /// All employees.
     All,
-    /// Who reports to that person.
+    /// The direct reports of that employee.
     ReportsOf(EmployeeId),
-    /// That person and who reports to that person.
+    /// That employee and the direct reports.
     WithReports(EmployeeId),
-    /// Who is below that person, however far.
+    /// Everyone below that employee, on any level.
     Below(EmployeeId),
-    /// That person and who is below.
+    /// That employee and everyone below.
     From(EmployeeId),
 }
 
 impl TenantStore {
-    /// The chart's number stands beside the key range, although it follows from it: that is what a
-    /// secondary index starts with, so that the planner may choose it where there is one.
+    /// A filter for the team's employees after `after`. Besides the key range it repeats the
+    /// chart's id, because the secondary indexes start with it and the planner can use them only
+    /// then.
     pub(in crate::store) fn team(
         &self,
         chart: ChartId,
@@ -56,8 +57,8 @@ impl TenantStore {
         filter
     }
 
-    /// A write of the rules as MongoDB says it: a filter, and a stage that updates what it finds, or
-    /// none where that is to be deleted.
+    /// A write of the rules for MongoDB: a filter, and the update of the matching documents, or
+    /// `None` to delete them.
     pub(in crate::store) fn update_for(
         &self,
         chart: ChartId,

@@ -1,51 +1,52 @@
-//! How full the database is. A tenant's collection is a file, and a `mongod` that runs out of file
-//! handles does not refuse a call: it aborts.
+//! How many file handles the database uses. Each tenant's collection is a file, and a `mongod` that
+//! runs out of file handles does not refuse a command: it aborts.
 
 use bson::{Document, doc};
 
 use super::StoreError;
 use crate::{error::Result, store::Store};
 
-/// What a `mongod` holds of what it can.
+/// The file handles of a `mongod`.
 #[derive(Clone, Copy, Debug)]
 pub struct FileUsage {
-    /// Collections, each a file.
+    /// The number of collections, each of which is a file.
     pub collections: u64,
-    /// File handles in use: of files and of connections.
+    /// File handles in use, for files and connections.
     pub handles: u64,
-    /// The most handles that its process may have.
+    /// The maximum number of handles of its process.
     pub most_handles: u64,
 }
 
 impl Store {
-    /// How full the primary is; `None` where it does not tell, as where the server's user may not
-    /// ask.
+    /// The file handles of the primary; `None` if it does not report them, for example because
+    /// Tenantry's database user lacks the permission.
     ///
     /// # Errors
-    /// The driver's, when the database is out of reach.
+    /// [`Error::Database`](crate::error::Error::Database) if the database is unreachable.
     pub async fn file_usage(&self) -> Result<Option<FileUsage>> {
-        let host = self.tells(doc! { "hostInfo": 1 }).await?;
-        let status = self.tells(doc! { "serverStatus": 1, "metrics": 0, "locks": 0 }).await?;
+        let host = self.diagnose(doc! { "hostInfo": 1 }).await?;
+        let status = self.diagnose(doc! { "serverStatus": 1, "metrics": 0, "locks": 0 }).await?;
         let (Some(host), Some(status)) = (host, status) else { return Ok(None) };
-        // The manual has it in `extra`; MongoDB 6.0 puts it one level deeper.
+        // The manual documents it in `extra`; MongoDB 6.0 puts it one level deeper.
         let most_handles = number(&host, "extra.maxOpenFiles")
             .or_else(|| number(&host, "extra.extra.maxOpenFiles"));
-        let told = (
+        let figures = (
             most_handles,
             number(&status, "catalogStats.collections"),
             number(&status, "wiredTiger.connection.files currently open"),
             number(&status, "connections.current"),
         );
-        let (Some(most_handles), Some(collections), Some(files), Some(connections)) = told else {
+        let (Some(most_handles), Some(collections), Some(files), Some(connections)) = figures
+        else {
             return Ok(None);
         };
         Ok(Some(FileUsage { collections, handles: files + connections, most_handles }))
     }
 
-    /// What the database says of itself, if it does.
-    async fn tells(&self, command: Document) -> Result<Option<Document>> {
+    /// The reply to a diagnostic command; `None` if the database refuses it.
+    async fn diagnose(&self, command: Document) -> Result<Option<Document>> {
         match self.client().database("admin").run_command(command).await.map_err(StoreError::from) {
-            Ok(told) => Ok(Some(told)),
+            Ok(reply) => Ok(Some(reply)),
             Err(error) if error.is_unavailable() => Err(error.into()),
             Err(_) => Ok(None),
         }

@@ -1,4 +1,4 @@
-//! Changes of the master database as they happen, from whatever process.
+//! The change stream of the master database: changes by any process.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::{
     store::{Store, schema},
 };
 
-/// One change that caches must know of.
+/// A change that invalidates caches.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// That organization is not what it was.
+    /// That organization was changed or deleted.
     Organization(OrgId),
-    /// That account is not what it was.
+    /// That account was changed or deleted.
     Account(AccountId),
-    /// Something happened that says nothing of its extent: forget everything.
+    /// A change of unknown extent: forget everything.
     Everything,
 }
 
@@ -32,11 +32,8 @@ pub struct Changes {
 }
 
 impl Store {
-    /// Opens the stream at this moment. `heartbeat` is how long a silent server may keep a call of
-    /// [`Changes::next`] waiting.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Opens the stream; it starts now. Without changes, [`Changes::next`] returns after
+    /// `heartbeat`.
     pub async fn changes(&self, heartbeat: Duration) -> Result<Changes> {
         let relevant = doc! { "$match": {
             "$or": [
@@ -61,10 +58,11 @@ impl Store {
 }
 
 impl Changes {
-    /// The next change, or `None` when the server has said within the heartbeat that there is none.
+    /// The next change, or `None` if there was none within the heartbeat.
     ///
     /// # Errors
-    /// The driver's; the stream is over then.
+    /// [`StoreError::StreamClosed`] if the database has ended the stream; after any error the
+    /// stream must be opened again.
     pub async fn next(&mut self) -> Result<Option<Change>> {
         let event = self.stream.next_if_any().await.map_err(StoreError::from)?;
         if event.is_none() && !self.stream.is_alive() {

@@ -1,4 +1,4 @@
-//! Reaching the database, and telling a person what to do when it cannot be reached.
+//! Connecting to the database, with error messages that say what to do.
 
 use std::{
     sync::Arc,
@@ -19,34 +19,35 @@ use crate::{
     store::{Limits, Store, schema},
 };
 
-/// What the store needs to know.
+/// Settings of the store.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// The connection string; it holds the password.
+    /// The connection string, which may contain the password.
     pub uri: secrecy::SecretString,
-    /// User and password, where the connection string has none.
+    /// User and password, used if the connection string has none.
     pub credentials: Option<(String, secrecy::SecretString)>,
     /// The master database's name.
     pub master: String,
     /// The tenants' database's name.
     pub tenants: String,
-    /// How long a call waits for a server that it can use.
+    /// How long a call waits for a usable server.
     pub selection_timeout: Duration,
-    /// How long a transaction is retried.
+    /// How long a transaction is retried after conflicts.
     pub transaction_deadline: Duration,
-    /// Whether every command is timed. The driver decodes every answer once more for it.
+    /// Whether to measure the duration of every command. It makes the driver decode every reply
+    /// twice.
     pub command_metrics: bool,
-    /// How long an operation belongs to the process that drives it.
+    /// How long an operation is leased to the process that works on it.
     pub lease: Duration,
 }
 
-/// Why there is no connection: sentences for who starts the server.
+/// Why there is no connection, in sentences for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The connection string is not one.
+    /// The connection string is invalid.
     #[error("MONGO_URI is not a MongoDB connection string: {0}")]
     Uri(String),
-    /// Nobody answers.
+    /// No server answers.
     #[error(
         "no MongoDB answers at {hosts}: {reason}. Start one there, correct MONGO_URI (or MONGO_HOST \
          and MONGO_PORT), or unset it to use the embedded MongoDB"
@@ -54,10 +55,10 @@ pub enum ConnectError {
     Unreachable {
         /// The hosts of the connection string.
         hosts: String,
-        /// The driver's reason.
+        /// The error of the driver.
         reason: String,
     },
-    /// User or password are refused.
+    /// The server refuses user or password.
     #[error(
         "MongoDB at {hosts} refuses the login. Check MONGO_USER and MONGO_PASSWORD, or the ones in MONGO_URI"
     )]
@@ -65,7 +66,7 @@ pub enum ConnectError {
         /// The hosts of the connection string.
         hosts: String,
     },
-    /// There are no transactions on a standalone server.
+    /// A standalone server has no transactions.
     #[error(
         "MongoDB at {host} is a standalone server, and Tenantry needs transactions. Start it with \
          --replSet rs0 and run rs.initiate() in mongosh once; one node is enough"
@@ -107,17 +108,17 @@ pub enum ConnectError {
         /// What the members call themselves.
         members: String,
     },
-    /// It is too old.
+    /// The server is too old.
     #[error(
         "MongoDB at {hosts} speaks wire version {found}; Tenantry needs MongoDB 6.0 (17) or newer"
     )]
     TooOld {
         /// The hosts of the connection string.
         hosts: String,
-        /// Its wire version.
+        /// The server's wire version.
         found: i32,
     },
-    /// It answers, but the databases cannot be set up.
+    /// The server answers, but the databases cannot be set up.
     #[error("the database cannot be set up: {0}")]
     Setup(String),
 }
@@ -127,10 +128,7 @@ const OLDEST_WIRE_VERSION: i32 = 17;
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Connects, checks that the deployment can do what Tenantry needs, and ensures the indexes.
-    ///
-    /// # Errors
-    /// [`ConnectError`], which says what to do.
+    /// Connects, checks that the deployment supports what Tenantry needs, and creates the indexes.
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ConnectError> {
         let options = client_options(settings).await?;
         let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -157,10 +155,10 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether the primary answers within two seconds.
+    /// Returns an error unless the primary answers within two seconds.
     ///
     /// # Errors
-    /// The driver's, or [`StoreError::TimedOut`].
+    /// [`StoreError::TimedOut`] after two seconds; [`StoreError::Driver`] if the call fails.
     pub async fn ping(&self) -> Result<()> {
         let master = self.client().database(&self.master);
         let call = tokio::time::timeout(PING_TIMEOUT, master.run_command(doc! { "ping": 1 }));
@@ -194,10 +192,10 @@ async fn client_options(settings: &StoreSettings) -> Result<ClientOptions, Conne
     options.server_selection_timeout = Some(settings.selection_timeout);
     options.connect_timeout.get_or_insert(Duration::from_secs(5));
     options.retry_writes = Some(true);
-    // What a secondary lags behind by would look like a missing document.
+    // On a secondary, replication lag would look like a missing document.
     options.selection_criteria = Some(ReadPreference::Primary.into());
     options.write_concern = Some(WriteConcern::majority());
-    // A cache that was filled from a local read could keep what a failover rolls back.
+    // A cache filled by local reads could keep data that a failover rolls back.
     options.read_concern = Some(ReadConcern::majority());
     if settings.command_metrics {
         options.command_event_handler = Some(EventHandler::callback(count_command));

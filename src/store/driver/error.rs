@@ -1,40 +1,41 @@
-//! Failures of the database, told apart by what the layers above can do about them.
+//! Errors of the database, distinguished by what the layers above can do about them.
 
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 
 use crate::error::{DatabaseError, Error};
 
-/// A failed call of the database. `Display` is fit for a log: it never repeats document contents.
+/// A failed database call. `Display` is safe to log: it never contains document contents.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The driver's own error.
+    /// An error of the driver.
     #[error("{}", describe(.0))]
     Driver(#[from] DriverError),
-    /// A document that does not decode, which is a fault and never skipped.
+    /// A document that does not decode; such documents are never skipped.
     #[error("a stored {kind} does not decode: {reason}")]
     Decode {
-        /// What kind of document.
+        /// The kind of document.
         kind: &'static str,
         /// What is wrong with it.
         reason: String,
     },
-    /// The document that proves that we are at the right place is not there: the tenant has moved
-    /// or gone. The manager resolves it afresh; it never reaches a client.
+    /// The tenant document is not at this location: the tenant was renamed or deleted. The manager
+    /// looks up the location again; this error never reaches a client.
     #[error("the tenant is not at this location any more")]
     FenceMissing,
-    /// The database's own rules refused a write, or it changed less than it should have.
+    /// The database refused a write by its own rules, or the write changed fewer documents than it
+    /// should have.
     #[error("the database refused a write (code {code})")]
     Refused {
-        /// MongoDB's code; 0 where a document was not there.
+        /// MongoDB's error code; 0 if a document was missing.
         code: i32,
     },
-    /// The database has closed the stream of changes.
+    /// The database has closed the change stream.
     #[error("the change stream was closed by the database")]
     StreamClosed,
     /// The database did not answer in time.
     #[error("no answer to {call} in time")]
     TimedOut {
-        /// What was asked.
+        /// Which call.
         call: &'static str,
     },
 }
@@ -47,12 +48,12 @@ impl From<StoreError> for Error {
 }
 
 impl StoreError {
-    /// A stored document of that kind does not decode, for that reason.
+    /// The error for a stored document of that kind that does not decode.
     pub(in crate::store) fn undecodable(kind: &'static str, reason: impl Into<String>) -> Self {
         Self::Decode { kind, reason: reason.into() }
     }
 
-    /// Whether the same call may succeed once the database is in reach again or less busy.
+    /// Whether the same call may succeed once the database is reachable again or less busy.
     #[must_use]
     pub(in crate::store) fn is_unavailable(&self) -> bool {
         match self {
@@ -62,7 +63,7 @@ impl StoreError {
         }
     }
 
-    /// The failure behind an error of the platform, if the database caused it.
+    /// The database error that caused `error`, if there is one.
     #[must_use]
     pub fn of(error: &Error) -> Option<&Self> {
         match error {
@@ -71,13 +72,13 @@ impl StoreError {
         }
     }
 
-    /// Whether the tenant is not where it was looked for.
+    /// Whether the tenant was not found at the given location.
     #[must_use]
     pub fn is_fence_missing(error: &Error) -> bool {
         matches!(Self::of(error), Some(Self::FenceMissing))
     }
 
-    /// Whether the collection was renamed or dropped while it was read.
+    /// Whether the collection was renamed or dropped during the read.
     #[must_use]
     pub fn is_moved_away(error: &Error) -> bool {
         Self::of(error).is_some_and(|error| {
@@ -120,11 +121,11 @@ const DUPLICATE_KEY: i32 = 11_000;
 pub(in crate::store) const NAMESPACE_NOT_FOUND: i32 = 26;
 pub(in crate::store) const NAMESPACE_EXISTS: i32 = 48;
 pub(in crate::store) const QUERY_PLAN_KILLED: i32 = 175;
-/// What a look-up says outside of transactions too, when its collection has just been renamed.
+/// `$lookup` returns it, also outside of transactions, after its collection was renamed.
 const SNAPSHOT_UNAVAILABLE: i32 = 246;
 pub(in crate::store) const COLLECTION_UUID_MISMATCH: i32 = 361;
 
-/// Codes of a server that is starting, stepping down, shutting down, or out of time.
+/// Error codes of a server that is starting, stepping down, shutting down, or that timed out.
 const UNAVAILABLE: [i32; 21] = [
     6,
     7,
@@ -167,8 +168,8 @@ fn driver_unavailable(error: &DriverError) -> bool {
     }
 }
 
-/// The server's messages quote keys and documents, which hold e-mail addresses, so the log gets
-/// codes and names for everything that the server says about a write.
+/// The server's messages quote keys and documents, which contain e-mail addresses, so the log gets
+/// only codes and names for server errors.
 fn describe(error: &DriverError) -> String {
     match error.kind.as_ref() {
         ErrorKind::Write(WriteFailure::WriteError(e)) => format!("write error {}", e.code),

@@ -1,4 +1,4 @@
-//! The driver: connections, transactions, the change stream, and what can go wrong with them.
+//! The database driver: connections, transactions, the change stream, and their errors.
 
 mod capacity;
 pub(in crate::store) mod changes;

@@ -1,4 +1,4 @@
-//! Makes a lone `mongod` the primary of its own one-node replica set.
+//! Makes a single `mongod` the primary of a one-node replica set.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -24,24 +24,24 @@ pub enum ReplicaSetError {
     /// The driver refused its settings.
     #[error("the MongoDB driver could not be set up: {0}")]
     Driver(#[from] Error),
-    /// The time was up first.
-    #[error("it was no writable primary after {seconds} s ({last})")]
+    /// It took too long.
+    #[error("it did not become a writable primary within {seconds} s ({last})")]
     TimedOut {
-        /// How long it was waited for.
+        /// The deadline in seconds.
         seconds: u64,
-        /// What was seen last.
+        /// The last observed state.
         last: String,
     },
 }
 
 /// Waits until the `mongod` that serves `db_path` on the loopback `port` is a writable primary.
 ///
-/// The replica set is initiated when it is new, and told of the new port when it was moved to
-/// another one. A server that answers on the port with another `db_path` is left alone.
+/// Initiates the replica set if it is new, and updates its port if that has changed. Leaves a
+/// server with another `db_path` on the port alone.
 ///
 /// # Errors
-///
-/// When the driver refuses its settings, or the node is no writable primary at the `deadline`.
+/// [`ReplicaSetError::TimedOut`] if the node is not a writable primary within `deadline`;
+/// [`ReplicaSetError::Driver`] if the driver refuses its settings.
 pub async fn ensure_primary(
     port: u16,
     db_path: &Path,
@@ -67,7 +67,7 @@ struct Node<'a> {
 
 impl Node<'_> {
     async fn drive(&mut self, port: u16) -> Result<(), ReplicaSetError> {
-        // The driver looks again only every half a second; the bare socket tells at once.
+        // The driver retries only every half second; a plain socket reports success at once.
         while let Err(error) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
             self.last = error.to_string();
             sleep(POLL).await;
@@ -86,7 +86,7 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// One step towards the primary; `true` when it is there.
+    /// One step towards a primary; `true` once the node is one.
     async fn step(&mut self, admin: &Database) -> Result<bool, Error> {
         if !self.is_ours(admin).await? {
             "another server answers on its port".clone_into(&mut self.last);
@@ -97,7 +97,7 @@ impl Node<'_> {
         if primary && hello.get_str("me").is_ok_and(|me| me == self.host) {
             return Ok(true);
         }
-        "it answers, but is no writable primary yet".clone_into(&mut self.last);
+        "it answers, but is not a writable primary yet".clone_into(&mut self.last);
         match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
             Ok(reply) => self.reconfigure(admin, reply).await?,
             Err(error) if code(&error) == Some(NOT_YET_INITIALIZED) => self.initiate(admin).await?,
@@ -106,7 +106,7 @@ impl Node<'_> {
         Ok(false)
     }
 
-    /// Another database may have won the race for the port: it must not be mistaken for this one.
+    /// Whether the server on the port is this node; another one may have won the race for the port.
     async fn is_ours(&self, admin: &Database) -> Result<bool, Error> {
         let reply = admin.run_command(doc! { "getCmdLineOpts": 1 }).await?;
         let path = reply
@@ -124,9 +124,9 @@ impl Node<'_> {
         }
     }
 
-    /// Gives the only member its present address, when it has moved.
+    /// Updates the address of the only member if it has changed.
     async fn reconfigure(&self, admin: &Database, reply: Document) -> Result<(), Error> {
-        let Some(config) = moved(reply, &self.host) else {
+        let Some(config) = with_new_host(reply, &self.host) else {
             return Ok(());
         };
         let command = doc! { "replSetReconfig": config, "force": true };
@@ -145,8 +145,8 @@ fn direct_client(port: u16) -> Result<Client, Error> {
     Client::with_options(options)
 }
 
-/// The configuration with `host` as the address of its member, or nothing when it is that already.
-fn moved(mut reply: Document, host: &str) -> Option<Document> {
+/// The configuration with `host` as the address of its member; `None` if it is that already.
+fn with_new_host(mut reply: Document, host: &str) -> Option<Document> {
     let Some(Bson::Document(mut config)) = reply.remove("config") else {
         return None;
     };
@@ -170,11 +170,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_at_its_old_port_is_moved_and_one_at_its_present_port_is_not() {
+    fn a_changed_port_is_updated_and_an_unchanged_one_is_not() {
         let reply = doc! { "config": { "_id": "tenantry", "version": 3, "members": [{ "_id": 0, "host": "127.0.0.1:1" }] } };
-        let config = moved(reply.clone(), "127.0.0.1:2").unwrap();
+        let config = with_new_host(reply.clone(), "127.0.0.1:2").unwrap();
         let member = doc! { "_id": 0, "host": "127.0.0.1:2" };
         assert_eq!(config, doc! { "_id": "tenantry", "version": 3, "members": [member] });
-        assert_eq!(moved(reply, "127.0.0.1:1"), None);
+        assert_eq!(with_new_host(reply, "127.0.0.1:1"), None);
     }
 }

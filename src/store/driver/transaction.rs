@@ -1,4 +1,4 @@
-//! Transactions with a deadline: short, retried with jitter, counted.
+//! Transactions that are retried with jitter until a deadline.
 
 use std::time::{Duration, Instant};
 
@@ -16,26 +16,25 @@ use crate::{
     store::Store,
 };
 
-/// An open transaction; the store's calls take it as their session.
+/// An open transaction.
 pub struct Tx {
     pub(in crate::store) session: ClientSession,
-    /// Whether it starts over, because it has met another one.
-    pub(in crate::store) again: bool,
+    /// Whether this is a retry after a conflict.
+    pub(in crate::store) is_retry: bool,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 impl Store {
-    /// Runs `body` in a transaction (snapshot reads, majority writes) and commits it. A body that
-    /// meets a transient error is run again, after a pause with jitter, until the store's deadline;
-    /// the driver's own helper would go on for 120 seconds, which no request can wait.
-    ///
-    /// `context` is what the body works on; it is handed to every attempt.
+    /// Runs `body` in a transaction (snapshot reads, majority writes) and commits it. After a
+    /// transient error it runs the body again, with a jittered pause between attempts, until the
+    /// deadline from the settings. The driver's own helper would retry for 120 seconds, which is
+    /// too long for a request. Every attempt gets `context`.
     ///
     /// # Errors
-    /// The body's own error, after which nothing has happened; [`Error::Busy`] when
-    /// conflicts did not end in time; the driver's error when the database is out of reach.
+    /// The error of `body`, after which nothing was written; [`Error::Busy`] if conflicts did not
+    /// end in time; [`Error::Database`] if the database is unreachable.
     pub async fn transaction<C, T, F>(&self, label: &'static str, context: C, body: F) -> Result<T>
     where
         F: for<'t> FnMut(&'t mut Tx, &'t mut C) -> BoxFuture<'t, Result<T>>,
@@ -43,8 +42,8 @@ impl Store {
         self.run(label, ReadConcern::snapshot(), context, body).await
     }
 
-    /// As [`Store::transaction`], for a body that creates a collection: MongoDB takes that only in
-    /// a transaction that reads locally.
+    /// As [`Store::transaction`], for a body that creates a collection, which MongoDB allows only
+    /// with read concern `local`.
     ///
     /// # Errors
     /// As [`Store::transaction`].
@@ -73,7 +72,7 @@ impl Store {
         let deadline = Instant::now() + self.limits.transaction_deadline;
         let mut pause = FIRST_PAUSE;
         let session = self.client().start_session().await.map_err(StoreError::from)?;
-        let mut tx = Tx { session, again: false };
+        let mut tx = Tx { session, is_retry: false };
         loop {
             let start = tx.session.start_transaction().read_concern(reads.clone());
             start.write_concern(WriteConcern::majority()).await.map_err(StoreError::from)?;
@@ -84,7 +83,7 @@ impl Store {
                     Err(error) => error.into(),
                 },
                 Err(error) => {
-                    // An abort that fails leaves the transaction to the server's own timeout.
+                    // If the abort fails, the server's timeout ends the transaction.
                     let _ = tx.session.abort_transaction().await;
                     error
                 }
@@ -92,7 +91,7 @@ impl Store {
             if !is_transient(&error) {
                 return Err(error);
             }
-            tx.again = true;
+            tx.is_retry = true;
             metrics::counter!("tenantry_transaction_retries_total", "transaction" => label)
                 .increment(1);
             let jittered = rand::rng().random_range(pause / 2..=pause);
@@ -105,7 +104,8 @@ impl Store {
     }
 }
 
-/// Commits until the outcome is known: repeating a commit is safe, giving up on it is not an abort.
+/// Commits until the outcome is known. Repeating a commit is safe; after an unknown outcome the
+/// transaction may be committed.
 async fn commit(tx: &mut Tx, deadline: Instant) -> Result<(), StoreError> {
     loop {
         let Err(error) = tx.session.commit_transaction().await else { return Ok(()) };
@@ -117,8 +117,8 @@ async fn commit(tx: &mut Tx, deadline: Instant) -> Result<(), StoreError> {
 }
 
 fn is_transient(error: &Error) -> bool {
-    // A commit whose outcome stayed unknown may have happened; running the body again could do it
-    // twice, so only an error that promises that nothing has happened is retried.
+    // A commit with an unknown outcome may have happened, and running the body again could apply it
+    // twice. Retry only errors after which nothing was written.
     StoreError::of(error).is_some_and(|error| {
         error.has_label(TRANSIENT_TRANSACTION_ERROR)
             && !error.has_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)

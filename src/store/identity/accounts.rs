@@ -18,18 +18,18 @@ use crate::{
     },
 };
 
-/// What is to change of an account; `None` leaves it as it is.
+/// Changes of an account; `None` keeps the current value.
 #[derive(Clone, Debug, Default)]
 pub struct AccountUpdate {
-    /// A new address to log in with.
+    /// A new e-mail address.
     pub email: Option<Email>,
-    /// A new password; every token of before is dead with it.
+    /// A new password; it revokes the account's tokens.
     pub password: Option<PasswordDigest>,
-    /// A new name; `Some(None)` takes it away.
+    /// A new name; `Some(None)` removes it.
     pub name: Option<Option<Label>>,
     /// A new role.
     pub role: Option<Role>,
-    /// Whether its calendar feed is taken away.
+    /// Whether to revoke its calendar feed.
     pub revoke_feed: bool,
 }
 
@@ -52,34 +52,22 @@ impl Store {
         self.master_collection(schema::ACCOUNTS)
     }
 
-    /// The account with that identity, in whatever organization.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The account with that id, in any organization.
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>> {
         self.find_account(doc! { "_id": id.object_id() }).await
     }
 
-    /// The account of `org` with that identity.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The account of `org` with that id.
     pub async fn account_of(&self, org: OrgId, id: AccountId) -> Result<Option<Account>> {
         self.find_account(account_filter(org, id)).await
     }
 
-    /// The account that logs in with that address.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The account with that e-mail address.
     pub async fn account_by_email(&self, email: &Email) -> Result<Option<Account>> {
         self.find_account(doc! { "email": email.as_str() }).await
     }
 
-    /// The accounts of `org` behind `after`, in the order of their creation.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` accounts of `org` after `after`, oldest first.
     pub async fn accounts_of(
         &self,
         org: OrgId,
@@ -101,10 +89,7 @@ impl Store {
         Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// The accounts of `org` among `ids`, in no order.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The accounts of `org` among `ids`, in no particular order.
     pub async fn accounts_among(&self, org: OrgId, ids: &[AccountId]) -> Result<Vec<Account>> {
         let ids: Vec<ObjectId> = ids.iter().map(|id| id.object_id()).collect();
         let filter = doc! { "_id": { "$in": ids }, "org_id": org.object_id() };
@@ -113,24 +98,18 @@ impl Store {
         Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// Gives the account a calendar feed, in place of the one it had, or takes it away; whether it
-    /// still acts with those tokens.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Replaces the account's calendar feed, or revokes it if `hash` is `None`. Returns `false`
+    /// without a change if the account's tokens were revoked meanwhile.
     pub async fn set_feed(&self, actor: &Actor, hash: Option<&str>) -> Result<bool> {
         let mut filter = account_filter(actor.org_id, actor.account_id);
         filter.insert("token_version", actor.token_version);
-        let take_away = doc! { "$unset": { "feed_hash": "" } };
-        let update = hash.map_or(take_away, |hash| doc! { "$set": { "feed_hash": hash } });
+        let revoke = doc! { "$unset": { "feed_hash": "" } };
+        let update = hash.map_or(revoke, |hash| doc! { "$set": { "feed_hash": hash } });
         let updated = self.accounts().update_one(filter, update).await;
         Ok(updated.map_err(StoreError::from)?.matched_count == 1)
     }
 
     /// The account whose calendar feed has that hash.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn account_by_feed(&self, hash: &str) -> Result<Option<Account>> {
         self.find_account(doc! { "feed_hash": hash }).await
     }
@@ -138,20 +117,20 @@ impl Store {
     /// Inserts the account.
     ///
     /// # Errors
-    /// [`Error::EmailTaken`], or the driver's.
+    /// [`Error::EmailTaken`] if another account has that address.
     pub async fn insert_account(&self, tx: &mut Tx, account: &Account) -> Result<()> {
         self.accounts()
             .insert_one(AccountDoc::from(account))
             .session(&mut tx.session)
             .await
-            .map_err(email_refusal)?;
+            .map_err(email_error)?;
         Ok(())
     }
 
-    /// Changes an account of `org`; `None` if it has no such account.
+    /// Changes an account of `org` and returns it; `None` if there is no such account.
     ///
     /// # Errors
-    /// [`Error::EmailTaken`], or the driver's.
+    /// [`Error::EmailTaken`] if another account has that address.
     pub async fn update_account(
         &self,
         tx: &mut Tx,
@@ -166,14 +145,11 @@ impl Store {
             .return_document(ReturnDocument::After)
             .session(&mut tx.session)
             .await
-            .map_err(email_refusal)?;
+            .map_err(email_error)?;
         Ok(updated.map(Account::try_from).transpose()?)
     }
 
-    /// Removes an account of `org`; whether there was one.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Deletes an account of `org`; `false` if there was none.
     pub async fn remove_account(&self, tx: &mut Tx, org: OrgId, id: AccountId) -> Result<bool> {
         let removed = self
             .accounts()
@@ -184,10 +160,7 @@ impl Store {
         Ok(removed.deleted_count == 1)
     }
 
-    /// The account of `org` as the transaction sees it.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The account of `org`, read in the transaction.
     pub async fn account_in(
         &self,
         tx: &mut Tx,
@@ -199,20 +172,14 @@ impl Store {
         Ok(found.map_err(StoreError::from)?.map(Account::try_from).transpose()?)
     }
 
-    /// Whether `org` has an admin, as the transaction sees it.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Whether `org` has an admin, read in the transaction.
     pub async fn has_admin(&self, tx: &mut Tx, org: OrgId) -> Result<bool> {
         let filter = doc! { "org_id": org.object_id(), "role": Role::Admin.as_ref() };
         let admin = self.accounts().find_one(filter).session(&mut tx.session).await;
         Ok(admin.map_err(StoreError::from)?.is_some())
     }
 
-    /// Makes every token of every account of `org` worthless.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Revokes all tokens of all accounts of `org`.
     pub async fn revoke_tokens_of(&self, tx: &mut Tx, org: OrgId) -> Result<()> {
         self.accounts()
             .update_many(
@@ -225,10 +192,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes every account of `org`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Deletes all accounts of `org`.
     pub async fn remove_accounts_of(&self, tx: &mut Tx, org: OrgId) -> Result<()> {
         self.accounts()
             .delete_many(doc! { "org_id": org.object_id() })
@@ -274,7 +238,7 @@ fn account_filter(org: OrgId, id: AccountId) -> Document {
     doc! { "_id": id.object_id(), "org_id": org.object_id() }
 }
 
-fn email_refusal(error: mongodb::error::Error) -> Error {
+fn email_error(error: mongodb::error::Error) -> Error {
     let error = StoreError::from(error);
     if error.is_duplicate(schema::EMAIL_INDEX) { Error::EmailTaken } else { error.into() }
 }

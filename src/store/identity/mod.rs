@@ -1,7 +1,7 @@
 //! Accounts in the master database.
 
 mod accounts;
-mod survey;
+mod totals;
 
 pub use accounts::AccountUpdate;
-pub use survey::AccountTotals;
+pub use totals::AccountTotals;

@@ -1,4 +1,4 @@
-//! Events, occurrences and registrations as they are stored.
+//! The stored form of events, occurrences and registrations.
 
 use bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId};
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// An event as it was read: what it is has not been looked at yet.
+/// An event as it was read, not decoded yet.
 pub struct StoredEvent(pub(in crate::store) RawDocumentBuf);
 
 const LOCAL: &str = "%Y-%m-%dT%H:%M:%S";
@@ -58,14 +58,13 @@ pub(in crate::store) struct OccurrenceDoc {
     status: OccurrenceStatus,
 }
 
-/// A status as it is stored; any other word does not decode.
 #[derive(Deserialize)]
 struct OccurrenceKey {
     event: ObjectId,
     start: bson::DateTime,
 }
 
-/// A registration, by member or by occurrence: the keys hold the same, in another order.
+/// A registration, by member or by occurrence: both keys have the same fields in another order.
 #[derive(Deserialize)]
 pub(in crate::store) struct RegistrationDoc {
     #[serde(rename = "_id")]
@@ -76,7 +75,6 @@ pub(in crate::store) struct RegistrationDoc {
     cancelled_at: Option<bson::DateTime>,
 }
 
-/// As [`OccurrenceWord`].
 #[derive(Deserialize)]
 struct RegistrationKey {
     member: ObjectId,
@@ -119,10 +117,7 @@ struct BusyDoc {
 }
 
 impl StoredEvent {
-    /// Which event it is, and in which version.
-    ///
-    /// # Errors
-    /// [`StoreError::Decode`].
+    /// The event's id and version.
     pub fn identity(&self) -> Result<(EventId, i64), StoreError> {
         let id = self.0.get_document("_id").and_then(|key| key.get_object_id("event"));
         let identity = id.and_then(|id| Ok((id.into(), self.0.get_i64("version")?)));
@@ -130,14 +125,11 @@ impl StoredEvent {
     }
 
     /// The event.
-    ///
-    /// # Errors
-    /// [`StoreError::Decode`].
     pub fn decode(&self) -> Result<Event, StoreError> {
         decode::<EventDoc>("event", &self.0)?.try_into()
     }
 
-    /// What would be stored of it.
+    /// The document that would be stored.
     #[cfg(test)]
     pub(crate) fn of(org: crate::domain::OrgId, event: &Event) -> Self {
         let mut document = event_fields(event);
@@ -179,7 +171,6 @@ impl TryFrom<EventDoc> for Event {
     }
 }
 
-/// The fields of an event.
 pub(in crate::store) fn event_fields(event: &Event) -> Document {
     let schedule = &event.schedule;
     let recurrence = schedule.recurrence().cloned().unwrap_or_default();
@@ -294,7 +285,7 @@ mod tests {
     use crate::domain::OrgId;
 
     #[test]
-    fn an_event_is_read_as_it_was_written() {
+    fn a_stored_event_decodes_to_the_same_event() {
         let zone = TimeZone::parse("Europe/Berlin").unwrap();
         let start: NaiveDateTime = "2026-01-07T09:00:00".parse().unwrap();
         for text in ["", "FREQ=WEEKLY;BYDAY=MO,WE", "FREQ=WEEKLY;UNTIL=20270101T000000Z", COUNTED] {
@@ -321,7 +312,7 @@ mod tests {
     const COUNTED: &str = "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29;COUNT=20";
 
     #[test]
-    fn what_is_no_event_is_an_error() {
+    fn a_document_that_is_not_an_event_does_not_decode() {
         let stored = StoredEvent(RawDocumentBuf::try_from(&doc! { "title": "Yoga" }).unwrap());
         assert!(stored.identity().is_err() && stored.decode().is_err());
     }

@@ -1,5 +1,5 @@
-//! Durable records of cancellations that are too large for one transaction, and of the seats of every
-//! member who was removed.
+//! Durable records of cancellations that are too large for one transaction, and of deleted members
+//! whose seats must be freed.
 
 use std::time::Duration;
 
@@ -19,25 +19,25 @@ use crate::{
     },
 };
 
-/// Seats that are to be given back.
+/// A recorded cancellation of seats.
 #[derive(Clone, Copy, Debug)]
 pub struct MassCancellation {
-    /// Its identity.
+    /// Its id.
     pub id: OperationId,
     /// The tenant.
     pub org_id: OrgId,
-    /// Which seats.
+    /// The seats to free.
     pub of: CancelledSeats,
 }
 
-/// Which seats are to be given back.
+/// Which seats to free.
 #[derive(Clone, Copy, Debug)]
 pub enum CancelledSeats {
-    /// All of an event, from that start on.
+    /// All seats of an event's occurrences that start at that time or later.
     Event(EventId, DateTime<Utc>),
-    /// All of one occurrence.
+    /// All seats of one occurrence.
     Occurrence(OccurrenceId),
-    /// All of a member, and its places on waiting lists.
+    /// All seats of a member, and its places on waiting lists.
     Member(AccountId),
 }
 
@@ -63,10 +63,7 @@ impl Store {
         self.master_collection(schema::MASS_CANCELLATIONS)
     }
 
-    /// Records what is to be cancelled, leased to the caller.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Records the cancellation, leased to the caller.
     pub async fn insert_mass_cancellation(
         &self,
         tx: &mut Tx,
@@ -94,12 +91,9 @@ impl Store {
         Ok(())
     }
 
-    /// Takes over one whose lease has run out, the longest ago first, and none of `driven`, which
-    /// the caller works on already. Two processes that work on the same one only waste their time:
-    /// each of its transactions takes what is left.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Takes over the cancellation whose lease expired first, except those in `driven`, which the
+    /// caller already works on. If two processes work on the same one, they only waste time: each
+    /// transaction cancels what remains.
     pub async fn claim_mass_cancellation(
         &self,
         driven: &[OperationId],
@@ -121,18 +115,12 @@ impl Store {
         Ok(claimed.map(MassCancellation::from))
     }
 
-    /// Begins the lease anew, while the work goes on.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Renews the lease.
     pub async fn renew_mass_cancellation(&self, id: OperationId) -> Result<()> {
         self.set_in_mass_cancellation(id, doc! { "lease_until": self.lease_expression() }).await
     }
 
-    /// Notes that a part of the work was done just now.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Records that a batch was done now.
     pub async fn record_progress(&self, id: OperationId) -> Result<()> {
         self.set_in_mass_cancellation(id, doc! { "progress_at": "$$NOW" }).await
     }
@@ -145,29 +133,20 @@ impl Store {
         Ok(())
     }
 
-    /// Whether anything of `org` is being cancelled.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Whether `org` has a mass cancellation.
     pub async fn has_mass_cancellations(&self, org: OrgId) -> Result<bool> {
         let found = self.mass_cancellations().find_one(doc! { "org_id": org.object_id() }).await;
         Ok(found.map_err(StoreError::from)?.is_some())
     }
 
-    /// How many were recorded more than `ago` ago and have made no progress since then.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// How many have made no progress for more than `ago`.
     pub async fn stuck_mass_cancellations(&self, ago: Duration) -> Result<u64> {
         let last = doc! { "$ifNull": ["$progress_at", recorded_at()] };
         let count = self.mass_cancellations().count_documents(is_before(last, ago)).await;
         Ok(count.map_err(StoreError::from)?)
     }
 
-    /// Removes the record of what is done.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Deletes the record of a completed cancellation.
     pub async fn close_mass_cancellation(&self, id: OperationId) -> Result<()> {
         let filter: Document = doc! { "_id": id.object_id() };
         self.mass_cancellations().delete_one(filter).await.map_err(StoreError::from)?;

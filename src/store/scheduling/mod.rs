@@ -1,6 +1,6 @@
 //! Events, occurrences and registrations in a tenant's collection.
 
-mod brief;
+mod abridged;
 mod documents;
 mod mass_cancellations;
 mod seats;
@@ -33,56 +33,42 @@ use crate::{
 };
 
 impl TenantReader<'_> {
-    /// The event, if it is there and was not deleted.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The event, unless it does not exist or was deleted.
     pub async fn event(&mut self, id: EventId) -> Result<Option<Event>> {
         self.one_event(Key::event(self.store.org, id)).await
     }
 
-    /// The events behind `after`, in the order of their ids, at most `limit`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` events after `after`, ordered by id.
     pub async fn events(&mut self, after: Option<EventId>, limit: u32) -> Result<Vec<Event>> {
         let range = keys::events_after(self.store.org, after);
         let found: Vec<EventDoc> = self.find(range, limit).await?;
         Ok(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// All events, not decoded yet: of most of them a cache may know already what they are.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// All events, not decoded, because a cache may already contain most of them.
     pub async fn events_stored(&mut self) -> Result<Vec<StoredEvent>> {
         let range = keys::range(self.store.org, Kind::Event);
         let found: Vec<RawDocumentBuf> = self.find(range, 0).await?;
         Ok(found.into_iter().map(StoredEvent).collect())
     }
 
-    /// The events, deleted or not, among `ids`; `None` if the tenant is not here.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The events among `ids`, including deleted ones; `None` if the tenant is not at this
+    /// location.
     pub async fn events_among(&mut self, ids: &[EventId]) -> Result<Option<Vec<Event>>> {
         let org = self.store.org;
         let keys = ids.iter().flat_map(|id| [Key::event(org, *id), Key::past_event(org, *id)]);
-        let Some(found) = self.get_there::<EventDoc>(keys.collect()).await? else {
+        let Some(found) = self.get_proven::<EventDoc>(keys.collect()).await? else {
             return Ok(None);
         };
         Ok(Some(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?))
     }
 
-    /// The version of the tenant's events, which every change of an event raises; `None` if the
-    /// tenant is not here.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The version of the tenant's events, which every change of an event increments; `None` if the
+    /// tenant is not at this location.
     pub async fn events_version(&mut self) -> Result<Option<i64>> {
         let Some(tenant) = self.get(Key::tenant(self.store.org)).await? else { return Ok(None) };
         match tenant.get("agenda") {
-            // There was no event yet.
+            // The tenant has never had an event.
             None => Ok(Some(0)),
             Some(Bson::Int64(version)) => Ok(Some(*version)),
             Some(other) => {
@@ -92,24 +78,18 @@ impl TenantReader<'_> {
         }
     }
 
-    /// What is stored of `ids`; of an occurrence that nobody has touched nothing is. `None`
-    /// if the tenant is not here.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The stored occurrences among `ids`; an occurrence without changes is not stored. `None` if
+    /// the tenant is not at this location.
     pub async fn occurrences_among(
         &mut self,
         ids: &[OccurrenceId],
     ) -> Result<Option<Vec<Occurrence>>> {
         let keys = ids.iter().map(|id| Key::occurrence(self.store.org, *id)).collect();
-        let found = self.get_there::<OccurrenceDoc>(keys).await?;
+        let found = self.get_proven::<OccurrenceDoc>(keys).await?;
         Ok(found.map(|found| found.into_iter().map(Occurrence::from).collect()))
     }
 
-    /// What is stored of the event's occurrences that start at `from` or later.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The event's stored occurrences that start at `from` or later.
     pub async fn occurrences_of(
         &mut self,
         event: EventId,
@@ -120,23 +100,17 @@ impl TenantReader<'_> {
         Ok(found.into_iter().map(Occurrence::from).collect())
     }
 
-    /// Who waits for each of `ids`; `None` if the tenant is not here.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The waiting lists of `ids`; `None` if the tenant is not at this location.
     pub async fn waiting_among(
         &mut self,
         ids: &[OccurrenceId],
     ) -> Result<Option<HashMap<OccurrenceId, Vec<Waiter>>>> {
         let keys = ids.iter().map(|id| Key::waiting(self.store.org, *id)).collect();
-        let found = self.get_there::<WaitingDoc>(keys).await?;
+        let found = self.get_proven::<WaitingDoc>(keys).await?;
         Ok(found.map(|found| found.into_iter().map(Into::into).collect()))
     }
 
-    /// All waiting lists that `member` is on.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The occurrences whose waiting lists `member` is on.
     pub async fn waits_of(&mut self, member: AccountId) -> Result<Vec<OccurrenceId>> {
         let mut filter = keys::range(self.store.org, Kind::Waiting);
         filter.insert("members.member", member.object_id());
@@ -145,24 +119,18 @@ impl TenantReader<'_> {
         Ok(ids.map(|(id, _)| id).collect())
     }
 
-    /// The registrations among `ids`; `None` if the tenant is not here.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The registrations among `ids`; `None` if the tenant is not at this location.
     pub async fn registrations_among(
         &mut self,
         ids: &[RegistrationId],
     ) -> Result<Option<Vec<Registration>>> {
         let keys = ids.iter().map(|id| Key::registration(self.store.org, *id)).collect();
-        let found = self.get_there::<RegistrationDoc>(keys).await?;
+        let found = self.get_proven::<RegistrationDoc>(keys).await?;
         Ok(found.map(|found| found.into_iter().map(Registration::from).collect()))
     }
 
-    /// A member's registrations for what takes place in `span`, in the order of their starts,
-    /// behind `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` of a member's registrations for occurrences in `span`, ordered by start,
+    /// after `after`.
     pub async fn registrations_of(
         &mut self,
         member: AccountId,
@@ -171,18 +139,14 @@ impl TenantReader<'_> {
         after: Option<OccurrenceId>,
         limit: u32,
     ) -> Result<Vec<Registration>> {
-        // Nothing lasts longer, so nothing that started earlier reaches into the span.
+        // No occurrence lasts longer, so one that started earlier does not overlap the span.
         let from = span.from.checked_sub_signed(longest()).unwrap_or(span.from);
         let mut filter = keys::registrations_between(self.store.org, member, from, span.to, after);
         filter.insert("ends_at", doc! { "$gt": date(span.from) });
         self.registrations(filter, held, limit).await
     }
 
-    /// The registrations for one occurrence in the order of the members' ids, behind `after`, at
-    /// most `limit`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` registrations for one occurrence, ordered by member id, after `after`.
     pub async fn attendees_of(
         &mut self,
         occurrence: OccurrenceId,
@@ -194,11 +158,8 @@ impl TenantReader<'_> {
         self.registrations(filter, held, limit).await
     }
 
-    /// The seats that are held at occurrences of the event that start at `from` or later, at most
-    /// `limit`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` confirmed registrations for the event's occurrences that start at `from` or
+    /// later.
     pub async fn attendees_from(
         &mut self,
         event: EventId,
@@ -230,20 +191,17 @@ impl TenantReader<'_> {
 
 impl TenantTx<'_> {
     /// Inserts a new event.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn insert_event(&mut self, event: &Event) -> Result<()> {
         let mut fields = event_fields(event);
         fields.insert("touched", 0_i64);
         self.insert(&Key::event(self.store.org, event.id), fields).await
     }
 
-    /// Writes the event, and every occurrence of it that is not over with the event's capacity: a registration that goes on at this moment writes one of these documents, too, so
-    /// one of the two is run again.
+    /// Writes the event, and its capacity to each of its stored occurrences that are not over. A
+    /// concurrent registration writes one of these documents too, so the two conflict.
     ///
     /// # Errors
-    /// The driver's; [`StoreError::Refused`] when the event is not there.
+    /// [`StoreError::Refused`] if the event does not exist.
     pub async fn update_event(&mut self, event: &Event, now: DateTime<Utc>) -> Result<()> {
         let org = self.store.org;
         let set = doc! { "$set": event_fields(event) };
@@ -256,10 +214,10 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Takes the event out of the calendar. What took place of it still finds it.
+    /// Deletes the event but keeps it as a [`Kind::PastEvent`] for its past occurrences.
     ///
     /// # Errors
-    /// The driver's; [`StoreError::Refused`] when it is not there.
+    /// [`StoreError::Refused`] if it does not exist.
     pub async fn retire_event(&mut self, event: &Event) -> Result<()> {
         let org = self.store.org;
         let filter = Key::event(org, event.id).into_filter();
@@ -270,11 +228,7 @@ impl TenantTx<'_> {
         self.insert(&Key::past_event(org, event.id), event_fields(event)).await
     }
 
-    /// Calls the occurrences of the event that start at `from` or later off, as far as they are
-    /// stored.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Cancels the event's stored occurrences that start at `from` or later.
     pub async fn cancel_occurrences(&mut self, event: EventId, from: DateTime<Utc>) -> Result<()> {
         let range = keys::of_event(self.store.org, Kind::Occurrence, event, from);
         let set = doc! { "$set": { "status": OccurrenceStatus::Cancelled.as_ref() } };
@@ -283,10 +237,7 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Forgets who waits for occurrences of the event that start at `from` or later.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Deletes the waiting lists of the event's occurrences that start at `from` or later.
     pub async fn clear_waiting(&mut self, event: EventId, from: DateTime<Utc>) -> Result<()> {
         let range = keys::of_event(self.store.org, Kind::Waiting, event, from);
         let removed = self.store.collection.delete_many(range).session(&mut self.tx.session);
@@ -294,19 +245,14 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Forgets who waits for those occurrences.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Deletes the waiting lists of those occurrences.
     pub async fn clear_waiting_of(&mut self, ids: &[OccurrenceId]) -> Result<()> {
         let keys = ids.iter().map(|id| Key::waiting(self.store.org, *id));
-        self.delete_those_there(keys.collect()).await
+        self.delete_existing(keys.collect()).await
     }
 
-    /// Closes the member's calendar, whether there is one or not: the member has gone.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Closes the calendar of a deleted member, and creates a closed one if there is none, so that
+    /// no registration can follow.
     pub async fn close_calendar(&mut self, member: AccountId) -> Result<()> {
         let filter = Key::calendar(self.store.org, member).into_filter();
         let close = doc! { "$set": { "closed": true }, "$setOnInsert": { "busy": [] } };
@@ -315,10 +261,7 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Writes occurrences that are stored.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Updates stored occurrences.
     pub async fn put_occurrences(&mut self, occurrences: &[Occurrence]) -> Result<()> {
         let put = |occurrence: &Occurrence| {
             let key = Key::occurrence(self.store.org, occurrence.id);
@@ -327,11 +270,8 @@ impl TenantTx<'_> {
         self.update_many(occurrences.iter().map(put).collect()).await
     }
 
-    /// Writes an occurrence that may not be stored yet. Its first writer writes the event as well,
-    /// which is what a change of the event meets.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Writes an occurrence that may not be stored yet. The first write also writes the event, so
+    /// it conflicts with a concurrent change of the event.
     pub async fn put_occurrence(&mut self, occurrence: &Occurrence, stored: bool) -> Result<()> {
         if stored {
             return self.put_occurrences(std::slice::from_ref(occurrence)).await;
@@ -343,7 +283,7 @@ impl TenantTx<'_> {
     }
 }
 
-/// How long an occurrence lasts at most.
+/// The longest possible duration of an occurrence.
 fn longest() -> chrono::Duration {
     chrono::Duration::minutes(Schedule::MAX_MINUTES.into())
 }

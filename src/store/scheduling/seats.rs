@@ -1,4 +1,4 @@
-//! Reading and writing the part of a tenant that a batch of registrations is about.
+//! Reads and writes the documents that a batch of registrations needs.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry as Slot};
 
@@ -27,25 +27,19 @@ use crate::{
     },
 };
 
-/// Says whether an occurrence of an event starts at a moment.
+/// Whether an occurrence of an event starts at a given time.
 pub type StartsAt<'a> = &'a (dyn Fn(&Event, DateTime<Utc>) -> bool + Sync);
 
 impl TenantReader<'_> {
-    /// The seats of registrations that exist.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The seats of existing registrations.
     pub async fn seats(&mut self, ids: &[RegistrationId], now: DateTime<Utc>) -> Result<Seats> {
         let occurrences = ids.iter().map(|id| id.occurrence).collect();
         let starts_at = |event: &Event, start| event.schedule.starts_at(start);
         self.seats_of(occurrences, ids, now, &starts_at).await
     }
 
-    /// The seats of `occurrences` and `ids` as this transaction sees it; `starts_at` is asked of
-    /// occurrences that are not stored.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The seats of `occurrences` and `ids` in this transaction's snapshot. `starts_at` decides
+    /// which of the occurrences that are not stored exist.
     pub async fn seats_of(
         &mut self,
         occurrences: HashSet<OccurrenceId>,
@@ -68,7 +62,7 @@ impl TenantReader<'_> {
                 read_into(&mut seats, &document)?;
             }
         }
-        // What is stored of an occurrence says all of it; of the others the event has to.
+        // A stored occurrence is complete; the others are derived from their event.
         let mut events: HashMap<EventId, Event> = HashMap::new();
         for id in occurrences {
             if seats.occurrences.contains_key(&id) {
@@ -85,14 +79,11 @@ impl TenantReader<'_> {
             };
             seats.occurrences.insert(id, entry);
         }
-        know(&mut seats, ids);
+        mark_missing(&mut seats, ids);
         Ok(seats)
     }
 
-    /// Everything that has to do with seats.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// All data that the invariants of seats are checked on.
     pub async fn invariants(&mut self) -> Result<Invariants> {
         let org = self.store.org;
         let mut invariants = Invariants::default();
@@ -122,9 +113,6 @@ impl TenantReader<'_> {
     }
 
     /// Adds the registrations and calendars of more members.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn extend_seats(&mut self, seats: &mut Seats, ids: &[RegistrationId]) -> Result<()> {
         let known = |id: &RegistrationId| {
             seats.calendars.contains_key(&id.member) && seats.registrations.contains_key(id)
@@ -134,7 +122,7 @@ impl TenantReader<'_> {
         for document in self.get_many::<RawDocumentBuf>(keys).await? {
             read_into(seats, &document)?;
         }
-        know(seats, &more);
+        mark_missing(seats, &more);
         Ok(())
     }
 }
@@ -143,7 +131,7 @@ impl TenantTx<'_> {
     /// Writes what has changed.
     ///
     /// # Errors
-    /// The driver's; [`StoreError::Refused`] when the database's own rules say no.
+    /// [`StoreError::Refused`] if the validator refuses a document.
     pub async fn write_seats(&mut self, seats: &Seats) -> Result<()> {
         let org = self.store.org;
         let mut writes = Writes::default();
@@ -180,34 +168,34 @@ impl TenantTx<'_> {
         self.update_many(updates).await
     }
 
-    /// In a transaction that starts over, writes the occurrences that are stored before it reads
-    /// anything of them. Batches of a busy server follow each other without a pause: whoever writes
-    /// only when everything is read would find that one of them has come in between, every time.
+    /// In a retry after a conflict, writes the stored occurrences before anything is read. On a
+    /// busy server, batches follow each other without a pause: a transaction that writes only after
+    /// all its reads would conflict with one of them every time.
     ///
     /// # Errors
-    /// The driver's; a conflict with whoever is at work on one of them.
-    pub async fn claim_if_again(
+    /// [`StoreError::Driver`] with a write conflict if another transaction has written one of them.
+    pub async fn claim_on_retry(
         &mut self,
         occurrences: impl Iterator<Item = OccurrenceId>,
     ) -> Result<()> {
-        if self.is_again() {
+        if self.is_retry() {
             let occurrences: HashSet<OccurrenceId> = occurrences.collect();
             let key = |id| touched(Key::occurrence(self.store.org, id));
             let claimed = occurrences.into_iter().map(key).collect();
-            self.update_those_there(claimed).await?;
+            self.update_existing(claimed).await?;
         }
         Ok(())
     }
 
-    /// As [`TenantTx::claim_if_again`], for the event and all of its occurrences that start at
+    /// As [`TenantTx::claim_on_retry`], for the event and all of its occurrences that start at
     /// `from` or later.
     ///
     /// # Errors
-    /// The driver's; a conflict with whoever is at work on one of them.
-    pub async fn claim_event_if_again(&mut self, id: EventId, from: DateTime<Utc>) -> Result<()> {
-        if self.is_again() {
+    /// [`StoreError::Driver`] with a write conflict if another transaction has written one of them.
+    pub async fn claim_event_on_retry(&mut self, id: EventId, from: DateTime<Utc>) -> Result<()> {
+        if self.is_retry() {
             let org = self.store.org;
-            self.update_those_there(vec![touched(Key::event(org, id))]).await?;
+            self.update_existing(vec![touched(Key::event(org, id))]).await?;
             let range = keys::of_event(org, Kind::Occurrence, id, from);
             let update = self.store.collection.update_many(range, touch());
             update.session(&mut self.tx.session).await.map_err(StoreError::from)?;
@@ -220,7 +208,8 @@ pub(in crate::store) fn touched(key: Key) -> (Key, Document) {
     (key, touch())
 }
 
-/// An update that changes nothing is none for MongoDB, and meets no other one; this one does.
+/// An update that conflicts with other writes of the document; MongoDB skips one that changes
+/// nothing.
 fn touch() -> Document {
     bson::doc! { "$inc": { "touched": 1_i64 } }
 }
@@ -229,8 +218,8 @@ fn touch() -> Document {
 struct Writes {
     inserts: Vec<(Key, Document)>,
     updates: Vec<(Key, Document)>,
-    /// Events whose occurrence is written for the first time: a change of the event at this moment
-    /// knows nothing of the new document, and meets this one instead.
+    /// Events with an occurrence that is written for the first time. A concurrent change of the
+    /// event cannot see the new document, so it must conflict on the event.
     touched: HashSet<EventId>,
 }
 
@@ -259,8 +248,8 @@ fn keys_of_members(
     keys
 }
 
-/// What was asked for and not found does not exist.
-fn know(seats: &mut Seats, ids: &[RegistrationId]) {
+/// Marks documents that were requested but not found as missing.
+fn mark_missing(seats: &mut Seats, ids: &[RegistrationId]) {
     for id in ids {
         seats.registrations.entry(*id).or_insert_with(Entry::missing);
         seats.calendars.entry(id.member).or_insert_with(Entry::missing);

@@ -1,4 +1,4 @@
-//! Durable records of renames and deletes under way, with a lease by the database's own clock.
+//! Durable records of running renames and deletes, with a lease by the database's clock.
 
 use std::time::{Duration, Instant};
 
@@ -21,21 +21,21 @@ use crate::{
     },
 };
 
-/// A multi-step change of one organization; there is at most one at a time.
+/// A multi-step change of an organization, which has at most one at a time.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// Its identity.
+    /// Its id.
     pub id: OperationId,
-    /// The organization that it changes.
+    /// The organization.
     pub org_id: OrgId,
     /// What it does.
     pub kind: OperationKind,
-    /// Where the tenant's collection was at its beginning.
+    /// Where the tenant's collection was when the operation started.
     pub from: Location,
-    /// The identity of that collection: a step that comes late cannot touch another one that has
+    /// The UUID of that collection, so that a late step cannot change another collection that has
     /// taken its name since.
     pub collection: [u8; 16],
-    /// Until when this process may act on it, by this process's own clock.
+    /// Until when this process may work on it, by this process's clock.
     pub held_until: Instant,
 }
 
@@ -43,18 +43,18 @@ pub struct Operation {
 #[derive(Clone, Debug, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum OperationKind {
-    /// Moves the tenant's collection and gives it another name.
+    /// Renames the organization and its collection.
     Rename {
-        /// The name it had, as its slug.
+        /// The slug of the old name.
         old_slug: Slug,
-        /// The name that it is taking.
+        /// The new name.
         new_name: String,
-        /// That name's slug.
+        /// The slug of the new name.
         new_slug: Slug,
-        /// Where it is going.
+        /// The new location.
         to: Location,
     },
-    /// Removes the tenant.
+    /// Deletes the tenant.
     Delete,
 }
 
@@ -84,11 +84,11 @@ impl Store {
     /// Records the operation, leased to the caller.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the organization has one already, or the driver's.
+    /// [`Error::Busy`] if the organization already has one.
     pub async fn insert_operation(&self, tx: &mut Tx, operation: &Operation) -> Result<()> {
         let doc = bson::serialize_to_document(&OperationDoc::from(operation))
             .map_err(|e| StoreError::undecodable("operation", e.to_string()))?;
-        // In a pipeline update a name such as "$x" would be read as a field path.
+        // A pipeline update would read a name such as "$x" as a field path.
         let mut set: Document = doc
             .into_iter()
             .filter(|(field, _)| field != "_id")
@@ -107,8 +107,8 @@ impl Store {
         Ok(())
     }
 
-    /// When a lease that is taken at this moment runs out for its holder. What the holder has sent
-    /// by then runs for another half at most, so that it is over before another may start.
+    /// When a lease taken now ends for its holder: after half of it. Commands that the holder has
+    /// sent by then run for at most the other half, so they end before another process may start.
     #[must_use]
     pub fn lease_from_now(&self) -> Instant {
         Instant::now() + self.lease_share()
@@ -118,10 +118,7 @@ impl Store {
         self.limits.lease / 2
     }
 
-    /// Takes over one operation whose lease has run out.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Takes over one operation whose lease has expired.
     pub async fn claim_operation(&self) -> Result<Option<Operation>> {
         let held_until = self.lease_from_now();
         let claimed = self
@@ -136,10 +133,7 @@ impl Store {
         claimed.map(|doc| doc.into_operation(held_until)).transpose().map_err(Error::from)
     }
 
-    /// Closes the operation; `false` if somebody else has closed it already.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Closes the operation; `false` if another process has already closed it.
     pub async fn close_operation(&self, tx: &mut Tx, id: OperationId) -> Result<bool> {
         let closed = self
             .operations()
@@ -150,30 +144,28 @@ impl Store {
         Ok(closed.deleted_count == 1)
     }
 
-    /// How many operations are still open although the lease of whoever recorded them ran out more
-    /// than `ago` ago.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// How many operations are still open although the first lease on them ended more than `ago`
+    /// ago.
     pub async fn stuck_operations(&self, ago: Duration) -> Result<u64> {
         let stuck = is_before(recorded_at(), self.limits.lease + ago);
         Ok(self.operations().count_documents(stuck).await.map_err(StoreError::from)?)
     }
 
-    /// The lease is counted by the database's clock: the clocks of two servers need not agree.
+    /// The end of a lease that starts now, by the database's clock, because the clocks of two
+    /// servers may differ.
     pub(in crate::store) fn lease_expression(&self) -> Document {
         doc! { "$add": ["$$NOW", millis(self.limits.lease)] }
     }
 }
 
-const BUSY: Error = Error::Busy { what: "another change of the organization is under way" };
+const BUSY: Error = Error::Busy { what: "another change of the organization is running" };
 
-/// When a record was made: its id says so.
+/// When a record was created, taken from its id.
 pub(in crate::store) fn recorded_at() -> Document {
     doc! { "$toDate": "$_id" }
 }
 
-/// What has the moment `at` more than `ago` ago, by the database's clock.
+/// A filter for documents whose time `at` is more than `ago` ago, by the database's clock.
 pub(in crate::store) fn is_before(at: Document, ago: Duration) -> Document {
     let then = doc! { "$subtract": ["$$NOW", millis(ago)] };
     doc! { "$expr": { "$lt": [at, then] } }

@@ -38,7 +38,7 @@ struct OrganizationDoc {
     created_at: bson::DateTime,
     updated_at: bson::DateTime,
     version: i64,
-    /// Every change of the organization's accounts raises it, so that two of them conflict.
+    /// Every change of the organization's accounts increments it, so that concurrent ones conflict.
     accounts_version: i64,
 }
 
@@ -47,16 +47,13 @@ impl Store {
         self.master_collection(schema::ORGANIZATIONS)
     }
 
-    /// How many organizations there are, deleted ones included that are not gone yet.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// How many organizations there are, including those that are being deleted.
     pub async fn organization_count(&self) -> Result<u64> {
         let counted = self.organizations().estimated_document_count().await;
         Ok(counted.map_err(StoreError::from)?)
     }
 
-    /// Where a new organization of that name lives.
+    /// The location of a new organization with that slug.
     #[must_use]
     pub fn location_for(&self, slug: &Slug) -> Location {
         Location {
@@ -66,26 +63,17 @@ impl Store {
         }
     }
 
-    /// The organization with that identity.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The organization with that id.
     pub async fn organization(&self, id: OrgId) -> Result<Option<Organization>> {
         self.find_organization(doc! { "_id": id.object_id() }).await
     }
 
-    /// The organization that holds that slug, or is taking it.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The organization that has that slug, or is being renamed to it.
     pub async fn organization_by_slug(&self, slug: &Slug) -> Result<Option<Organization>> {
         self.find_organization(doc! { "slugs": slug.as_str() }).await
     }
 
-    /// All organizations, in the order of their creation.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// All organizations, oldest first.
     pub async fn all_organizations(&self) -> Result<impl Stream<Item = Result<Organization>>> {
         let cursor = self
             .organizations()
@@ -98,17 +86,17 @@ impl Store {
             .and_then(async |found| Ok(Organization::try_from(found)?)))
     }
 
-    /// Inserts the organization and makes its collection with its tenant document in it, all in
-    /// the caller's transaction.
+    /// Inserts the organization and creates its collection and its tenant document, all in the
+    /// caller's transaction.
     ///
     /// # Errors
-    /// [`Error::OrgNameTaken`], or the driver's.
-    pub async fn found_organization(&self, tx: &mut Tx, org: &Organization) -> Result<()> {
+    /// [`Error::OrgNameTaken`] if another organization has the slug or the collection exists.
+    pub async fn create_organization(&self, tx: &mut Tx, org: &Organization) -> Result<()> {
         self.organizations()
             .insert_one(OrganizationDoc::from(org))
             .session(&mut tx.session)
             .await
-            .map_err(slug_refusal)?;
+            .map_err(slug_error)?;
         crate::failpoint!("create.after_organization");
         self.client()
             .database(&org.location.database)
@@ -117,18 +105,19 @@ impl Store {
             .session(&mut tx.session)
             .await
             .map_err(|e| match StoreError::from(e) {
-                // A stray of that name is nobody's to replace; `tenantry verify` names it.
+                // Never replace an orphaned collection; `tenantry verify` reports it.
                 e if e.command_code() == Some(NAMESPACE_EXISTS) => Error::OrgNameTaken,
                 e => e.into(),
             })?;
         crate::failpoint!("create.after_collection");
-        self.tenant(org.id, &org.location).found(tx).await
+        self.tenant(org.id, &org.location).insert_fence(tx).await
     }
 
-    /// Reserves `name` and its location for the organization and marks it as renaming.
+    /// Reserves `name` and its location for the organization and marks it as renaming; `false` if
+    /// the organization has changed meanwhile.
     ///
     /// # Errors
-    /// [`Error::OrgNameTaken`], or the driver's.
+    /// [`Error::OrgNameTaken`] if another organization has the slug.
     pub async fn start_rename(
         &self,
         tx: &mut Tx,
@@ -150,10 +139,8 @@ impl Store {
         self.update_active(tx, org, update).await
     }
 
-    /// Changes a name whose slug, and so whose location, stays the same.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Changes a name whose slug, and so whose location, stays; `false` if the organization has
+    /// changed meanwhile.
     pub async fn respell(
         &self,
         tx: &mut Tx,
@@ -165,10 +152,7 @@ impl Store {
         self.update_active(tx, org, doc! { "$set": set, "$inc": { "version": 1_i64 } }).await
     }
 
-    /// Marks the organization as deleting.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Marks the organization as deleting; `false` if it has changed meanwhile.
     pub async fn start_delete(
         &self,
         tx: &mut Tx,
@@ -182,22 +166,19 @@ impl Store {
         self.update_active(tx, org, doc! { "$set": set, "$inc": { "version": 1_i64 } }).await
     }
 
-    /// Ends a rename: at `place`, under `name` or, where `name` is `None`, under the old one.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Ends a rename at `location`, under `name`, or under the old name if it is `None`.
     pub async fn end_rename(
         &self,
         tx: &mut Tx,
         id: OrgId,
         name: Option<&str>,
         slug: &Slug,
-        place: &Location,
+        location: &Location,
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<()> {
         let mut set = doc! {
             "slugs": [slug.as_str()],
-            "location": location_bson(place)?,
+            "location": location_bson(location)?,
             "status": OrgStatus::Active.as_ref(),
             "updated_at": bson::DateTime::from_chrono(now),
         };
@@ -214,10 +195,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the organization's record.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Deletes the organization's record.
     pub async fn remove_organization(&self, tx: &mut Tx, id: OrgId) -> Result<()> {
         self.organizations()
             .delete_one(doc! { "_id": id.object_id() })
@@ -227,12 +205,9 @@ impl Store {
         Ok(())
     }
 
-    /// Opens a change of the organization's accounts: two such changes, or one and a delete,
-    /// conflict here, where snapshot isolation alone would let both through. `false` when it is
-    /// being deleted or gone.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Starts a change of the organization's accounts. Two such changes, or one and a delete,
+    /// conflict here; snapshot isolation alone would let both commit. `false` if the organization
+    /// is deleted or being deleted.
     pub async fn touch_accounts_of(&self, tx: &mut Tx, id: OrgId) -> Result<bool> {
         let filter =
             doc! { "_id": id.object_id(), "status": { "$ne": OrgStatus::Deleting.as_ref() } };
@@ -261,7 +236,7 @@ impl Store {
             .update_one(filter, update)
             .session(&mut tx.session)
             .await
-            .map_err(slug_refusal)?;
+            .map_err(slug_error)?;
         Ok(updated.matched_count == 1)
     }
 
@@ -271,7 +246,7 @@ impl Store {
     }
 }
 
-fn slug_refusal(error: mongodb::error::Error) -> Error {
+fn slug_error(error: mongodb::error::Error) -> Error {
     let error = StoreError::from(error);
     if error.is_duplicate(schema::SLUG_INDEX) { Error::OrgNameTaken } else { error.into() }
 }

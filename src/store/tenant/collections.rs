@@ -1,4 +1,4 @@
-//! Moving and removing a tenant's collection: the steps of an operation that no transaction holds.
+//! Renaming and dropping a tenant's collection: steps that cannot be part of a transaction.
 
 use bson::{Binary, Bson, doc, spec::BinarySubtype};
 use futures::TryStreamExt;
@@ -17,20 +17,18 @@ use crate::{
     },
 };
 
-/// What became of a move.
+/// The outcome of renaming a collection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Moved {
-    /// The tenant's collection is at its new place, by this call or an earlier one.
-    There,
-    /// Another collection stands at the new place; the tenant's own is where it was.
-    Occupied,
+pub enum RenameOutcome {
+    /// The collection has its new name, by this call or an earlier one.
+    Renamed,
+    /// Another collection has the new name; the tenant's collection keeps its old one.
+    TargetTaken,
 }
 
 impl Store {
-    /// The identity of the collection at `location`, which a rename does not change.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The UUID of the collection at `location`, which a rename does not change; `None` if there is
+    /// no such collection.
     pub async fn collection_identity(&self, location: &Location) -> Result<Option<[u8; 16]>> {
         let mut found = self
             .client()
@@ -46,18 +44,15 @@ impl Store {
         Ok(uuid.and_then(|bytes| <[u8; 16]>::try_from(bytes.as_slice()).ok()))
     }
 
-    /// Moves the tenant's collection within its database. Safe to repeat: it moves only the
-    /// collection with that identity, never replaces another one, and finds a move that is done.
-    /// mongod waits for the collection's open transactions for half a lease at most.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Renames the tenant's collection. Safe to repeat: it renames only the collection with that
+    /// UUID, never replaces another one, and recognizes a rename that is already done. mongod waits
+    /// at most half a lease for the collection's open transactions.
     pub async fn move_collection(
         &self,
         collection: [u8; 16],
         from: &Location,
         to: &Location,
-    ) -> Result<Moved> {
+    ) -> Result<RenameOutcome> {
         let renamed = self
             .client()
             .database("admin")
@@ -71,16 +66,16 @@ impl Store {
             })
             .await
             .map_err(StoreError::from);
-        let Err(error) = renamed else { return Ok(Moved::There) };
-        // The catalogue of the primary is asked, not a majority read, which may lag behind an
-        // earlier attempt of ours.
+        let Err(error) = renamed else { return Ok(RenameOutcome::Renamed) };
+        // This reads the primary's catalog; a majority read may miss an earlier attempt of this
+        // process.
         match error.command_code() {
             Some(NAMESPACE_NOT_FOUND | COLLECTION_UUID_MISMATCH | NAMESPACE_EXISTS) => {
                 let at_target = self.collection_identity(to).await?;
                 if at_target == Some(collection) {
-                    Ok(Moved::There)
+                    Ok(RenameOutcome::Renamed)
                 } else if at_target.is_some() {
-                    Ok(Moved::Occupied)
+                    Ok(RenameOutcome::TargetTaken)
                 } else {
                     Err(error.into())
                 }
@@ -89,10 +84,8 @@ impl Store {
         }
     }
 
-    /// Drops the collection with that identity, and no other that has taken its name since.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Drops the collection with that UUID, and no other one that has taken its name since. Safe to
+    /// repeat.
     pub async fn drop_collection(&self, location: &Location, collection: [u8; 16]) -> Result<()> {
         let dropped = self
             .client()
@@ -113,12 +106,8 @@ impl Store {
         }
     }
 
-    /// Builds the secondary indexes that large charts want, on the collection with that identity
-    /// and no other: an index that is asked for at a stale place would create a collection there.
-    /// Safe to repeat.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Builds the secondary indexes for large charts. Safe to repeat. It checks the collection's
+    /// UUID, because an index build at a stale location would create a collection there.
     pub async fn index_teams(&self, location: &Location, collection: [u8; 16]) -> Result<()> {
         self.client()
             .database(&location.database)
@@ -133,10 +122,7 @@ impl Store {
         Ok(())
     }
 
-    /// The names of all tenant collections, also of those that no organization knows.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The names of all tenant collections, including those that belong to no organization.
     pub async fn tenant_collections(&self) -> Result<Vec<String>> {
         let found: Vec<_> = self
             .client()

@@ -1,7 +1,7 @@
 //! The one place that builds keys and key ranges of tenant documents.
 //!
 //! Every `_id` is an embedded document that starts with `org` and `kind`. BSON compares embedded
-//! documents field by field, in order, so the order here is a contract with what is stored.
+//! documents field by field, in order, so the order of the fields is part of the stored format.
 
 use bson::{Bson, Document, doc};
 
@@ -18,25 +18,25 @@ use crate::domain::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq, AsRefStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Kind {
-    /// The one document that exists from the tenant's creation to its deletion: the fence.
+    /// The fence: the one document that exists from the tenant's creation to its deletion.
     Tenant,
     /// An org chart.
     Chart,
-    /// A person in an org chart.
+    /// An employee in an org chart.
     Employee,
-    /// Something scheduled.
+    /// An event.
     Event,
-    /// An event that was deleted; what took place of it still names it.
+    /// A deleted event, which its past occurrences still refer to.
     PastEvent,
-    /// One happening of an event, written when somebody registers or it is cancelled.
+    /// An occurrence of an event, written when a member registers or an admin cancels it.
     Occurrence,
-    /// Who waits for a seat at an occurrence.
+    /// The waiting list of an occurrence.
     Waiting,
-    /// A member's seat at an occurrence, by member.
+    /// A registration for an occurrence, by member.
     Registration,
-    /// The same fact by occurrence.
+    /// The same registration, by occurrence.
     Attendee,
-    /// When a member is busy.
+    /// The times at which a member is busy.
     Calendar,
     /// What tests write through the fence; the product never reads it.
     #[cfg(feature = "test-support")]
@@ -94,7 +94,7 @@ impl Key {
         Self(with_occurrence(prefix(org, Kind::Waiting), id))
     }
 
-    /// `{org, kind: "registration", member, start, event}`: a member's own, in the order of time.
+    /// `{org, kind: "registration", member, start, event}`: sorted by start within a member.
     #[must_use]
     pub fn registration(org: OrgId, id: RegistrationId) -> Self {
         let mut key = prefix(org, Kind::Registration);
@@ -137,7 +137,7 @@ impl Key {
     }
 }
 
-/// An expression of an aggregation for the key of the employee whose id `employee` says.
+/// An aggregation expression for the key of the employee whose id is the expression `employee`.
 #[must_use]
 pub(in crate::store) fn employee_expression(
     org: OrgId,
@@ -152,21 +152,21 @@ pub(in crate::store) fn employee_expression(
     }
 }
 
-/// All documents of one kind: a range that the clustered index serves as one bounded scan.
+/// All documents of one kind: a range that is one bounded scan of the clustered index.
 #[must_use]
 pub(in crate::store) fn range(org: OrgId, kind: Kind) -> Document {
     let from = prefix(org, kind);
     doc! { "_id": { "$gte": from.clone(), "$lt": end(from) } }
 }
 
-/// The charts whose ids are behind `after`.
+/// The charts with ids after `after`.
 #[must_use]
 pub(in crate::store) fn charts_after(org: OrgId, after: ChartId) -> Document {
     let to = end(prefix(org, Kind::Chart));
     doc! { "_id": { "$gt": Key::chart(org, after).0, "$lt": to } }
 }
 
-/// The people of one chart, or those whose ids are behind `after`.
+/// The employees of one chart, or those with ids after `after`.
 #[must_use]
 pub(in crate::store) fn employees_after(
     org: OrgId,
@@ -181,7 +181,7 @@ pub(in crate::store) fn employees_after(
     }
 }
 
-/// The events whose ids are behind `after`, or all.
+/// All events, or those with ids after `after`.
 #[must_use]
 pub(in crate::store) fn events_after(org: OrgId, after: Option<EventId>) -> Document {
     match after {
@@ -190,7 +190,7 @@ pub(in crate::store) fn events_after(org: OrgId, after: Option<EventId>) -> Docu
     }
 }
 
-/// What is kept of the occurrences of an event that start at `from` or later: `kind` is
+/// The documents of an event's occurrences that start at `from` or later: `kind` is
 /// [`Kind::Occurrence`], [`Kind::Waiting`] or [`Kind::Attendee`].
 #[must_use]
 pub(in crate::store) fn of_event(
@@ -204,7 +204,7 @@ pub(in crate::store) fn of_event(
     between(from, false, to)
 }
 
-/// The attendees of one occurrence behind `after`.
+/// The attendees of one occurrence after `after`.
 #[must_use]
 pub(in crate::store) fn attendees_after(
     org: OrgId,
@@ -221,7 +221,7 @@ pub(in crate::store) fn attendees_after(
     }
 }
 
-/// A member's registrations for what starts in `[from, to)`, behind `after`.
+/// A member's registrations for occurrences that start in `[from, to)`, after `after`.
 #[must_use]
 pub(in crate::store) fn registrations_between(
     org: OrgId,
@@ -246,9 +246,9 @@ pub(in crate::store) fn registrations_between(
     doc! { "_id": { operator: from, "$lt": at(to) } }
 }
 
-/// From `from` (behind it, if `behind`) to the end of all keys that start with `within`.
-fn between(from: Document, behind: bool, within: Document) -> Document {
-    let operator = if behind { "$gt" } else { "$gte" };
+/// The keys after `from`, or from `from` on unless `exclusive`, that start with `within`.
+fn between(from: Document, exclusive: bool, within: Document) -> Document {
+    let operator = if exclusive { "$gt" } else { "$gte" };
     doc! { "_id": { operator: from, "$lt": end(within) } }
 }
 
@@ -273,8 +273,8 @@ fn employees(org: OrgId, chart: ChartId) -> Document {
     key
 }
 
-/// The end of all keys that start with `key`: they have one more field, and no value sorts behind
-/// `MaxKey`.
+/// The upper bound of all keys that start with `key`: one more field, with `MaxKey`, which sorts
+/// after every value.
 fn end(mut key: Document) -> Document {
     key.insert("~", Bson::MaxKey);
     key

@@ -1,4 +1,4 @@
-//! Many documents of a tenant by their keys, read or written with one command.
+//! Reads and writes many documents of a tenant by key, with few commands.
 
 use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use futures::TryStreamExt;
@@ -8,9 +8,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{Key, Kind, TenantReader, TenantStore, TenantTx};
 use crate::{error::Result, store::driver::StoreError};
 
-/// The database's answer to many writes in one command.
+/// The reply to a command with many writes.
 #[derive(Deserialize)]
-struct Written {
+struct WriteReply {
     n: i64,
     #[serde(default, rename = "writeErrors")]
     errors: Vec<WriteError>,
@@ -21,15 +21,15 @@ struct WriteError {
     code: i32,
 }
 
-/// How many keys one command asks for: of at most 200 bytes each, they stay far below the 16 MiB that
-/// a command may have.
+/// How many keys one command contains: at 200 bytes each at most, they stay far below MongoDB's
+/// limit of 16 MiB per command.
 const KEYS_AT_ONCE: usize = 10_000;
-/// How many updates one command makes: of calendars of 57 KB each, these are 14 MB.
+/// How many updates one command contains: 250 calendars of 57 KB each are 14 MB.
 const UPDATES_AT_ONCE: usize = 250;
 
 impl TenantReader<'_> {
-    /// The documents with those keys, in whatever order, by as few commands as can be. A look-up
-    /// finds each by its key, while MongoDB 6.0 answers `$in` over whole clustered keys with a scan.
+    /// The documents with those keys, in any order, with as few commands as possible. `$lookup`
+    /// finds each by its key, whereas MongoDB 6.0 scans for `$in` over whole clustered keys.
     pub(in crate::store) async fn get_many<D>(&mut self, keys: Vec<Key>) -> Result<Vec<D>>
     where
         D: DeserializeOwned + Send + Sync + Unpin,
@@ -49,7 +49,7 @@ impl TenantReader<'_> {
         self.all_of(store.database.aggregate(store.look_up(keys))).await
     }
 
-    /// Everything that an aggregation answers, at once.
+    /// All results of an aggregation.
     pub(in crate::store) async fn all_of<D>(&mut self, call: Aggregate<'_>) -> Result<Vec<D>>
     where
         D: DeserializeOwned + Send + Sync + Unpin,
@@ -66,36 +66,35 @@ impl TenantReader<'_> {
         Ok(found.map_err(StoreError::from)?)
     }
 
-    /// As [`TenantReader::get_many`], with the tenant document as the proof that what is missing does
-    /// not exist; `None` without it.
-    pub(in crate::store) async fn get_there<D: DeserializeOwned>(
+    /// As [`TenantReader::get_many`], together with the tenant document, which proves that missing
+    /// documents do not exist; `None` if the tenant is not at this location.
+    pub(in crate::store) async fn get_proven<D: DeserializeOwned>(
         &mut self,
         mut keys: Vec<Key>,
     ) -> Result<Option<Vec<D>>> {
         keys.push(Key::tenant(self.store.org));
         let found: Vec<RawDocumentBuf> = self.get_many(keys).await?;
-        let (mut there, mut documents) = (false, Vec::with_capacity(found.len()));
+        let (mut has_tenant, mut documents) = (false, Vec::with_capacity(found.len()));
         for document in found {
             if kind_of(&document) == Kind::Tenant.as_ref() {
-                there = true;
+                has_tenant = true;
             } else {
                 documents.push(decode("document", &document)?);
             }
         }
-        Ok(there.then_some(documents))
+        Ok(has_tenant.then_some(documents))
     }
 }
 
 impl TenantStore {
-    /// The stages that find the documents with those keys.
+    /// The pipeline stages that find the documents with those keys.
     pub(in crate::store) fn look_up(&self, keys: &[Key]) -> Vec<Document> {
         let wanted = keys.iter().map(|key| doc! { "k": { "$literal": key.to_bson() } });
         let wanted = doc! { "$documents": wanted.map(Bson::from).collect::<Vec<_>>() };
         [wanted].into_iter().chain(self.found_by("k")).collect()
     }
 
-    /// The stages that put the document whose key stands in `field` in the place of each one that
-    /// comes to them.
+    /// The pipeline stages that replace each document by the one whose key is in `field`.
     pub(in crate::store) fn found_by(&self, field: &str) -> [Document; 3] {
         [
             doc! { "$lookup": {
@@ -110,12 +109,12 @@ impl TenantStore {
     }
 }
 
-/// The kind that a document's key names.
+/// The kind in a document's key.
 pub(in crate::store) fn kind_of(document: &RawDocument) -> &str {
     document.get_document("_id").and_then(|key| key.get_str("kind")).unwrap_or_default()
 }
 
-/// What a document holds; `kind` is what it is called where it holds something else.
+/// Decodes a document; `kind` names it in the error.
 pub(in crate::store) fn decode<D: DeserializeOwned>(
     kind: &'static str,
     document: &RawDocument,
@@ -125,39 +124,39 @@ pub(in crate::store) fn decode<D: DeserializeOwned>(
 }
 
 impl TenantTx<'_> {
-    /// The transaction, for what is written beside the tenant.
+    /// The transaction, for writes outside of the tenant's collection.
     #[must_use]
     pub const fn transaction(&mut self) -> &mut super::Tx {
         self.tx
     }
 
-    /// Whether the transaction starts over, because it has met another one.
+    /// Whether this is a retry after a conflict.
     #[must_use]
-    pub const fn is_again(&self) -> bool {
-        self.tx.again
+    pub const fn is_retry(&self) -> bool {
+        self.tx.is_retry
     }
 
-    /// Updates many documents, each found by its key, with as few commands as can be.
+    /// Updates many documents by key, with as few commands as possible.
     ///
     /// # Errors
-    /// The driver's; [`StoreError::Refused`] when one of them is not there.
+    /// [`StoreError::Refused`] if one of them does not exist.
     pub(in crate::store) async fn update_many(
         &mut self,
         updates: Vec<(Key, Document)>,
     ) -> Result<()> {
         let expected = i64::try_from(updates.len()).unwrap_or(i64::MAX);
-        if self.update_those_there(updates).await? == expected {
+        if self.update_existing(updates).await? == expected {
             Ok(())
         } else {
             Err(StoreError::Refused { code: 0 }.into())
         }
     }
 
-    /// Updates those of many documents that are there, each found by its key; how many.
+    /// Updates those documents that exist and returns how many.
     ///
     /// # Errors
-    /// The driver's; [`StoreError::Refused`] when the database's own rules say no.
-    pub(in crate::store) async fn update_those_there(
+    /// [`StoreError::Refused`] if the validator refuses one.
+    pub(in crate::store) async fn update_existing(
         &mut self,
         updates: Vec<(Key, Document)>,
     ) -> Result<i64> {
@@ -172,12 +171,8 @@ impl TenantTx<'_> {
         Ok(found)
     }
 
-    /// Deletes those of many documents that are there, each found by its key, with as few commands
-    /// as can be.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(in crate::store) async fn delete_those_there(&mut self, keys: Vec<Key>) -> Result<()> {
+    /// Deletes those documents that exist, with as few commands as possible.
+    pub(in crate::store) async fn delete_existing(&mut self, keys: Vec<Key>) -> Result<()> {
         for some in keys.chunks(KEYS_AT_ONCE) {
             let delete = |key: &Key| doc! { "q": key.clone().into_filter(), "limit": 1 };
             let command = doc! {
@@ -194,10 +189,10 @@ impl TenantTx<'_> {
         self.run_many(command).await
     }
 
-    /// Runs a command of many statements; how many documents it found.
+    /// Runs a command with many statements and returns how many documents they matched.
     async fn run_many(&mut self, command: Document) -> Result<i64> {
         let answer = self.store.database.run_command(command).session(&mut self.tx.session).await;
-        let answer: Written = bson::deserialize_from_document(answer.map_err(StoreError::from)?)
+        let answer: WriteReply = bson::deserialize_from_document(answer.map_err(StoreError::from)?)
             .map_err(|e| StoreError::Decode { kind: "write", reason: e.to_string() })?;
         match answer.errors.first() {
             Some(error) => Err(StoreError::Refused { code: error.code }.into()),

@@ -1,4 +1,4 @@
-//! One tenant's documents at one location, and the fence that every write passes.
+//! A tenant's documents at one location, and the fence that guards every write.
 
 mod collections;
 pub(in crate::store) mod keys;
@@ -17,10 +17,10 @@ use crate::{
     domain::{OrgId, tenancy::Location},
     error::Result,
 };
-pub use collections::Moved;
+pub use collections::RenameOutcome;
 pub use keys::{Key, Kind};
 
-/// A tenant's collection at one location. Every key it uses starts with its own `org`.
+/// A tenant's collection at one location. Every key it uses starts with the tenant's `org`.
 #[derive(Clone)]
 pub struct TenantStore {
     pub(in crate::store) org: OrgId,
@@ -28,14 +28,14 @@ pub struct TenantStore {
     pub(in crate::store) collection: Collection<Document>,
 }
 
-/// Reads a tenant's documents, by themselves or in the snapshot of a transaction.
+/// Reads a tenant's documents, with or without a transaction.
 pub struct TenantReader<'t> {
     pub(in crate::store) store: &'t TenantStore,
     pub(in crate::store) tx: Option<&'t mut Tx>,
 }
 
-/// A transaction that has passed the fence: what is written through it cannot land in a collection
-/// that a rename or a delete has taken away.
+/// A transaction that has passed the fence, so its writes cannot go to a collection that a rename
+/// or a delete has removed.
 pub struct TenantTx<'t> {
     pub(in crate::store) store: &'t TenantStore,
     pub(in crate::store) tx: &'t mut Tx,
@@ -52,14 +52,15 @@ impl Store {
         }
     }
 
-    /// Runs `body` in a transaction that first reads the tenant document at `location`.
+    /// Runs `body` in a transaction that first reads the tenant document, the fence.
     ///
-    /// MongoDB makes a missing collection on the first insert, so a writer with a stale location
-    /// would silently write beside the tenant. Reading the fence takes the collection's lock for
+    /// MongoDB creates a missing collection on the first insert, so a writer with a stale location
+    /// would silently write to a new collection. Reading the fence takes the collection's lock for
     /// the whole transaction and fixes its snapshot: a rename either waits or makes this fail.
     ///
     /// # Errors
-    /// [`StoreError::FenceMissing`] when the tenant is not there; nothing was written then.
+    /// [`StoreError::FenceMissing`] if the tenant is not at this location; nothing was written
+    /// then.
     pub async fn fenced<C, T, F>(
         &self,
         tenant: &TenantStore,
@@ -73,7 +74,7 @@ impl Store {
     {
         self.transaction(label, (tenant, context, body), |tx, (tenant, context, body)| {
             Box::pin(async move {
-                if !tenant.fence_in(tx).await? {
+                if !tenant.fence_exists(tx).await? {
                     return Err(StoreError::FenceMissing.into());
                 }
                 body(TenantTx { store: tenant, tx }, context).await
@@ -85,20 +86,17 @@ impl Store {
 
 impl TenantStore {
     /// Whether the tenant document is at this location now.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn fence_stands(&self) -> Result<bool> {
         Ok(self.reader().get(Key::tenant(self.org)).await?.is_some())
     }
 
-    /// Reads as things are at this moment, without a transaction.
+    /// Reads without a transaction.
     #[must_use]
     pub const fn reader(&self) -> TenantReader<'_> {
         TenantReader { store: self, tx: None }
     }
 
-    async fn fence_in(&self, tx: &mut Tx) -> Result<bool> {
+    async fn fence_exists(&self, tx: &mut Tx) -> Result<bool> {
         let filter = Key::tenant(self.org).into_filter();
         let found = self
             .collection
@@ -110,8 +108,8 @@ impl TenantStore {
         Ok(found.is_some())
     }
 
-    /// Writes the tenant document itself, in the transaction that makes its collection.
-    pub(in crate::store) async fn found(&self, tx: &mut Tx) -> Result<()> {
+    /// Inserts the tenant document, in the transaction that creates the collection.
+    pub(in crate::store) async fn insert_fence(&self, tx: &mut Tx) -> Result<()> {
         let fence = doc! { "_id": Key::tenant(self.org).to_bson(), "charts": 0_i64 };
         self.collection
             .insert_one(fence)
@@ -124,9 +122,6 @@ impl TenantStore {
 
 impl TenantReader<'_> {
     /// The document with that key, if there is one.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn get(&mut self, key: Key) -> Result<Option<Document>> {
         let find = self.store.collection.find_one(key.into_filter());
         let found = match &mut self.tx {
@@ -136,10 +131,7 @@ impl TenantReader<'_> {
         Ok(found.map_err(StoreError::from)?)
     }
 
-    /// The documents of one kind in the order of their keys, at most `limit`.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// At most `limit` documents of one kind, ordered by key.
     pub async fn list(&mut self, kind: Kind, limit: u32) -> Result<Vec<Document>> {
         let range = keys::range(self.store.org, kind);
         let find = self.store.collection.find(range).limit(i64::from(limit)).batch_size(limit);
@@ -160,8 +152,8 @@ impl TenantReader<'_> {
         self.find_only(filter, limit, Document::new()).await
     }
 
-    /// The documents in the order of their keys, at most `limit` (0: all), with the fields that
-    /// `projection` leaves.
+    /// At most `limit` documents (0: all), ordered by key, with the fields that `projection`
+    /// selects.
     pub(in crate::store) async fn find_only<D>(
         &mut self,
         filter: Document,
@@ -191,9 +183,6 @@ impl TenantReader<'_> {
     }
 
     /// How many documents of one kind there are.
-    ///
-    /// # Errors
-    /// The driver's.
     pub async fn count(&mut self, kind: Kind) -> Result<u64> {
         let range = keys::range(self.store.org, kind);
         let count = self.store.collection.count_documents(range);
@@ -206,7 +195,7 @@ impl TenantReader<'_> {
 }
 
 impl<'t> TenantTx<'t> {
-    /// Only reads, in this transaction's snapshot, for as long as it lasts.
+    /// Reads in this transaction's snapshot, giving up writes.
     #[must_use]
     pub fn into_reader(self) -> TenantReader<'t> {
         TenantReader { store: self.store, tx: Some(self.tx) }
@@ -215,7 +204,7 @@ impl<'t> TenantTx<'t> {
     /// Inserts a document under `key`.
     ///
     /// # Errors
-    /// The driver's, also for a key that is there already.
+    /// [`StoreError::Driver`], also if a document with that key exists.
     pub async fn insert(&mut self, key: &Key, mut fields: Document) -> Result<()> {
         fields.insert("_id", key.to_bson());
         let session = &mut self.tx.session;
@@ -228,10 +217,10 @@ impl<'t> TenantTx<'t> {
         Ok(())
     }
 
-    /// Inserts many documents at once.
+    /// Inserts many documents with one call.
     ///
     /// # Errors
-    /// The driver's, also for a key that is there already.
+    /// [`StoreError::Driver`], also if a document with that key exists.
     pub async fn insert_many(&mut self, documents: Vec<(Key, Document)>) -> Result<()> {
         let documents = documents.into_iter().map(|(key, mut fields)| {
             fields.insert("_id", key.to_bson());
@@ -253,8 +242,8 @@ impl<'t> TenantTx<'t> {
         TenantReader { store: self.store, tx: Some(self.tx) }
     }
 
-    /// Adds `by` to the number of events and returns it. Their version changes with it, from then
-    /// on.
+    /// Adds `by` to the number of events, increments the version of the tenant's events, and
+    /// returns the new number.
     ///
     /// # Errors
     /// As [`TenantTx::count`].
@@ -263,10 +252,7 @@ impl<'t> TenantTx<'t> {
     }
 
     /// Adds `by` to a counter of the tenant document and returns its new value. Transactions that
-    /// count are serialized by it, so a counter never hands out a number twice.
-    ///
-    /// # Errors
-    /// The driver's; a write conflict is retried by the transaction.
+    /// use a counter conflict, so it never returns a number twice.
     pub async fn count(&mut self, counter: &str, by: i64) -> Result<i64> {
         self.add(counter, doc! { counter: by }).await
     }

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, FieldErrors, Result},
     manager::{
         AdminScope, OrgScope,
-        charts::{EmployeeInput, EmployeePatch, Part},
+        charts::{EmployeeInput, EmployeePage, EmployeePatch},
     },
     web::{
         http::{
@@ -166,8 +166,8 @@ async fn list(
     query: Query<PageQuery>,
 ) -> Result<HttpResponse> {
     let (chart, page) = (chart_id(&chart)?, query.0.parse::<EmployeeId>()?);
-    let part = Part { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.employee_list(&scope, chart, part).await?;
+    let window = EmployeePage { after: page.after, limit: page.probe_limit() };
+    let people = state.manager.employee_list(&scope, chart, window).await?;
     Ok(page.answer(&format!("/orgcharts/{chart}/employees"), &keyed(people)))
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{EmployeeId, charts::Employee},
     error::Result,
-    manager::{OrgScope, charts::Part},
+    manager::{OrgScope, charts::EmployeePage},
     web::{
         http::{
             input::Query,
@@ -71,8 +71,8 @@ async fn direct_reports(
     query: Query<PageQuery>,
 ) -> Result<HttpResponse> {
     let ((chart, id), page) = (ids(&path)?, query.0.parse::<EmployeeId>()?);
-    let part = Part { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.direct_reports(&scope, chart, id, part).await?;
+    let window = EmployeePage { after: page.after, limit: page.probe_limit() };
+    let people = state.manager.direct_reports(&scope, chart, id, window).await?;
     let path = format!("/orgcharts/{chart}/employees/{id}/direct_reports");
     Ok(page.answer(&path, &keyed(people)))
 }
@@ -101,8 +101,8 @@ async fn manager_chain(
     query: Query<PageQuery>,
 ) -> Result<HttpResponse> {
     let ((chart, id), page) = (ids(&path)?, query.0.parse::<EmployeeId>()?);
-    let part = Part { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.manager_chain(&scope, chart, id, part).await?;
+    let window = EmployeePage { after: page.after, limit: page.probe_limit() };
+    let people = state.manager.manager_chain(&scope, chart, id, window).await?;
     let path = format!("/orgcharts/{chart}/employees/{id}/manager_chain");
     Ok(page.answer(&path, &keyed(people)))
 }
@@ -131,8 +131,8 @@ async fn subtree(
     query: Query<PageQuery>,
 ) -> Result<HttpResponse> {
     let ((chart, id), page) = (ids(&path)?, query.0.parse::<EmployeeId>()?);
-    let part = Part { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.subtree(&scope, chart, id, part).await?;
+    let window = EmployeePage { after: page.after, limit: page.probe_limit() };
+    let people = state.manager.subtree(&scope, chart, id, window).await?;
     let items: Vec<(EmployeeId, SubtreeResponse)> = people
         .into_iter()
         .map(|(depth, person)| (person.id, SubtreeResponse { employee: person.into(), depth }))

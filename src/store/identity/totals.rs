@@ -1,4 +1,4 @@
-//! Whole-database questions that `tenantry verify` asks.
+//! Queries over all accounts for `tenantry verify`.
 
 use bson::{Document, doc, oid::ObjectId};
 use futures::TryStreamExt;
@@ -10,10 +10,10 @@ use crate::{
     store::{Store, driver::StoreError, schema},
 };
 
-/// What the accounts of one organization add up to.
+/// Totals of one organization's accounts.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountTotals {
-    /// The organization that the accounts name; it may not exist.
+    /// The organization that the accounts refer to; it may not exist.
     pub org_id: OrgId,
     /// How many of them are admins.
     pub admins: i64,
@@ -30,10 +30,7 @@ struct AccountGroup {
 }
 
 impl Store {
-    /// Whether the organization has an admin at this moment.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// Whether the organization has an admin.
     pub async fn organization_has_admin(&self, org: OrgId) -> Result<bool> {
         let admin = self
             .master_collection::<Document>(schema::ACCOUNTS)
@@ -43,10 +40,7 @@ impl Store {
         Ok(admin.is_some())
     }
 
-    /// The accounts, added up by the organization that they name.
-    ///
-    /// # Errors
-    /// The driver's.
+    /// The totals of all accounts by organization.
     pub async fn accounts_by_organization(&self) -> Result<Vec<AccountTotals>> {
         let is_admin = doc! { "$cond": [{ "$eq": ["$role", Role::Admin.as_ref()] }, 1_i64, 0_i64] };
         let groups: Vec<AccountGroup> = self
