@@ -5,15 +5,15 @@ use std::{
     io::{BufRead, BufReader, Lines},
     net::TcpListener,
     path::Path,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process::{ChildStdout, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{
-    Client, Database, Raw, ServerProcess, command, embedded_options, mongod_pid, mongod_program,
+    Client, Database, Ending, Raw, ServerProcess, command, embedded_options, mongod_pid,
+    mongod_program,
 };
 
 fn run(command: &mut Command) -> (bool, String, String) {
@@ -85,7 +85,7 @@ async fn the_default_start_brings_its_own_database_and_takes_it_down_again() {
 
 /// A server whose lines are read one by one.
 struct Talking {
-    child: Child,
+    process: Ending,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -93,7 +93,7 @@ impl Talking {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { process: Ending(child), lines }
     }
 
     /// The next line with that part.
@@ -109,28 +109,8 @@ impl Talking {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        let pid = Pid::from_raw(i32::try_from(self.process.0.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
-    }
-
-    /// How it ends, which it does soon.
-    #[track_caller]
-    fn end(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < Duration::from_secs(20), "it goes on");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Talking {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -155,9 +135,9 @@ async fn a_second_signal_stops_a_server_at_once_though_a_request_hangs() {
         server.signal(first);
         let line = server.line(STOPPING);
         assert!(line.contains("requests under way are finished"), "{line}");
-        assert!(server.child.try_wait().unwrap().is_none(), "it did not wait for the request");
+        assert!(server.process.0.try_wait().unwrap().is_none(), "it did not wait for the request");
         server.signal(second);
-        assert_eq!(server.end().code(), Some(code));
+        assert_eq!(server.process.status().code(), Some(code));
     }
     database.drop_all();
 }
@@ -176,7 +156,7 @@ async fn a_signal_stops_a_server_that_still_waits_for_its_database() {
     server.line("waiting for it");
     server.signal(Signal::INT);
     server.line(STOPPING);
-    assert!(server.end().success());
+    assert!(server.process.status().success());
 }
 
 #[tokio::test]
@@ -190,7 +170,7 @@ async fn a_signal_stops_a_server_that_looks_for_its_database() {
     let _connection = silent.accept().unwrap();
     server.signal(Signal::TERM);
     server.line(STOPPING);
-    assert!(server.end().success());
+    assert!(server.process.status().success());
 }
 
 #[tokio::test]
@@ -204,7 +184,7 @@ async fn a_second_signal_does_not_wait_for_the_embedded_database_to_stop() {
     server.signal(Signal::INT);
     server.line(STOPPING);
     server.signal(Signal::TERM);
-    let ended = server.end();
+    let ended = server.process.status();
     kill_process(mongod, Signal::CONT).unwrap();
     assert_eq!(ended.code(), Some(143));
 }

@@ -9,7 +9,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tenantry::config::Settings;
 use tokio::time::timeout;
 
-use crate::support::{Chart, Client, Database, Raw, ServerProcess, TestApp, command, eventually};
+use crate::support::{
+    Chart, Client, Database, Ending, Raw, ServerProcess, TestApp, command, eventually,
+};
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\n";
@@ -239,8 +241,8 @@ async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end_and_its_l
 {
     const LOST: &str = "tenantry_log_lines_lost_total";
     let database = Database::new().await;
-    let mut child = command(&database).spawn().unwrap();
-    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut server = Ending(command(&database).spawn().unwrap());
+    let mut log = BufReader::new(server.0.stdout.take().unwrap());
     let mut base = String::new();
     while !base.contains("API       ") {
         base.clear();
@@ -259,10 +261,8 @@ async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end_and_its_l
     answered(&client, 500).await;
     assert!(client.metric(LOST).await >= 500);
 
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let pid = Pid::from_raw(i32::try_from(server.0.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
-    let ended = timeout(Duration::from_secs(30), ended).await.expect("it does not end");
-    assert!(ended.unwrap().success());
+    assert!(server.status().success());
     database.drop_all();
 }

@@ -23,7 +23,7 @@ pub use crowd::Member;
 pub use database::{Database, embedded_options, mongod_pid, mongod_program};
 pub use graphql::{Event, ahead, code, wrong_fields};
 pub use journal::{Ask, Journal};
-pub use process::{Pair, ServerProcess, command, limited};
+pub use process::{Ending, Pair, ServerProcess, command, limited};
 pub use raw::Raw;
 pub use replica::{ReplicaSet, free_port};
 pub use seats::Seats;
