@@ -38,7 +38,7 @@ thread_local! {
 }
 
 impl Store {
-    /// The cluster's name in every [`Location`](crate::domain::Location).
+    /// The cluster's name in every [`Location`](crate::domain::tenancy::Location).
     pub const CLUSTER: &'static str = "default";
 
     /// Gives the calling thread its own connections until it ends.
