@@ -1,7 +1,8 @@
 //! Fail points, at which tests kill the process or turn a protection off; absent in release builds.
 
-/// Marks a point between two steps. In debug builds, `FAILPOINTS="<name>=return"` in the
-/// environment kills the process there, as `kill -9` would.
+/// Marks a point between two steps, or a protection. In debug builds, `FAILPOINTS="<name>=return"`
+/// in the environment kills the process at the step, as `kill -9` would, or turns the protection
+/// off.
 #[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {
@@ -17,6 +18,11 @@ macro_rules! failpoint {
     };
 }
 
+#[cfg(debug_assertions)]
+tokio::task_local! {
+    static OFF: &'static str;
+}
+
 /// Arms the points listed in `FAILPOINTS`; dropping the guard disarms them.
 #[cfg(debug_assertions)]
 #[must_use]
@@ -24,11 +30,18 @@ pub fn arm() -> fail::FailScenario<'static> {
     fail::FailScenario::setup()
 }
 
+/// Runs `work` with one protection turned off. It stays on for everything else in the process,
+/// including tasks that `work` spawns.
+#[cfg(debug_assertions)]
+pub async fn without<F: Future>(protection: &'static str, work: F) -> F::Output {
+    OFF.scope(protection, work).await
+}
+
 /// Whether the point is armed.
 #[cfg(debug_assertions)]
 #[must_use]
 pub fn is_armed(name: &str) -> bool {
-    fail::eval(name, |_| ()).is_some()
+    OFF.try_with(|off| *off == name) == Ok(true) || fail::eval(name, |_| ()).is_some()
 }
 
 /// Kills the process if the point is armed.

@@ -17,7 +17,7 @@
 //! [`config`] reads the settings, and [`startup`] builds the application from them. [`cli`] is the
 //! command line, [`dev`] the embedded database, [`telemetry`] logs and metrics, and `trust` checks
 //! who can change a file. [`error`] is the error type of all layers. At a
-//! [fail point](mod@failpoint), a test kills the process.
+//! [fail point](mod@failpoint), a test kills the process or turns a protection off.
 
 pub mod auth;
 pub mod cli;

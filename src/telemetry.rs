@@ -242,6 +242,7 @@ fn describe_clients() {
         "tenantry_bodies_without_room_total",
         "Requests refused because there was no room for their body"
     );
+    describe_gauge!("tenantry_body_bytes", "Memory reserved for the bodies of requests, in bytes");
     describe_gauge!("tenantry_answer_bytes", "Large answers that wait for their clients, in bytes");
     describe_counter!(
         "tenantry_authority_lost_total",

@@ -324,6 +324,7 @@ async fn settle_in(
         |seats: &mut Seats| requests.iter().map(|request| seats.settle(*request)).collect();
     let (seats, outcomes) = with_waiters(tx, seats, settle).await?;
     failpoint!("registration.before_write");
+    failpoint!("registration.forget_reads", tx.restart().await?);
     tx.write_seats(&seats).await?;
     failpoint!("registration.before_commit");
     Ok(outcomes)

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use crate::{
     domain::tenancy::{Location, OrgStatus},
     error::{Error, Result},
+    failpoint,
     manager::{OrgScope, TenantManager},
     store::{
         driver::StoreError,
@@ -95,7 +96,9 @@ impl TenantManager {
         let mut search = LocationSearch::of(self, scope);
         loop {
             let tenant = search.next_location().await?;
-            match body(tenant.reader(), &mut context).await {
+            let answer = body(tenant.reader(), &mut context).await;
+            failpoint!("fence.skip_second_look", return answer);
+            match answer {
                 Ok(answer) if !answer.is_empty_answer() => return Ok(answer),
                 Err(error @ Error::Database(_)) if !StoreError::is_moved_away(&error) => {
                     return Err(error);

@@ -21,6 +21,7 @@ use crate::{
         charts::{Chart, Employee, Write},
     },
     error::Result,
+    failpoint,
 };
 
 /// A chart after the start of a change, and its highest employee id.
@@ -30,6 +31,12 @@ pub struct TouchedChart {
     pub chart: Chart,
     /// The highest employee id that was ever assigned.
     pub last_employee: i64,
+}
+
+impl From<ChartDoc> for TouchedChart {
+    fn from(doc: ChartDoc) -> Self {
+        Self { last_employee: doc.next_employee, chart: doc.into() }
+    }
 }
 
 impl TenantReader<'_> {
@@ -119,11 +126,18 @@ impl TenantTx<'_> {
         ids: i64,
         now: DateTime<Utc>,
     ) -> Result<Option<TouchedChart>> {
+        failpoint!("chart.skip_touch", {
+            // Only hires and departures write the chart then, to keep its numbers right.
+            if people == 0 {
+                let same = doc! { "$inc": { "structure_version": 0_i64 } };
+                return Ok(self.update_chart(id, same).await?.map(TouchedChart::from));
+            }
+        });
         let grow =
             doc! { "structure_version": 1_i64, "employee_count": people, "next_employee": ids };
         let set = doc! { "updated_at": bson::DateTime::from_chrono(now) };
         let touched = self.update_chart(id, doc! { "$inc": grow, "$set": set }).await?;
-        Ok(touched.map(|doc| TouchedChart { last_employee: doc.next_employee, chart: doc.into() }))
+        Ok(touched.map(TouchedChart::from))
     }
 
     /// Renames the chart; `None` if there is no such chart.

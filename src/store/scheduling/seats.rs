@@ -18,6 +18,7 @@ use crate::{
         },
     },
     error::Result,
+    failpoint,
     store::{
         driver::StoreError,
         tenant::{
@@ -211,6 +212,7 @@ pub(in crate::store) fn touched(key: Key) -> (Key, Document) {
 /// An update that conflicts with other writes of the document; MongoDB skips one that changes
 /// nothing.
 fn touch() -> Document {
+    failpoint!("registration.skip_touch", return bson::doc! { "$unset": { "untouched": "" } });
     bson::doc! { "$inc": { "touched": 1_i64 } }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         tenancy::{Location, OrgName, OrgStatus, Organization, Slug},
     },
     error::{Error, Result},
+    failpoint,
     store::{
         Store,
         driver::{StoreError, Tx, error::NAMESPACE_EXISTS},
@@ -97,7 +98,8 @@ impl Store {
             .session(&mut tx.session)
             .await
             .map_err(slug_error)?;
-        crate::failpoint!("create.after_organization");
+        failpoint!("create.after_organization");
+        failpoint!("create.skip_collection", return Ok(()));
         self.client()
             .database(&org.location.database)
             .create_collection(&org.location.collection)
@@ -109,7 +111,7 @@ impl Store {
                 e if e.command_code() == Some(NAMESPACE_EXISTS) => Error::OrgNameTaken,
                 e => e.into(),
             })?;
-        crate::failpoint!("create.after_collection");
+        failpoint!("create.after_collection");
         self.tenant(org.id, &org.location).insert_fence(tx).await
     }
 
@@ -209,6 +211,7 @@ impl Store {
     /// conflict here; snapshot isolation alone would let both commit. `false` if the organization
     /// is deleted or being deleted.
     pub async fn touch_accounts_of(&self, tx: &mut Tx, id: OrgId) -> Result<bool> {
+        failpoint!("accounts.skip_touch", return Ok(true));
         let filter =
             doc! { "_id": id.object_id(), "status": { "$ne": OrgStatus::Deleting.as_ref() } };
         let touched = self

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{OrgId, tenancy::Location},
     error::Result,
+    failpoint,
 };
 pub use collections::RenameOutcome;
 pub use keys::{Key, Kind};
@@ -97,6 +98,7 @@ impl TenantStore {
     }
 
     async fn fence_exists(&self, tx: &mut Tx) -> Result<bool> {
+        failpoint!("fence.skip", return Ok(true));
         let filter = Key::tenant(self.org).into_filter();
         let found = self
             .collection
@@ -191,6 +193,18 @@ impl TenantReader<'_> {
             None => count.await,
         };
         Ok(counted.map_err(StoreError::from)?)
+    }
+}
+
+#[cfg(debug_assertions)]
+impl TenantTx<'_> {
+    /// Aborts the transaction and starts another one, as if everything so far had been read outside
+    /// of a transaction.
+    pub async fn restart(&mut self) -> Result<()> {
+        let session = &mut self.tx.session;
+        session.abort_transaction().await.map_err(StoreError::from)?;
+        session.start_transaction().await.map_err(StoreError::from)?;
+        Ok(())
     }
 }
 

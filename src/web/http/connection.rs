@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::answers::Eviction;
+use crate::failpoint;
 
 /// The bytes that are read ahead of what is handled, and at once where no body is. Requests that wait
 /// take far more memory than their bytes: a head of 200 bytes can have 57 headers, in 28 KiB.
@@ -145,6 +146,7 @@ impl Connection {
 
     /// Whether much more has come for a body than the body: chunk sizes, extensions, trailers.
     pub(in crate::web) fn is_flooded(&self) -> bool {
+        failpoint!("framing.unbounded", return false);
         let taken = self.0.taken.get();
         let allowed = taken.saturating_mul(FRAMING_RATIO).saturating_add(FRAMING);
         self.wants_body() && self.0.read.get().saturating_sub(taken) > allowed
