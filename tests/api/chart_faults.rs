@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     chart_limits::{Managers, Stored, read_tree},
-    support::{Chart, Client, Database, Org, ServerProcess, eventually},
+    support::{Chart, Client, Database, Org, ServerProcess, patiently},
 };
 
 const REPORTS: i64 = 2_000;
@@ -41,21 +41,13 @@ async fn assert_all_or_nothing(
     let mut managers = stored.assert_valid().await;
     let reply = Client::try_send(change(&chart)).await;
     assert!(reply.is_none(), "the server answered instead of dying: {reply:?}");
-    eventually("the server's death", || {
-        let dead = dying.is_dead();
-        async move { dead }
-    })
-    .await;
+    dying.died(&database).await;
 
     let server = ServerProcess::start(&database);
     chart.client = server.client.with(&org.token);
     assert!(stored.dump().await == before, "the chart is not as before");
     assert_eq!(read_tree(&chart).await, managers);
-    // A transaction that died with its client keeps the chart until MongoDB ends it.
-    eventually("the same change", || async {
-        Client::try_send(change(&chart)).await.is_some_and(|reply| reply.status == 200)
-    })
-    .await;
+    patiently(async || Client::send(change(&chart)).await).await.expect(200);
     expected(&mut managers);
     assert_eq!(stored.assert_valid().await, managers);
     assert_eq!(read_tree(&chart).await, managers);

@@ -10,7 +10,7 @@ use mongodb::{
     Collection,
     error::{ErrorKind, WriteFailure},
 };
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Chart, Client, Database, Org, TestApp};
@@ -125,10 +125,7 @@ fn is_element(bytes: &[u8], value: i64) -> bool {
 /// Reads `/tree` without recursion and checks that it is one tree, in which everybody stands inside
 /// their manager.
 pub(crate) async fn read_tree(chart: &Chart) -> Managers {
-    let request = chart.client.request(Method::GET, &chart.path("/tree"));
-    let response = request.send().await.unwrap();
-    let (status, text) = (response.status(), response.text().await.unwrap());
-    assert_eq!(status, StatusCode::OK, "{text}");
+    let text = chart.client.get(&chart.path("/tree")).await.expect(200).raw;
     let (mut managers, mut open) = (Managers::new(), Vec::new());
     for (at, byte) in text.bytes().enumerate() {
         match byte {

@@ -3,7 +3,9 @@
 
 use serde_json::json;
 
-use crate::support::{Client, Database, Org, PASSWORD, Reply, ServerProcess, eventually};
+use crate::support::{
+    Client, Database, Org, PASSWORD, Reply, ServerProcess, eventually, patiently,
+};
 
 /// Runs `act` against a server that dies at `point`, then starts another one on the same database.
 async fn killed_at<F: Future<Output = Option<Reply>>>(
@@ -15,11 +17,7 @@ async fn killed_at<F: Future<Output = Option<Reply>>>(
     let mut server = ServerProcess::start_with(database, &[("FAILPOINTS", &armed)]);
     let reply = act(server.client.clone()).await;
     assert!(reply.is_none(), "the server answered instead of dying at {point}: {reply:?}");
-    eventually("the server's death", || {
-        let dead = server.is_dead();
-        async move { dead }
-    })
-    .await;
+    server.died(database).await;
     ServerProcess::start(database)
 }
 
@@ -54,12 +52,8 @@ async fn a_sign_up_that_is_cut_short_leaves_all_or_nothing() {
         let client = &server.client;
         client.get_org("acme").await.expect(if exists { 200 } else { 404 });
         assert_eq!(client.log_in("a@example.com", PASSWORD).await.status == 200, exists, "{point}");
-        // A transaction that died with its client keeps its keys until MongoDB ends it.
-        eventually("the second try", || async {
-            let again = client.create("Acme", "a@example.com").await.status;
-            again == if exists { 409 } else { 201 }
-        })
-        .await;
+        let again = patiently(async || client.create("Acme", "a@example.com").await).await;
+        again.expect(if exists { 409 } else { 201 });
         database.assert_recovered().await;
         drop(server);
         database.drop_all();
@@ -92,7 +86,8 @@ async fn a_rename_that_is_cut_short_ends_in_one_name_with_everything_there() {
         assert_eq!(database.tenant_collections().await, [format!("org_{name}")], "{point}");
         // Name and password were one change: both are there, or neither.
         let token = client.token(&org.email, password).await;
-        client.with(&token).rename("Initech").await.expect(200);
+        let admin = client.with(&token);
+        patiently(async || admin.rename("Initech").await).await.expect(200);
         drop(server);
         database.drop_all();
     }
@@ -105,12 +100,12 @@ async fn a_tenant_is_readable_while_its_rename_waits_for_recovery() {
         let org = prepared(&database).await;
         let body = json!({ "organization_name": "Globex" });
         let armed = format!("{point}=return");
-        let mut dying = ServerProcess::start_with(&database, &[("FAILPOINTS", &armed)]);
+        // What nobody takes over within this test.
+        let lease = ("OPERATION_LEASE_SECONDS", "600");
+        let mut dying = ServerProcess::start_with(&database, &[("FAILPOINTS", &armed), lease]);
         assert!(put(&dying.client.with(&org.token), &body).await.is_none());
-        dying.kill();
-        // A server that does not recover within this test.
-        let lazy = [("RECOVERY_INTERVAL_SECONDS", "600"), ("OPERATION_LEASE_SECONDS", "600")];
-        let server = ServerProcess::start_with(&database, &lazy);
+        dying.died(&database).await;
+        let server = ServerProcess::start(&database);
         for name in ["acme", "globex"] {
             let found = server.client.with(&org.token).get_org(name).await.expect(200);
             assert_eq!(found.text("id"), org.id, "{point}");

@@ -1,10 +1,8 @@
 //! Events that cannot be: each wrong field is named, and no rule keeps the server busy.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::support::{Client, Event, Reply, TestApp, code, wrong_fields};
+use crate::support::{Client, Event, Reply, TestApp, code, in_time, wrong_fields};
 
 const CREATE: &str = "mutation C($i: CreateEventInput!) { createEvent(input: $i) { id } }";
 const UPDATE: &str =
@@ -209,14 +207,6 @@ fn hostile_rules() -> Vec<String> {
     rules
 }
 
-/// Far more than a refusal takes on a busy machine.
-const SOON: Duration = Duration::from_secs(10);
-
-async fn soon<T>(what: &str, answer: impl Future<Output = T>) -> T {
-    let answer = tokio::time::timeout(SOON, answer).await;
-    answer.unwrap_or_else(|_| panic!("{what} took more than {SOON:?}"))
-}
-
 #[tokio::test]
 async fn hostile_rules_are_refused_at_once() {
     let app = TestApp::start().await;
@@ -224,7 +214,7 @@ async fn hostile_rules_are_refused_at_once() {
     for rule in hostile_rules() {
         let start: String = rule.chars().take(60).collect();
         let refused = json!({ "recurrence": { "rule": rule } });
-        let reply = soon(&start, create(&client, &refused)).await;
+        let reply = in_time(&start, create(&client, &refused)).await;
         assert!(reply.body["data"].is_null(), "{start} was taken: {reply:?}");
         assert_eq!(wrong_fields(&reply), ["recurrence.rule"], "{start}: {reply:?}");
     }
@@ -250,12 +240,12 @@ async fn rare_and_endless_rules_cost_no_more_than_others() {
         "rrule:freq=weekly;byday=mo,tu",
     ] {
         let start = json!({ "startsAt": "1970-01-01T09:00:00", "recurrence": { "rule": rule } });
-        let reply = soon(rule, create(&client, &start)).await;
+        let reply = in_time(rule, create(&client, &start)).await;
         assert!(reply.body.get("errors").is_none(), "{rule}: {reply:?}");
         let id = reply.body["data"]["createEvent"]["id"].as_str().unwrap();
         let far = "query O($id: ID) { occurrences(from: \"2098-06-01T00:00:00Z\",
             to: \"2099-06-01T00:00:00Z\", eventId: $id, first: 500) { nodes { id } } }";
-        soon(rule, client.query(far, json!({ "id": id }))).await;
+        in_time(rule, client.query(far, json!({ "id": id }))).await;
     }
     app.assert_sound().await;
 }

@@ -1,24 +1,14 @@
 //! What one request may ask for: hostile documents and bodies are refused, and soon.
 
-use std::time::Duration;
-
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Event, Reply, TestApp, code, wrong_fields};
-
-/// Far more than any refusal takes on a busy machine, far less than what is refused would take.
-const SOON: Duration = Duration::from_secs(10);
-
-async fn soon<T>(what: &str, answer: impl Future<Output = T>) -> T {
-    let answer = tokio::time::timeout(SOON, answer).await;
-    answer.unwrap_or_else(|_| panic!("{what} took more than {SOON:?}"))
-}
+use crate::support::{Client, Event, Reply, TestApp, code, in_time, wrong_fields};
 
 /// The sentence of a request that is refused with that code, soon, and in few words.
 async fn refused(client: &Client, query: &str, expected: &str) -> String {
     let start: String = query.chars().take(60).collect();
-    let reply = soon(&start, client.ask(query, json!({}))).await.expect(200);
+    let reply = in_time(&start, client.ask(query, json!({}))).await.expect(200);
     assert_eq!(code(&reply), expected, "{start}: {reply:?}");
     assert!(reply.body["data"].is_null(), "{start}: {reply:?}");
     let length = reply.body.to_string().len();
@@ -196,7 +186,7 @@ async fn bodies_that_are_no_requests_are_refused() {
         deep("[", "]"),
         deep(r#"{"a":"#, "}"),
     ] {
-        let refused = soon(&body[..body.len().min(50)], send("application/json", body.clone()));
+        let refused = in_time(&body[..body.len().min(50)], send("application/json", body.clone()));
         let refused = refused.await.expect(200);
         assert_eq!(wrong_fields(&refused), [""], "{}", &body[..body.len().min(50)]);
     }

@@ -146,7 +146,7 @@ async fn other_origins_are_let_in_as_configured() {
 
 #[tokio::test]
 async fn health_and_metrics_answer_anybody() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(|settings| settings.mongo.command_metrics = true).await;
     app.get("/health/live").await.expect(200);
     app.get("/health/ready").await.expect(200);
     app.get_org("nobody").await.expect(404);

@@ -6,7 +6,7 @@ use bson::doc;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Chart, Client, Reply, TestApp, eventually};
+use crate::support::{Chart, Client, Reply, TestApp, eventually, patiently};
 
 pub(crate) async fn import(chart: &Chart, query: &str, csv: impl Into<reqwest::Body>) -> Reply {
     let request = chart.client.request(Method::POST, &chart.path(&format!("/import{query}")));
@@ -237,9 +237,9 @@ async fn large_charts_are_worked_on_a_few_at_a_time_and_small_ones_always() {
     import(&small, "?replace=true", list(600)).await.expect(200);
     drop(rooms);
     for path in whole {
-        chart.client.get(&chart.path(path)).await.expect(200);
+        patiently(async || chart.client.get(&chart.path(path)).await).await.expect(200);
     }
-    import(&chart, "?replace=true", list(10_000)).await.expect(200);
+    patiently(async || import(&chart, "?replace=true", list(10_000)).await).await.expect(200);
     // Nobody keeps a room.
     for _ in 0..2 {
         drop([
@@ -247,6 +247,7 @@ async fn large_charts_are_worked_on_a_few_at_a_time_and_small_ones_always() {
             app.manager.admit_chart(5_000).await.unwrap(),
         ]);
     }
-    assert_eq!(chart.client.get(&chart.path("/stats")).await.expect(200).body["people"], 10_000);
+    let stats = patiently(async || chart.client.get(&chart.path("/stats")).await).await.expect(200);
+    assert_eq!(stats.body["people"], 10_000);
     app.assert_sound().await;
 }

@@ -1,27 +1,17 @@
 //! Thousands of connections that do nothing: what they cost, and that others are served meanwhile.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use futures::{StreamExt, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::time::{Instant, sleep};
 
-use crate::support::{Client, Database, Raw, ServerProcess};
+use crate::support::{Client, Database, Raw, ServerProcess, eventually};
 
 const CROWD: usize = 5_000;
 /// What a connection may cost the server, in KiB.
 const EACH: usize = 64;
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 const LONG: [(&str, &str); 2] = [("HEADER_TIMEOUT_SECONDS", "600"), ("KEEP_ALIVE_SECONDS", "600")];
-
-/// Waits for what takes a while on a busy machine.
-async fn in_the_end<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_mins(2);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "{what} did not happen in time");
-        sleep(Duration::from_millis(50)).await;
-    }
-}
 
 /// This process needs as many descriptors as it makes connections.
 fn raise_limit() {
@@ -71,12 +61,12 @@ async fn five_thousand_idle_connections_cost_little_and_harm_nobody() {
     let mut held = Vec::new();
     for round in ["First", "Second"] {
         let crowd = crowd(client, CROWD).await;
-        in_the_end("a full house", || async { connections(client).await > CROWD }).await;
+        eventually("a full house", || async { connections(client).await > CROWD }).await;
         client.with(&org.token).get("/org/members").await.expect(200);
         client.sign_up(round).await;
         held.push(resident(&server));
         drop(crowd);
-        in_the_end("an empty house", || async { connections(client).await < 100 }).await;
+        eventually("an empty house", || async { connections(client).await < 100 }).await;
     }
     let grown = held[0].saturating_sub(before);
     assert!(grown < CROWD * EACH, "{CROWD} connections cost {grown} KiB");
@@ -120,9 +110,9 @@ async fn a_server_that_ran_out_of_descriptors_serves_again_afterwards() {
     let silent: Vec<Raw> = silent.collect().await;
     let descriptors = format!("/proc/{}/fd", server.pid());
     let open = || async { fs::read_dir(&descriptors).unwrap().count() };
-    in_the_end("the end of all descriptors", || async { open().await >= 200 }).await;
+    eventually("the end of all descriptors", || async { open().await >= 200 }).await;
     drop(silent);
-    in_the_end("room", || async { open().await < 100 }).await;
+    eventually("room", || async { open().await < 100 }).await;
     server.client.sign_up("Acme").await;
     assert!(!server.is_dead());
     drop(server);

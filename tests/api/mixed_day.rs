@@ -20,7 +20,7 @@ use std::{
 use futures::future::{join, join_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::support::{Client, Database, ReplicaSet, ServerProcess};
+use crate::support::{Client, Database, ReplicaSet, SOON_LOST, ServerProcess};
 use charts::ChartKeeper;
 use day::Day;
 use faults::Faults;
@@ -38,7 +38,8 @@ async fn whatever_breaks_nothing_that_was_acknowledged_is_lost() {
     let length = std::env::var("DAY_SECONDS").map_or(SHORT, |text| text.parse().unwrap());
     let set = ReplicaSet::start(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("day")).await;
     let database = Database::at(&set.uri());
-    let servers = [ServerProcess::start(&database), ServerProcess::start(&database)];
+    let start = || ServerProcess::start_with(&database, &[SOON_LOST]);
+    let servers = [start(), start()];
     let clients = [servers[0].client.clone(), servers[1].client.clone()];
     let mut tenants = Vec::new();
     for number in 0..TENANTS {

@@ -9,7 +9,9 @@ use std::{
 use rustix::process::{Signal, kill_process};
 use tenantry::dev::Embedded;
 
-use crate::support::{Client, Database, ServerProcess, embedded_options, eventually, mongod_pid};
+use crate::support::{
+    Client, Database, SOON_LOST, ServerProcess, embedded_options, eventually, mongod_pid,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
@@ -18,7 +20,7 @@ async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
     let options = embedded_options(&dir);
     let embedded = Embedded::start(&options).await.unwrap();
     let database = Database::at(&embedded.uri());
-    let server = ServerProcess::start(&database);
+    let server = ServerProcess::start_with(&database, &[SOON_LOST]);
     let org = server.client.sign_up("Acme").await;
 
     let (done, refused, created) =

@@ -74,7 +74,7 @@ async fn what_cannot_be_finished_holds_up_nothing_else() {
     let body = serde_json::json!({ "organization_name": "Climbing" });
     let rename = admin.request(reqwest::Method::PUT, "/org/update").json(&body);
     assert!(Client::try_send(rename).await.is_none());
-    dying.kill();
+    dying.died(&database).await;
     leave_mass_cancellation(&database, ObjectId::new(), &gym, &occurrence.parse().unwrap()).await;
     // So that the cancellation that never ends is met first.
     set_lease(&database, "drains", doc! { "_id": hopeless }, DateTime::MIN).await;
@@ -198,6 +198,7 @@ async fn a_process_takes_over_from_others_alone() {
     let app = TestApp::start_with(|settings| {
         settings.operations.patience_ms = WITHOUT_END;
         settings.operations.recovery_interval_seconds = 1;
+        settings.operations.lease_seconds = 1;
     })
     .await;
     let id = leave_hopeless_mass_cancellation(&app.database, &app).await;

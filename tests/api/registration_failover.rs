@@ -11,7 +11,9 @@ use futures::future::{join, join_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Duration as Time, Instant, sleep};
 
-use crate::support::{Ask, Client, Database, Event, Journal, ReplicaSet, ServerProcess, ahead};
+use crate::support::{
+    Ask, Client, Database, Event, Journal, ReplicaSet, SOON_LOST, ServerProcess, ahead,
+};
 
 const CLIENTS: usize = 24;
 const SEATS: i64 = 8;
@@ -81,7 +83,7 @@ async fn nothing_that_was_confirmed_is_lost_when_primaries_are_killed() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("failover");
     let mut set = ReplicaSet::start(&dir).await;
     let database = Database::at(&set.uri());
-    let server = ServerProcess::start(&database);
+    let server = ServerProcess::start_with(&database, &[SOON_LOST]);
     let org = server.client.sign_up("Gym").await;
     let admin = server.client.with(&org.token);
     let starts = (0..4).map(|hours| ahead(24) + Duration::hours(hours));

@@ -3,9 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::{
-    Client, Database, Event, Member, Org, Reply, ServerProcess, ahead, eventually,
-};
+use crate::support::{Client, Database, Event, Member, Org, Reply, ServerProcess, ahead};
 
 /// More seats than one transaction gives back.
 const MANY: usize = 600;
@@ -41,11 +39,7 @@ impl Stage {
         let request = client.request(reqwest::Method::POST, "/graphql").json(&body);
         let reply: Option<Reply> = Client::try_send(request).await;
         assert!(reply.is_none(), "the server answered instead of dying at {point}: {reply:?}");
-        eventually("the server's death", || {
-            let dead = server.is_dead();
-            async move { dead }
-        })
-        .await;
+        server.died(&self.database).await;
         let next = ServerProcess::start(&self.database);
         self.database.assert_recovered().await;
         next
@@ -80,12 +74,8 @@ async fn a_registration_that_is_cut_short_is_all_there_or_not_at_all() {
             format!("register(occurrenceId: \"{}\") {{ refusal {{ code }} }}", stage.occurrence);
         let server = stage.killed_at(point, &second.token, &register).await;
         assert_eq!(stage.held().await, if done { 2 } else { 1 }, "{point}");
-        let again = second.at(&server.client);
-        eventually("the second try", || async {
-            let word = again.registers(&stage.occurrence).await;
-            word == if done { "ALREADY_REGISTERED" } else { "done" }
-        })
-        .await;
+        let again = second.at(&server.client).registers_in_the_end(&stage.occurrence).await;
+        assert_eq!(again, if done { "ALREADY_REGISTERED" } else { "done" }, "{point}");
     }
 }
 

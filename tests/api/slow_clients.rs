@@ -94,7 +94,7 @@ async fn a_body_that_does_not_come_in_time_is_a_408() {
 
 #[tokio::test]
 async fn the_wait_for_a_body_is_not_part_of_the_time_for_a_request() {
-    let app = TestApp::start_with(|settings| settings.server.request_timeout_seconds = 1).await;
+    let app = TestApp::start_with(|settings| settings.server.request_timeout_seconds = 2).await;
     let body = r#"{"email": "ada@example.com", "password": "wrong password"}"#;
     let mut slow = Raw::sending(&app, &login(&format!("content-length: {}", body.len()))).await;
     for byte in body.as_bytes().chunks(2) {

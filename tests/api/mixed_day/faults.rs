@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tokio::{task::block_in_place, time::sleep};
 
 use super::day::Day;
-use crate::support::{Database, ReplicaSet, ServerProcess};
+use crate::support::{Database, ReplicaSet, SOON_LOST, ServerProcess};
 
 /// Answers that must come after each fault before the next one.
 const RECOVERED: usize = 50;
@@ -68,7 +68,8 @@ impl Faults {
             Fault::KillServer => {
                 self.servers[1].kill();
                 sleep(pause).await;
-                let again = block_in_place(|| ServerProcess::start(&self.database));
+                let again =
+                    block_in_place(|| ServerProcess::start_with(&self.database, &[SOON_LOST]));
                 day.replace(1, again.client.clone());
                 self.servers[1] = again;
             }

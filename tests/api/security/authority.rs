@@ -1,7 +1,5 @@
 //! Requests that are held back until the right to make them is gone.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tenantry::{
     domain::identity::{Email, Password, Role},
@@ -13,7 +11,9 @@ use tenantry::{
     },
 };
 
-use crate::support::{Client, Database, Org, PASSWORD, Raw, ServerProcess, TestApp, unique};
+use crate::support::{
+    Client, Database, Org, PASSWORD, Raw, ServerProcess, TestApp, eventually, unique,
+};
 
 /// A request of which everything but the last byte has come.
 struct Held {
@@ -75,12 +75,23 @@ async fn two_admins(client: &Client) -> (Org, String, String) {
     (org, id, token)
 }
 
-/// Waits until the server has checked the tokens of the requests that were opened.
-async fn checked(client: &Client, token: &str) {
-    for _ in 0..5 {
-        client.with(token).get("/org/members").await.expect(200);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+/// How many tokens the server has checked.
+async fn checks(client: &Client) -> u64 {
+    let mut checks = 0;
+    for outcome in ["hit", "miss", "bypass"] {
+        let labels = format!(r#"{{cache="authority",outcome="{outcome}"}}"#);
+        checks += client.metric(&format!("tenantry_cache_lookups_total{labels}")).await;
     }
+    checks
+}
+
+/// Opens requests and waits until the server has checked their tokens.
+async fn checked(client: &Client, open: impl AsyncFn() -> Vec<Held>) -> Vec<Held> {
+    let before = checks(client).await;
+    let held = open().await;
+    let wanted = before + held.len() as u64;
+    eventually("a check of all tokens", || async { checks(client).await >= wanted }).await;
+    held
 }
 
 fn status(answer: &str) -> &str {
@@ -96,8 +107,7 @@ async fn a_request_that_was_held_back_acts_with_the_authority_of_its_end() {
     let admin = client.with(&org.token);
     let path = format!("/org/members/{id}");
 
-    let held = hold_all(client, &org, &id, &token).await;
-    checked(client, &token).await;
+    let held = checked(client, async || hold_all(client, &org, &id, &token).await).await;
     admin.patch(&path, json!({ "role": "member" })).await.expect(200);
     for held in held {
         let answer = held.end().await;
@@ -105,16 +115,14 @@ async fn a_request_that_was_held_back_acts_with_the_authority_of_its_end() {
     }
 
     admin.patch(&path, json!({ "role": "admin" })).await.expect(200);
-    let held = hold_all(client, &org, &id, &token).await;
-    checked(client, &token).await;
+    let held = checked(client, async || hold_all(client, &org, &id, &token).await).await;
     admin.patch(&path, json!({ "password": "another password" })).await.expect(200);
     for held in held {
         assert_eq!(status(&held.end().await), "401", "another password");
     }
 
     let (id, token) = admin.add_member("admin").await;
-    let held = hold_all(client, &org, &id, &token).await;
-    checked(client, &token).await;
+    let held = checked(client, async || hold_all(client, &org, &id, &token).await).await;
     admin.delete(&format!("/org/members/{id}")).await.expect(200);
     for held in held {
         assert_eq!(status(&held.end().await), "401", "removed");
@@ -134,8 +142,9 @@ async fn without_the_second_look_a_removed_admin_makes_another_one() {
         ServerProcess::start_with(&database, &[("FAILPOINTS", "authority.unchecked=return")]);
     let client = &server.client;
     let (org, id, token) = two_admins(client).await;
-    let held = Held::open(client, "POST", "/org/members", &token, &member("admin")).await;
-    checked(client, &token).await;
+    let another = member("admin");
+    let open = async || vec![Held::open(client, "POST", "/org/members", &token, &another).await];
+    let held = checked(client, open).await.remove(0);
     client.with(&org.token).delete(&format!("/org/members/{id}")).await.expect(200);
     assert_eq!(status(&held.end().await), "201");
     drop(server);

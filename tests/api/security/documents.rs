@@ -29,7 +29,7 @@ fn nested(levels: usize) -> Vec<String> {
 
 /// A server, and a client of an admin.
 async fn start(database: &Database) -> (ServerProcess, Client) {
-    let server = ServerProcess::start_with(database, &[("WORKERS", "2")]);
+    let server = ServerProcess::start(database);
     let org = server.client.sign_up("Gym").await;
     let admin = server.client.with(&org.token);
     (server, admin)

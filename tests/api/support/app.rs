@@ -7,7 +7,7 @@ use tenantry::{
     config::Settings,
     domain::SystemClock,
     manager::{OrgScope, TenantManager},
-    startup::Application,
+    startup::{Application, store_settings},
     upkeep,
 };
 
@@ -31,11 +31,11 @@ impl TestApp {
     }
 
     pub async fn on(database: Database, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = test_settings();
+        let mut settings = test_settings(&database);
         change(&mut settings);
         let built = Application::build(
             &settings,
-            database.settings(),
+            store_settings(&settings, Some(database.uri_of_servers())),
             Some(SECRET.to_owned().into()),
             Arc::new(SystemClock),
         );
@@ -74,17 +74,16 @@ impl Drop for TestApp {
     }
 }
 
-/// The defaults, with hashes that cost next to nothing.
-pub fn test_settings() -> Settings {
+/// The limits of production on two threads, with hashes that cost next to nothing.
+pub fn test_settings(database: &Database) -> Settings {
     Settings::load(|name| {
         let value = match name {
+            "MASTER_DB" => &database.master,
+            "TENANT_DB" => &database.tenants,
             "BIND" => "127.0.0.1:0",
-            "WORKERS" | "HASH_ITERATIONS" => "1",
+            "WORKERS" => "2",
+            "HASH_ITERATIONS" => "1",
             "HASH_MEMORY_KIB" => "256",
-            "HASH_QUEUE" => "1000",
-            // A race of many is about who wins, also where the machine is busy with other tests.
-            "PATIENCE_MS" => "30000",
-            "REQUEST_TIMEOUT_SECONDS" => "40",
             _ => return None,
         };
         Some(value.to_owned())

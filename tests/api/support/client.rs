@@ -1,15 +1,22 @@
 //! A client that holds every answer to the contract of errors.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
+use tenantry::error::Error;
 
 use super::PASSWORD;
+
+/// How often a client asks at most.
+const TRIES: usize = 60;
+/// The shortest time for which production waits before it gives a request up.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Calls one server, with or without a token.
 #[derive(Clone)]
@@ -20,11 +27,12 @@ pub struct Client {
 }
 
 /// An answer.
-#[derive(Debug)]
 pub struct Reply {
     pub status: u16,
     pub headers: header::HeaderMap,
     pub body: Value,
+    /// The body as it came.
+    pub raw: String,
 }
 
 /// An organization that has signed up, and its admin's token.
@@ -43,11 +51,15 @@ pub fn unique(word: &str) -> String {
     format!("{word}{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The server closes what is idle for five seconds; a request must not meet that, even if this
+/// process does not run for a while.
+fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(1))
+}
+
 impl Client {
     pub fn new(base: String) -> Self {
-        // The server closes what is idle for five seconds; a request must not meet that.
-        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(3));
-        Self { http: http.build().unwrap(), base, token: None }
+        Self { http: http().build().unwrap(), base, token: None }
     }
 
     pub fn with(&self, token: &str) -> Self {
@@ -56,8 +68,7 @@ impl Client {
 
     /// The same from another address of this machine, such as 127.0.0.2.
     pub fn from(&self, address: IpAddr) -> Self {
-        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(3));
-        let http = http.local_address(address).build().unwrap();
+        let http = http().local_address(address).build().unwrap();
         Self { http, ..self.clone() }
     }
 
@@ -85,17 +96,31 @@ impl Client {
 
     /// Sends; `None` if there is no server.
     pub async fn try_send(request: reqwest::RequestBuilder) -> Option<Reply> {
-        let response = request.send().await.ok()?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.ok()?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        let reply = Reply { status: status.as_u16(), headers, body };
-        reply.check(status);
-        Some(reply)
+        Self::answer(request).await.ok()
     }
 
+    /// Sends. A 503 for which the server has waited as long as it may is no fault of its own: the
+    /// machine is busy, and a client asks again. One that comes sooner is an answer like any other.
     pub async fn send(request: reqwest::RequestBuilder) -> Reply {
-        Self::try_send(request).await.expect("no answer")
+        for _ in 1..TRIES {
+            let Some(again) = request.try_clone() else { break };
+            let asked = Instant::now();
+            let reply = Self::answer(again).await.expect("no answer");
+            if reply.retry_after().is_none() || asked.elapsed() < LIMIT {
+                return reply;
+            }
+        }
+        Self::answer(request).await.expect("no answer")
+    }
+
+    async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let raw = response.text().await?;
+        let body = serde_json::from_str(&raw).unwrap_or_else(|_| Value::String(raw.clone()));
+        let reply = Reply { status: status.as_u16(), headers, body, raw };
+        reply.check(status);
+        Ok(reply)
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -171,7 +196,48 @@ impl Client {
     }
 }
 
+/// Asks again when the answer says so, as a client does.
+pub async fn patiently(ask: impl AsyncFn() -> Reply) -> Reply {
+    for _ in 1..TRIES {
+        let reply = ask().await;
+        let Some(wait) = reply.retry_after() else { return reply };
+        tokio::time::sleep(wait).await;
+    }
+    ask().await
+}
+
+/// The same past HTTP.
+pub async fn unbusy<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(Error::Busy { .. }) => {}
+            other => return other,
+        }
+    }
+    ask().await
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, headers, body, .. } = self;
+        write!(f, "{status} {headers:?} {body}")
+    }
+}
+
 impl Reply {
+    /// After how long to ask again, where that may help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.status {
+            503 => {
+                let seconds = self.headers[header::RETRY_AFTER].to_str().unwrap();
+                Some(Duration::from_secs(seconds.parse().unwrap()))
+            }
+            // This process was late with its request.
+            408 => Some(Duration::ZERO),
+            _ => None,
+        }
+    }
+
     /// Every answer carries a request id; every error is a problem with a code, or an error of
     /// GraphQL with one.
     fn check(&self, status: StatusCode) {

@@ -3,17 +3,20 @@
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
+use futures::TryStreamExt;
 use mongodb::{Client, Collection};
 use rustix::process::Pid;
 use tenantry::{
     dev::{Embedded, EmbeddedOptions},
-    store::{Store, driver::StoreSettings},
+    startup::store_settings,
+    store::Store,
 };
 use tokio::sync::OnceCell;
+
+use super::app::test_settings;
 
 /// Databases with this prefix are swept when the first test of a run starts the server.
 const PREFIX: &str = "test_";
@@ -59,19 +62,16 @@ async fn embedded() -> &'static Embedded {
             let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongodb");
             let embedded = Embedded::start(&embedded_options(&dir)).await.expect("no database");
             if !embedded.attached() {
-                prepare(&embedded.uri()).await;
+                sweep(&embedded.uri()).await;
             }
             embedded
         })
         .await
 }
 
-/// Drops what runs that were killed have left, and has the server abort transactions of killed
-/// processes sooner than the tests that wait for it run out of patience.
-async fn prepare(uri: &str) {
+/// Drops what runs that were killed have left.
+async fn sweep(uri: &str) {
     let client = Client::with_uri_str(uri).await.unwrap();
-    let sooner = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": 4 };
-    client.database("admin").run_command(sooner).await.unwrap();
     for name in client.list_database_names().await.unwrap() {
         if name.starts_with(PREFIX) {
             client.database(&name).drop().await.unwrap();
@@ -98,21 +98,9 @@ impl Database {
         Self { master: master.to_owned(), tenants: tenants.to_owned(), ..self }
     }
 
-    pub fn settings(&self) -> StoreSettings {
-        StoreSettings {
-            uri: self.uri.clone().into(),
-            credentials: None,
-            master: self.master.clone(),
-            tenants: self.tenants.clone(),
-            selection_timeout: Duration::from_secs(5),
-            transaction_deadline: Duration::from_secs(20),
-            command_metrics: true,
-            lease: Duration::from_secs(1),
-        }
-    }
-
     pub async fn store(&self) -> Store {
-        Store::connect(&self.settings()).await.expect("no store")
+        let settings = store_settings(&test_settings(self), Some(self.uri.clone()));
+        Store::connect(&settings).await.expect("no store")
     }
 
     /// A handle past the store, to look at what is really there or to spoil it.
@@ -149,6 +137,31 @@ impl Database {
         (counts[0], counts[1], counts[2])
     }
 
+    /// The connection string of servers, by which their transactions are known.
+    pub fn uri_of_servers(&self) -> String {
+        let more = if self.uri.contains('?') { '&' } else { '?' };
+        format!("{}{more}appName={}", self.uri, self.master)
+    }
+
+    /// Ends the transactions that a killed server has left open. MongoDB by itself does so after
+    /// twenty seconds, and until then they keep what they have written from others.
+    pub async fn end_transactions(&self) {
+        let admin = self.client().await.database("admin");
+        let open = [
+            doc! { "$currentOp": { "allUsers": true, "idleSessions": true } },
+            doc! { "$match": { "appName": &self.master, "transaction": { "$exists": true } } },
+        ];
+        let open: Vec<Document> = admin.aggregate(open).await.unwrap().try_collect().await.unwrap();
+        let sessions = open.iter().map(|operation| {
+            let id = operation.get_document("lsid").unwrap().get("id").unwrap();
+            Bson::from(doc! { "id": id })
+        });
+        let sessions: Vec<Bson> = sessions.collect();
+        if !sessions.is_empty() {
+            admin.run_command(doc! { "killSessions": sessions }).await.unwrap();
+        }
+    }
+
     /// Drops both databases from wherever a test ends, in a runtime of its own.
     pub fn drop_all(&self) {
         let this = self.clone();
@@ -156,6 +169,8 @@ impl Database {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
                 if let Ok(client) = Client::with_uri_str(&this.uri).await {
+                    // The runtime of the test's own server may wait for this thread.
+                    this.end_transactions().await;
                     let _ = client.database(&this.master).drop().await;
                     let _ = client.database(&this.tenants).drop().await;
                 }

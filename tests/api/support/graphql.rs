@@ -1,10 +1,12 @@
 //! Asking in GraphQL.
 
+use std::cell::Cell;
+
 use chrono::{DateTime, Duration, SubsecRound, Utc};
 use serde_json::{Value, json};
 use tenantry::domain::{Clock, SystemClock};
 
-use super::{Client, Reply};
+use super::{Client, Reply, patiently};
 
 /// An event of a test, and a client that may change it.
 #[derive(Clone)]
@@ -58,14 +60,26 @@ impl Client {
     pub async fn outcome(&self, mutation: &str) -> String {
         let body = json!({ "query": format!("mutation {{ {mutation} }}") });
         let request = self.request(reqwest::Method::POST, "/graphql").json(&body);
-        let Some(reply) = Self::try_send(request).await else { return "silence".to_owned() };
-        if reply.body.get("errors").is_some() {
-            return code(&reply).to_owned();
+        match Self::try_send(request).await {
+            Some(reply) => reply.word(),
+            None => "silence".to_owned(),
         }
-        assert_eq!(reply.status, 200, "{mutation}: {reply:?}");
-        let data = reply.body["data"].as_object().unwrap();
-        let payload = data.values().next().unwrap();
-        payload["refusal"]["code"].as_str().unwrap_or("done").to_owned()
+    }
+
+    /// Registers as a client does that asks again when the server says so, in one word.
+    pub async fn registers_in_the_end(&self, occurrence: &str) -> String {
+        let mutation = format!("register(occurrenceId: \"{occurrence}\") {{ refusal {{ code }} }}");
+        let body = json!({ "query": format!("mutation {{ {mutation} }}") });
+        let tries = Cell::new(0);
+        let reply = patiently(async || {
+            tries.set(tries.get() + 1);
+            self.post("/graphql", body.clone()).await
+        });
+        match reply.await.word().as_str() {
+            // What it was not told of has come true.
+            "ALREADY_REGISTERED" if tries.get() > 1 => "done".to_owned(),
+            word => word.to_owned(),
+        }
     }
 
     /// Registers, in one word.
@@ -164,6 +178,23 @@ impl Client {
             }
             after = page["pageInfo"]["endCursor"].clone();
         }
+    }
+}
+
+impl Reply {
+    /// The answer to a mutation in one word, as of [`Client::outcome`].
+    fn word(&self) -> String {
+        // Whoever ran out of time has no answer of GraphQL.
+        if let Some(code) = self.body["code"].as_str() {
+            return code.to_owned();
+        }
+        if self.body.get("errors").is_some() {
+            return code(self).to_owned();
+        }
+        assert_eq!(self.status, 200, "{self:?}");
+        let data = self.body["data"].as_object().unwrap();
+        let payload = data.values().next().unwrap();
+        payload["refusal"]["code"].as_str().unwrap_or("done").to_owned()
     }
 }
 

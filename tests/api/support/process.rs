@@ -7,15 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Client, Database, Org, SECRET, Seats, eventually};
+use super::{Client, Database, Org, PATIENCE, SECRET, Seats, eventually};
 
-/// Of many at once somebody wins, also where the machine is busy with other tests.
-const PATIENT: [(&str, &str); 4] = [
-    ("OPERATION_LEASE_SECONDS", "10"),
-    ("PATIENCE_MS", "30000"),
-    ("TRANSACTION_DEADLINE_MS", "20000"),
-    ("REQUEST_TIMEOUT_SECONDS", "40"),
-];
+/// For tests that take the database away: it is missed sooner than in production.
+pub const SOON_LOST: (&str, &str) = ("MONGO_SELECTION_TIMEOUT_MS", "1000");
 
 /// The real program with a database that outlives it.
 pub struct ServerProcess {
@@ -61,7 +56,7 @@ impl ServerProcess {
                 }
             }
         });
-        let base = address.recv_timeout(Duration::from_mins(1)).expect("the server did not start");
+        let base = address.recv_timeout(PATIENCE).expect("the server did not start");
         Self { child, warnings, client: Client::new(base) }
     }
 
@@ -74,6 +69,16 @@ impl ServerProcess {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Waits until it has died of itself, and for MongoDB to have noticed.
+    pub async fn died(&mut self, database: &Database) {
+        eventually("the server's death", || {
+            let dead = self.is_dead();
+            async move { dead }
+        })
+        .await;
+        database.end_transactions().await;
     }
 
     /// Whether it has died by itself, or was killed.
@@ -109,7 +114,7 @@ impl Ending {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "it goes on");
+            assert!(started.elapsed() < PATIENCE, "it goes on");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -131,14 +136,14 @@ pub struct Pair {
 
 impl Pair {
     pub async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::armed("", "").await
     }
 
-    /// Two servers, the second one with these variables besides.
-    pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+    /// Two servers with these fail points.
+    pub async fn armed(one: &str, two: &str) -> Self {
         let database = Database::new().await;
-        let one = ServerProcess::start_with(&database, &PATIENT);
-        let two = ServerProcess::start_with(&database, &[&PATIENT, variables].concat());
+        let start = |points| ServerProcess::start_with(&database, &[("FAILPOINTS", points)]);
+        let (one, two) = (start(one), start(two));
         Self { one, two, database }
     }
 
@@ -192,17 +197,16 @@ pub fn command(database: &Database) -> Command {
         Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_tenantry").into()));
     command
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
-        .env("MONGO_URI", &database.uri)
+        .env("MONGO_URI", database.uri_of_servers())
         .env("MASTER_DB", &database.master)
         .env("TENANT_DB", &database.tenants)
         .env("JWT_SECRET", SECRET)
         .env("BIND", "127.0.0.1:0")
-        .env("WORKERS", "1")
+        .env("WORKERS", "2")
         .env("HASH_MEMORY_KIB", "256")
         .env("HASH_ITERATIONS", "1")
         .env("OPERATION_LEASE_SECONDS", "1")
         .env("RECOVERY_INTERVAL_SECONDS", "1")
-        .env("MONGO_SELECTION_TIMEOUT_MS", "1000")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());

@@ -5,13 +5,9 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
 };
 
-use super::Client;
-
-/// What must happen at all happens within this time, also on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+use super::{Client, in_time};
 
 /// Bytes to and fro.
 pub struct Raw {
@@ -32,14 +28,13 @@ impl Raw {
 
     /// Sends as much as the server takes: it may close before it has read all of it.
     pub async fn send(&mut self, bytes: &[u8]) {
-        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("nobody reads");
+        let _ = in_time("a read", self.stream.write_all(bytes)).await;
     }
 
     /// Everything until the server closes, in whatever way.
     pub async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
-        let ended = timeout(PATIENCE, self.stream.read_to_end(&mut bytes)).await;
-        let _ = ended.expect("the server does not close");
+        let _ = in_time("the end", self.stream.read_to_end(&mut bytes)).await;
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -47,7 +42,7 @@ impl Raw {
     pub async fn until(&mut self, end: &str) -> String {
         let mut bytes = Vec::new();
         while !bytes.ends_with(end.as_bytes()) {
-            let byte = timeout(PATIENCE, self.stream.read_u8()).await.expect("no answer");
+            let byte = in_time("an answer", self.stream.read_u8()).await;
             bytes.push(byte.expect("the answer ended early"));
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -62,8 +57,7 @@ impl Raw {
             }
         });
         let mut bytes = Vec::new();
-        let ended = timeout(PATIENCE, reader.read_to_end(&mut bytes)).await;
-        let _ = ended.expect("the server does not close");
+        let _ = in_time("the end", reader.read_to_end(&mut bytes)).await;
         trickle.abort();
         String::from_utf8_lossy(&bytes).into_owned()
     }
