@@ -1,14 +1,23 @@
 //! Bodies that never end, and what is on the wire beside them.
 
-use std::time::Duration;
-
 use futures::future::join_all;
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 use crate::support::{Chart, Client, Database, Raw, ServerProcess, TestApp, Watch, eventually};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+/// What the bodies of a stranger may take, and those of an organization, in MiB.
+const STRANGER: u64 = 8;
+const ORGANIZATION: u64 = 40;
+/// What answers that nobody reads may take, in MiB.
+const ANSWERS: u64 = 96;
+/// How long a list may be, in bytes.
+const LISTED: usize = 32 * MIB;
+/// More than such a list takes in chunks of one byte.
+const CHUNKED: usize = 16 * LISTED;
+/// Far more than a megabyte without any body, and what systems hold of it, in bytes.
+const ENDLESS: usize = 16 * MIB;
 
 fn opening(path: &str, kind: &str, token: Option<&str>, length: &str) -> Vec<u8> {
     let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
@@ -16,55 +25,79 @@ fn opening(path: &str, kind: &str, token: Option<&str>, length: &str) -> Vec<u8>
         .into_bytes()
 }
 
-/// Opens a request and sends as much of a body as the server takes, but for the last byte.
-async fn hold(client: &Client, head: &[u8], size: usize) -> Raw {
-    let mut raw = Raw::sending(client, head).await;
-    let sending = async {
-        let mut left = size - 1;
-        while left > 0 {
-            let piece = &[b' '; 16 * KIB][..left.min(16 * KIB)];
-            raw.stream.write_all(piece).await?;
-            left -= piece.len();
-        }
-        std::io::Result::Ok(())
-    };
-    // The server does not read what it has no room for.
-    let _ = tokio::time::timeout(Duration::from_secs(1), sending).await;
-    raw
+/// Opens so many requests and sends their bodies but for the last byte, until dropped. The server
+/// does not read what it has no room for.
+async fn hold(client: &Client, head: &[u8], size: usize, count: usize) -> JoinSet<()> {
+    let mut open = JoinSet::new();
+    for mut raw in join_all((0..count).map(|_| Raw::sending(client, head))).await {
+        open.spawn(async move {
+            let mut left = size - 1;
+            while left > 0 {
+                let piece = &[b' '; 16 * KIB][..left.min(16 * KIB)];
+                if raw.stream.write_all(piece).await.is_err() {
+                    return;
+                }
+                left -= piece.len();
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+    open
 }
 
-fn start(database: &Database) -> ServerProcess {
-    ServerProcess::start_with(database, &[("WORKERS", "2"), ("BODY_TIMEOUT_SECONDS", "15")])
+/// The same with bodies of one MiB of strangers, begun in one of these ways.
+async fn hold_as_stranger(client: &Client, length: &str, count: usize) -> JoinSet<()> {
+    let head = opening("/admin/login", "application/json", None, length);
+    let chunk = if length.starts_with('t') { "fffff\r\n" } else { "" };
+    hold(client, &[&head, chunk.as_bytes()].concat(), MIB, count).await
+}
+
+/// What the bodies of requests take, in MiB.
+async fn held(client: &Client) -> u64 {
+    client.metric("tenantry_body_bytes").await / MIB as u64
+}
+
+/// Waits until the bodies of requests take so much.
+async fn holding(client: &Client, mib: u64) {
+    eventually("bodies that take room", || async { held(client).await >= mib }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_strangers_that_never_end_take_little_memory() {
     let database = Database::new().await;
-    let server = start(&database);
-    let org = server.client.sign_up("Acme").await;
+    let server = ServerProcess::start(&database);
+    let client = &server.client;
+    let org = client.sign_up("Acme").await;
     let watch = Watch::start(&server).await;
     let upgrade = "connection: upgrade\r\nupgrade: websocket";
-    for length in [
-        &format!("content-length: {MIB}"),
-        "transfer-encoding: chunked",
+    let too_large =
+        r#"tenantry_http_request_seconds_count{method="POST",route="/admin/login",status="413"}"#;
+    for (length, takes_room) in [
+        (&format!("content-length: {MIB}"), true),
+        (&"transfer-encoding: chunked".to_owned(), true),
         // The library reads these to their end, whatever they say.
-        upgrade,
-        &format!("content-length: 1\r\n{upgrade}"),
+        (&upgrade.to_owned(), false),
+        (&format!("content-length: 1\r\n{upgrade}"), false),
     ] {
-        let head = opening("/admin/login", "application/json", None, length);
-        let chunk = if length.starts_with('t') { "fffff\r\n" } else { "" };
-        let head = [&head, chunk.as_bytes()].concat();
-        let open = join_all((0..300).map(|_| hold(&server.client, &head, MIB))).await;
+        let refused = client.metric(too_large).await + 300;
+        let open = hold_as_stranger(client, length, 300).await;
+        if takes_room {
+            holding(client, STRANGER).await;
+        } else {
+            eventually("refusals", || async { client.metric(too_large).await >= refused }).await;
+        }
         // Everybody else logs in, and says more than fits beside a head.
-        server.client.token(&org.email, crate::support::PASSWORD).await;
-        let chart = Chart::create(&server.client.with(&org.token), "Everybody").await;
+        client.token(&org.email, crate::support::PASSWORD).await;
+        let chart = Chart::create(&client.with(&org.token), "Everybody").await;
         let mut list = String::from("id,name,title,manager_id\n1,Ada,CEO,\n");
         list.extend((2..2_000).map(|id| format!("{id},Somebody,Engineer,1\n")));
-        let request = server.client.with(&org.token);
+        let request = client.with(&org.token);
         let request = request.request(reqwest::Method::POST, &chart.path("/import"));
         let request = request.header("content-type", "text/csv").body(list);
         Client::send(request).await.expect(200);
+        assert!(held(client).await <= STRANGER);
         drop(open);
+        eventually("room", || async { held(client).await == 0 }).await;
     }
     watch.assert_unharmed().await;
     drop(server);
@@ -74,14 +107,15 @@ async fn bodies_of_strangers_that_never_end_take_little_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_of_an_admin_that_never_end_take_little_memory() {
     let database = Database::new().await;
-    let server = start(&database);
+    let server = ServerProcess::start(&database);
     let greedy = server.client.sign_up("Greedy").await;
     let chart = Chart::create(&server.client.with(&greedy.token), "Everybody").await;
     let other = server.client.sign_up("Acme").await;
     let watch = Watch::start(&server).await;
-    let length = format!("content-length: {}", 32 * MIB);
+    let length = format!("content-length: {LISTED}");
     let head = opening(&chart.path("/import"), "text/csv", Some(&greedy.token), &length);
-    let open = join_all((0..20).map(|_| hold(&server.client, &head, 32 * MIB))).await;
+    let open = hold(&server.client, &head, LISTED, 20).await;
+    holding(&server.client, 32).await;
     let own = Chart::create(&server.client.with(&other.token), "Everybody").await;
     let list = format!("id,name,title,manager_id\n1,Ada,{},\n", "x".repeat(100));
     let request =
@@ -90,8 +124,22 @@ async fn lists_of_an_admin_that_never_end_take_little_memory() {
     let request = request.header("content-type", "text/csv").body(list);
     let answer = Client::send(request).await;
     assert!([200, 400].contains(&answer.status), "{answer:?}");
+    assert!(held(&server.client).await <= ORGANIZATION);
     drop(open);
     watch.assert_unharmed().await;
+    drop(server);
+    database.drop_all();
+}
+
+/// The control of the two tests above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_limit_bodies_take_as_much_as_they_like() {
+    let database = Database::new().await;
+    let unbounded = [("FAILPOINTS", "bodies.unbounded=return")];
+    let server = ServerProcess::start_with(&database, &unbounded);
+    let length = format!("content-length: {MIB}");
+    let _open = hold_as_stranger(&server.client, &length, 60).await;
+    holding(&server.client, 60).await;
     drop(server);
     database.drop_all();
 }
@@ -116,21 +164,52 @@ async fn chunks_without_an_end_keep_no_thread_busy() {
             ("0\r\n", "x: y\r\n"),
             ("", "1;x\r\n \r\n"),
         ] {
-            floods.push(flood(&server.client, [&head, start.as_bytes()].concat(), forever));
+            let start = [&head, start.as_bytes()].concat();
+            floods.push(flood(&server.client, start, forever, CHUNKED));
         }
     }
-    join_all(floods).await;
+    let sent = join_all(floods).await;
+    assert!(sent.iter().all(|sent| *sent < CHUNKED), "the server reads for ever: {sent:?}");
+    assert!(sent[0] < ENDLESS, "{sent:?}");
     watch.assert_unharmed().await;
     drop(server);
     database.drop_all();
 }
 
+/// The control of the test above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_limit_what_is_no_body_is_read_for_ever() {
+    let database = Database::new().await;
+    let unbounded = [("FAILPOINTS", "framing.unbounded=return"), ("BODY_TIMEOUT_SECONDS", "600")];
+    let server = ServerProcess::start_with(&database, &unbounded);
+    let chunked = "transfer-encoding: chunked";
+    let mut head = opening("/admin/login", "application/json", None, chunked);
+    head.extend_from_slice(b"5;");
+    assert!(flood(&server.client, head, "x", ENDLESS).await >= ENDLESS);
+    drop(server);
+    database.drop_all();
+}
+
+/// Sends the same for ever, until the server has closed the connection or has read enough; how many
+/// bytes it has taken.
+async fn flood(client: &Client, start: Vec<u8>, forever: &str, enough: usize) -> usize {
+    let mut raw = Raw::sending(client, &start).await;
+    let piece = forever.repeat(64 * KIB / forever.len());
+    let mut sent = 0;
+    while sent < enough && raw.stream.write_all(piece.as_bytes()).await.is_ok() {
+        sent += piece.len();
+    }
+    sent
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_wait_behind_others_take_little_memory_and_no_time() {
+    const CONNECTIONS: u64 = 200;
     let database = Database::new().await;
-    let slow = [("HASH_ITERATIONS", "60"), ("HASH_MEMORY_KIB", "65536"), ("WORKERS", "1")];
+    // Nobody is sent away from the queue.
+    let slow = [("HASH_ITERATIONS", "500"), ("HASH_MEMORY_KIB", "8192"), ("HASH_QUEUE", "1000")];
     let server = ServerProcess::start_with(&database, &slow);
-    let watch = Watch::start(&server).await;
+    let mut watch = Watch::start(&server).await;
     let body = r#"{"email": "ada@example.com", "password": "wrong password"}"#;
     let length = format!("content-length: {}", body.len());
     let login = opening("/admin/login", "application/json", None, &length);
@@ -140,72 +219,90 @@ async fn requests_that_wait_behind_others_take_little_memory_and_no_time() {
     let head = format!("GET /org/get?organization_name=x HTTP/1.1\nhost:x\n{names}\n");
     let bytes = [&login, body.as_bytes(), head.repeat(1_000).as_bytes()].concat();
     let mut open = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..CONNECTIONS {
         let raw = Raw::connect(&server.client).await;
         let _ = raw.stream.try_write(&bytes);
         open.push(raw);
     }
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let client = &server.client;
+    let came = || async {
+        let waiting = client.metric("tenantry_hash_queue_depth").await;
+        // And one is being hashed.
+        waiting + client.metric("tenantry_hash_seconds_count").await + 1 >= CONNECTIONS
+    };
+    eventually("logins that wait", came).await;
+    watch.goes_on().await;
     drop(open);
     watch.assert_unharmed().await;
     drop(server);
     database.drop_all();
 }
 
-/// Sends the same for ever, until the server has closed the connection.
-async fn flood(client: &Client, start: Vec<u8>, forever: &str) {
-    let raw = Raw::sending(client, &start).await;
-    let (mut reader, mut writer) = raw.stream.into_split();
-    let piece = forever.repeat(64 * KIB / forever.len());
-    let sending = tokio::spawn(async move {
-        let mut sent = 0;
-        while sent < 4_096 * MIB && writer.write_all(piece.as_bytes()).await.is_ok() {
-            sent += piece.len();
-        }
-        sent
-    });
-    let mut answer = Vec::new();
-    let _ = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut answer).await;
-    let sent = sending.await.unwrap();
-    assert!(sent < 4_096 * MIB, "the server reads for ever");
+/// A chart of which a list takes four megabytes, and the token of its admin.
+async fn large_chart(client: &Client) -> (Chart, String) {
+    let org = client.sign_up("Acme").await;
+    let admin = client.with(&org.token);
+    let chart = Chart::create(&admin, "Everybody").await;
+    let mut list = String::from("id,name,title,manager_id\n1,Ada,CEO,\n");
+    let long = format!("x{}", "🧘".repeat(127));
+    list.extend((2..4_500).map(|id| format!("{id},{long},{long},1\n")));
+    let request = admin.request(reqwest::Method::POST, &chart.path("/import"));
+    Client::send(request.header("content-type", "text/csv").body(list)).await.expect(200);
+    (chart, org.token)
 }
+
+/// Connections that have asked for the list, of which nobody takes more than the system's buffers
+/// hold.
+async fn ask_without_reading(chart: &Chart, token: &str) -> Vec<Raw> {
+    let get = format!(
+        "GET {} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n",
+        chart.path("/export"),
+    );
+    let mut unread = Vec::new();
+    for _ in 0..24 {
+        let raw = Raw::sending(&chart.client, get.as_bytes()).await;
+        raw.stream.readable().await.unwrap();
+        unread.push(raw);
+    }
+    unread
+}
+
+/// What answers take, in MiB.
+async fn unread(client: &Client) -> u64 {
+    client.metric("tenantry_answer_bytes").await / MIB as u64
+}
+
+/// Nobody is given up for being slow.
+const PATIENT: (&str, &str) = ("WRITE_TIMEOUT_SECONDS", "600");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_reads_take_little_memory() {
     let database = Database::new().await;
-    // Nobody is given up for being slow.
-    let patient = [("WORKERS", "2"), ("WRITE_TIMEOUT_SECONDS", "600")];
-    let server = ServerProcess::start_with(&database, &patient);
-    let org = server.client.sign_up("Acme").await;
-    let admin = server.client.with(&org.token);
-    let chart = Chart::create(&admin, "Everybody").await;
-    let mut list = String::from("id,name,title,manager_id\n1,Ada,CEO,\n");
-    let title = "x".repeat(100);
-    list.extend((2..20_000).map(|id| format!("{id},{title},{title},1\n")));
-    let request = admin.request(reqwest::Method::POST, &chart.path("/import"));
-    Client::send(request.header("content-type", "text/csv").body(list)).await.expect(200);
+    let server = ServerProcess::start_with(&database, &[PATIENT]);
+    let (chart, token) = large_chart(&server.client).await;
     let watch = Watch::start(&server).await;
-    let get = format!(
-        "GET {} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
-        chart.path("/export"),
-        org.token,
-    );
-    // Four megabytes each, of which nobody takes more than the system's buffers hold.
-    let mut unread = Vec::new();
-    for _ in 0..40 {
-        let raw = Raw::sending(&server.client, get.as_bytes()).await;
-        raw.stream.readable().await.unwrap();
-        unread.push(raw);
-    }
+    let _unread = ask_without_reading(&chart, &token).await;
     // Who reads gets all of it, though there is no room left.
-    let whole = Client::send(admin.request(reqwest::Method::GET, &chart.path("/export"))).await;
-    assert!(whole.expect(200).body.as_str().unwrap().len() > 4_000_000);
-    eventually("an eviction", || async {
-        let metrics = server.client.get("/metrics").await;
-        metrics.body.as_str().unwrap().contains("reason=\"no_room\"")
-    })
-    .await;
+    let whole = chart.client.request(reqwest::Method::GET, &chart.path("/export"));
+    assert!(Client::send(whole).await.expect(200).body.as_str().unwrap().len() > 4_000_000);
+    let evicted = r#"tenantry_connections_given_up_total{reason="no_room"}"#;
+    eventually("an eviction", || async { server.client.metric(evicted).await > 0 }).await;
+    assert!(unread(&server.client).await <= ANSWERS);
     watch.assert_unharmed().await;
+    drop(server);
+    database.drop_all();
+}
+
+/// The control of the test above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_limit_answers_take_as_much_as_they_like() {
+    let database = Database::new().await;
+    let unbounded = ("FAILPOINTS", "answers.unbounded=return");
+    let server = ServerProcess::start_with(&database, &[PATIENT, unbounded]);
+    let (chart, token) = large_chart(&server.client).await;
+    let _unread = ask_without_reading(&chart, &token).await;
+    let mib = unread(&server.client).await;
+    assert!(mib > ANSWERS, "{mib} MiB");
     drop(server);
     database.drop_all();
 }
