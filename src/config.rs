@@ -3,6 +3,7 @@
 
 pub mod misspelt;
 mod public_url;
+mod rules;
 mod traces;
 mod variables;
 
@@ -12,11 +13,13 @@ use std::{
     time::Duration,
 };
 
-use config::{Config, File, FileFormat};
-use secrecy::{ExposeSecret, SecretString};
+use config::{Config, ConfigBuilder, File, FileFormat, builder::DefaultState};
+use secrecy::SecretString;
 use serde::Deserialize;
+use validator::Validate;
 
 pub use public_url::PublicUrl;
+use rules::sentences;
 pub use traces::TraceSettings;
 pub use variables::{SECRETS, VARIABLES};
 use variables::{explain, list, read};
@@ -27,30 +30,40 @@ use crate::{
 };
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
+#[validate(schema(function = rules::has_secret, skip_on_field_errors = false))]
+#[validate(schema(function = rules::has_public_url, skip_on_field_errors = false))]
 pub struct Settings {
     /// The profile.
     pub env: Profile,
     /// The HTTP side.
+    #[validate(nested)]
     pub server: ServerSettings,
     /// The database.
+    #[validate(nested)]
     pub mongo: MongoSettings,
     /// The database of the default start.
+    #[validate(nested)]
     pub embedded: EmbeddedSettings,
     /// Password hashing.
+    #[validate(nested)]
     pub hash: HashParameters,
     /// Limits on guessing and signing up.
+    #[validate(nested)]
     pub throttle: ThrottleSettings,
     /// Tokens.
+    #[validate(nested)]
     pub jwt: JwtSettings,
     /// GraphQL.
     pub graphql: GraphQlSettings,
     /// Renames and deletes.
+    #[validate(nested)]
     pub operations: OperationSettings,
     /// Logs.
     pub log: LogSettings,
     /// Traces.
+    #[validate(nested)]
     pub traces: TraceSettings,
 }
 
@@ -65,7 +78,7 @@ pub enum Profile {
 }
 
 /// The HTTP side.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
     /// Address and port to listen on; port 0 takes a free one.
@@ -75,18 +88,25 @@ pub struct ServerSettings {
     /// The most clients that are connected at once; 0 for as many as there are descriptors for.
     pub max_connections: usize,
     /// Seconds that a client may take over the head of a request.
+    #[validate(range(min = 1, max = DAY))]
     pub header_timeout_seconds: u64,
     /// Seconds that a client may take over a body.
+    #[validate(range(min = 1, max = DAY))]
     pub body_timeout_seconds: u64,
     /// Seconds after which a request is given up, the wait for its body apart.
+    #[validate(range(min = 1, max = DAY))]
     pub request_timeout_seconds: u64,
     /// Seconds that a client may take over each 16 KiB of an answer.
+    #[validate(range(min = 1, max = DAY))]
     pub write_timeout_seconds: u64,
     /// Seconds that a connection may idle between two requests.
+    #[validate(range(min = 1, max = DAY))]
     pub keep_alive_seconds: u64,
     /// Seconds that a shutdown waits for requests under way.
+    #[validate(range(max = DAY))]
     pub shutdown_timeout_seconds: u64,
     /// The most bytes of a request's body.
+    #[validate(range(min = 1))]
     pub body_limit_bytes: usize,
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "list")]
@@ -99,35 +119,43 @@ pub struct ServerSettings {
 }
 
 /// The database.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
+#[validate(schema(function = rules::is_one_server, skip_on_field_errors = false))]
+#[validate(schema(function = rules::has_whole_login, skip_on_field_errors = false))]
+#[validate(schema(function = rules::has_two_databases, skip_on_field_errors = false))]
 pub struct MongoSettings {
     /// A connection string.
     pub uri: Option<SecretString>,
     /// Or a host,
     pub host: Option<String>,
     /// its port,
+    #[validate(range(min = 1))]
     pub port: u16,
     /// a user
     pub user: Option<String>,
     /// and its password.
     pub password: Option<SecretString>,
     /// The master database.
+    #[validate(custom(function = rules::is_database_name))]
     pub master_db: String,
     /// The tenants' database.
+    #[validate(custom(function = rules::is_database_name))]
     pub tenant_db: String,
     /// The most organizations; 0 for as many collections as the database's file handles allow.
     pub max_organizations: u64,
     /// Milliseconds that a call waits for a server it can use.
+    #[validate(range(max = DAY_MS))]
     pub selection_timeout_ms: u64,
     /// Milliseconds that a transaction is retried.
+    #[validate(range(max = DAY_MS))]
     pub transaction_deadline_ms: u64,
     /// Whether every command is timed for the metrics.
     pub command_metrics: bool,
 }
 
 /// The database of the default start.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddedSettings {
     /// Where its program, data and log are.
@@ -135,12 +163,16 @@ pub struct EmbeddedSettings {
     /// A `mongod` to use instead of the one on `PATH` or the fetched one.
     pub mongod: Option<PathBuf>,
     /// Its cache in GiB.
+    #[validate(custom(function = rules::is_cache_size))]
     pub cache_gb: f64,
 }
 
 /// Tokens.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
+#[validate(schema(function = rules::has_long_secret, skip_on_field_errors = false))]
+#[validate(schema(function = rules::has_long_previous_secret, skip_on_field_errors = false))]
+#[validate(schema(function = rules::has_key, skip_on_field_errors = false))]
 pub struct JwtSettings {
     /// `HS256` or `EdDSA`.
     pub algorithm: JwtAlgorithm,
@@ -157,6 +189,7 @@ pub struct JwtSettings {
     /// `aud`.
     pub audience: String,
     /// Minutes that a token is good for.
+    #[validate(range(min = 1, max = 5_256_000))]
     pub access_token_expire_minutes: u64,
 }
 
@@ -178,14 +211,17 @@ pub struct GraphQlSettings {
 }
 
 /// Renames and deletes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct OperationSettings {
     /// Seconds that an operation belongs to the process that drives it.
+    #[validate(range(min = 1, max = DAY))]
     pub lease_seconds: u64,
     /// Seconds between two looks for operations that another process has left.
+    #[validate(range(min = 1, max = DAY))]
     pub recovery_interval_seconds: u64,
     /// Milliseconds that a request waits for a tenant that is being moved.
+    #[validate(range(max = DAY_MS))]
     pub patience_ms: u64,
 }
 
@@ -216,6 +252,9 @@ pub struct SettingsError(String);
 
 /// Short secrets can be guessed offline from one token (RFC 8725, 3.5).
 pub(crate) const SECRET_MIN_BYTES: usize = 32;
+/// A longer time is a slip, and would overflow a clock sooner or later.
+const DAY: u64 = 24 * 60 * 60;
+const DAY_MS: u64 = DAY * 1000;
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
@@ -244,22 +283,52 @@ impl Settings {
                 .map_err(|e| SettingsError(e.to_string()))?;
         }
         let [defaults, of_profile] = &files;
-        let mut builder = Config::builder()
+        let builder = Config::builder()
             .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
             .add_source(File::with_name(defaults).required(false))
             .add_source(File::from_str(built_in, FileFormat::Toml))
-            .add_source(File::with_name(of_profile).required(false));
-        builder = builder.set_override("env", profile).map_err(|e| SettingsError(e.to_string()))?;
+            .add_source(File::with_name(of_profile).required(false))
+            .set_override("env", profile)
+            .map_err(|e| SettingsError(e.to_string()))?;
+        let mut wrong = Vec::new();
+        let settings = Self::read(&builder, variable, &mut wrong)?;
+        let found = settings.validate().err().map(|errors| sentences(&errors)).unwrap_or_default();
+        let reported = |sentence: &String| wrong.iter().any(|(name, _)| sentence.contains(name));
+        let found: Vec<String> = found.into_iter().filter(|sentence| !reported(sentence)).collect();
+        let mut wrong: Vec<String> = wrong.into_iter().map(|(_, text)| text).chain(found).collect();
+        wrong.sort_unstable();
+        if wrong.is_empty() { Ok(settings) } else { Err(SettingsError(wrong.join("\n"))) }
+    }
+
+    /// Applies the variables to the files. A variable with an unreadable value is reported and left
+    /// out, so that the others are still checked.
+    fn read(
+        files: &ConfigBuilder<DefaultState>,
+        variable: impl Fn(&str) -> Option<String>,
+        wrong: &mut Vec<(&'static str, String)>,
+    ) -> Result<Self, SettingsError> {
+        let mut given = Vec::new();
         for (name, key) in VARIABLES {
-            if let Some(value) = read(&variable, name)? {
-                builder =
-                    builder.set_override(key, value).map_err(|e| SettingsError(e.to_string()))?;
+            match read(&variable, name) {
+                Ok(value) => given.extend(value.map(|value| (name, key, value))),
+                Err(error) => wrong.push((name, error.0)),
             }
         }
-        let settings: Self =
-            builder.build().and_then(Config::try_deserialize).map_err(|e| explain(&e))?;
-        settings.check()?;
-        Ok(settings)
+        loop {
+            let built = given
+                .iter()
+                .try_fold(files.clone(), |all, (_, key, value)| {
+                    all.set_override(key, value.as_str())
+                })
+                .and_then(|builder| builder.build()?.try_deserialize());
+            let error = match built {
+                Ok(settings) => return Ok(settings),
+                Err(error) => explain(&error),
+            };
+            let at = given.iter().position(|(name, ..)| error.0.starts_with(&format!("{name}:")));
+            let Some(at) = at else { return Err(error) };
+            wrong.push((given.remove(at).0, error.0));
+        }
     }
 
     /// Reads the settings from the process's environment.
@@ -268,94 +337,6 @@ impl Settings {
     /// As [`Settings::load`].
     pub fn from_environment() -> Result<Self, SettingsError> {
         Self::load(|name| std::env::var(name).ok())
-    }
-
-    fn check(&self) -> Result<(), SettingsError> {
-        let wrong = |text: &str| Err(SettingsError(text.to_owned()));
-        if self.mongo.uri.is_some() && self.mongo.host.is_some() {
-            return wrong("set MONGO_URI or MONGO_HOST, not both");
-        }
-        let external = self.mongo.uri.is_some() || self.mongo.host.is_some();
-        if external && self.mongo.user.is_some() != self.mongo.password.is_some() {
-            return wrong("MONGO_USER and MONGO_PASSWORD go together");
-        }
-        if self.mongo.master_db == self.mongo.tenant_db {
-            return wrong("MASTER_DB and TENANT_DB must not be the same database");
-        }
-        for (name, value) in
-            [("MASTER_DB", &self.mongo.master_db), ("TENANT_DB", &self.mongo.tenant_db)]
-        {
-            if value.is_empty()
-                || value.len() > 63
-                || value.contains(['/', '\\', '.', ' ', '"', '$', '\0'])
-            {
-                return wrong(&format!("{name} is not a name that MongoDB takes for a database"));
-            }
-        }
-        self.check_times()?;
-        self.check_tokens()?;
-        self.traces.check()?;
-        if self.env == Profile::Production && self.server.public_url.is_none() {
-            return wrong(
-                "in production PUBLIC_URL must be set to where clients reach the server, such as \
-                 https://api.example.com",
-            );
-        }
-        Ok(())
-    }
-
-    /// What is longer than any of these is a slip, and would overflow a clock sooner or later.
-    fn check_times(&self) -> Result<(), SettingsError> {
-        const DAY: u64 = 24 * 60 * 60;
-        const TEN_YEARS: u64 = 10 * 365 * 24 * 60;
-        let (server, mongo, operations) = (&self.server, &self.mongo, &self.operations);
-        for (name, value, range) in [
-            ("REQUEST_TIMEOUT_SECONDS", server.request_timeout_seconds, 1..=DAY),
-            ("HEADER_TIMEOUT_SECONDS", server.header_timeout_seconds, 1..=DAY),
-            ("BODY_TIMEOUT_SECONDS", server.body_timeout_seconds, 1..=DAY),
-            ("WRITE_TIMEOUT_SECONDS", server.write_timeout_seconds, 1..=DAY),
-            ("KEEP_ALIVE_SECONDS", server.keep_alive_seconds, 1..=DAY),
-            ("SHUTDOWN_TIMEOUT_SECONDS", server.shutdown_timeout_seconds, 0..=DAY),
-            ("MONGO_SELECTION_TIMEOUT_MS", mongo.selection_timeout_ms, 0..=DAY * 1000),
-            ("TRANSACTION_DEADLINE_MS", mongo.transaction_deadline_ms, 0..=DAY * 1000),
-            ("ACCESS_TOKEN_EXPIRE_MINUTES", self.jwt.access_token_expire_minutes, 1..=TEN_YEARS),
-            ("LOGIN_WINDOW_MINUTES", self.throttle.login_window_minutes, 1..=TEN_YEARS),
-            ("OPERATION_LEASE_SECONDS", operations.lease_seconds, 1..=DAY),
-            ("RECOVERY_INTERVAL_SECONDS", operations.recovery_interval_seconds, 1..=DAY),
-            ("PATIENCE_MS", operations.patience_ms, 0..=DAY * 1000),
-        ] {
-            if value < *range.start() {
-                return Err(SettingsError(format!("{name} must be greater than 0")));
-            }
-            if value > *range.end() {
-                return Err(SettingsError(format!("{name} must be at most {}", range.end())));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_tokens(&self) -> Result<(), SettingsError> {
-        let wrong = |text: &str| Err(SettingsError(text.to_owned()));
-        let secrets =
-            [("JWT_SECRET", &self.jwt.secret), ("JWT_PREVIOUS_SECRET", &self.jwt.previous_secret)];
-        for (name, secret) in secrets {
-            let length = secret.as_ref().map(|secret| secret.expose_secret().len());
-            if length.is_some_and(|length| length < SECRET_MIN_BYTES) {
-                return wrong(&format!("{name} is too short: it must have at least 32 bytes"));
-            }
-        }
-        match self.jwt.algorithm {
-            JwtAlgorithm::EdDSA if self.jwt.key_file.is_none() => {
-                wrong("JWT_ALGORITHM is EdDSA, so JWT_KEY_FILE must name an Ed25519 private key")
-            }
-            JwtAlgorithm::HS256 if self.env == Profile::Production && self.jwt.secret.is_none() => {
-                wrong(
-                    "in production JWT_SECRET (or JWT_SECRET_FILE) must be set to a secret of at \
-                     least 32 bytes; `openssl rand -base64 48` makes one",
-                )
-            }
-            _ => Ok(()),
-        }
     }
 }
 

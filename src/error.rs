@@ -1,6 +1,6 @@
 //! The error type of all layers: stable codes and public sentences, independent of HTTP.
 
-use std::time::Duration;
+use std::{borrow::Cow, collections::BTreeMap, mem, time::Duration};
 
 use crate::domain::{Invalid, charts::Refusal, cut, quote};
 
@@ -90,6 +90,8 @@ pub struct FieldErrors {
     listed: Vec<FieldError>,
     bytes: usize,
     more: usize,
+    /// Errors in the shape of fields, each until its field is checked.
+    noted: BTreeMap<String, Cow<'static, str>>,
 }
 
 impl Error {
@@ -194,9 +196,26 @@ impl FieldErrors {
     /// The maximum number of bytes that they take in a response.
     const MOST_BYTES: usize = 48 * 1024;
 
-    /// Returns the parsed value, or adds an error for `field` and returns `None`.
+    /// Returns the parsed value, or adds an error for `field` and returns `None`. An error that was
+    /// noted for the field takes precedence over the parser's.
     pub fn check<T>(&mut self, field: &str, parsed: Result<T, Invalid>) -> Option<T> {
-        parsed.map_err(|invalid| self.push(field, invalid.0)).ok()
+        let wrong = match (self.noted.remove(field), parsed) {
+            (None, Ok(value)) => return Some(value),
+            (None, Err(invalid)) => Cow::Borrowed(invalid.0),
+            (Some(noted), _) => noted,
+        };
+        self.push(field, wrong);
+        None
+    }
+
+    /// Notes an error in the shape of `field`, until the field is checked. A field's first note counts.
+    pub fn note(&mut self, field: impl Into<String>, message: impl Into<Cow<'static, str>>) {
+        self.noted.entry(field.into()).or_insert_with(|| message.into());
+    }
+
+    /// Returns the value, unless there are errors.
+    pub fn into_result<T>(self, value: Option<T>) -> Result<T> {
+        value.filter(|_| self.is_empty()).ok_or_else(|| self.into_error())
     }
 
     /// Adds an error for `field`.
@@ -223,6 +242,14 @@ impl FieldErrors {
     /// Converts the errors into one validation error, which says how many are left out.
     #[must_use]
     pub fn into_error(mut self) -> Error {
+        let whole = self.noted.remove("");
+        for (field, message) in mem::take(&mut self.noted) {
+            self.push(field, message);
+        }
+        // That the input needs another field matters only if the given ones are right.
+        if let Some(message) = whole.filter(|_| self.is_empty()) {
+            self.push("", message);
+        }
         if self.more > 0 {
             let s = if self.more == 1 { "" } else { "s" };
             let message = format!("has {} more error{s}, not listed here", self.more);
@@ -239,8 +266,8 @@ impl FieldErrors {
 
     /// Whether there are no errors so far.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.listed.is_empty() && self.more == 0
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.more == 0 && self.noted.is_empty()
     }
 }
 

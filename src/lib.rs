@@ -28,6 +28,7 @@ pub mod error;
 pub mod failpoint;
 pub mod manager;
 mod progress;
+mod shape;
 pub mod startup;
 pub mod store;
 pub mod telemetry;

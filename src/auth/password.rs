@@ -12,28 +12,14 @@ use argon2::{
 use metrics::gauge;
 use tokio::sync::oneshot;
 
-use super::fair::{FairQueue, HashFor};
+use super::{
+    fair::{FairQueue, HashFor},
+    parameters::HashParameters,
+};
 use crate::{
     domain::identity::{Password, PasswordDigest},
     error::{Error, Result},
 };
-
-/// The cost of a hash and the limits of hashing. The default cost is the OWASP minimum for argon2id
-/// (Password Storage Cheat Sheet): 19 MiB, two passes, one lane.
-#[derive(Clone, Copy, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HashParameters {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    pub iterations: u32,
-    /// Lanes.
-    pub parallelism: u32,
-    /// How many hashes run at once; 0 means the number of cores minus one, but at least one.
-    pub concurrency: usize,
-    /// How many jobs may wait. Beyond that, the client with the most jobs in the queue gets "busy".
-    pub queue: usize,
-}
 
 /// Hashes and verifies passwords on dedicated threads, not on those that serve requests.
 ///

@@ -11,6 +11,7 @@ use std::{
 };
 
 use moka::sync::Cache;
+use validator::Validate;
 
 use crate::{
     domain::identity::Email,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// The limits; 0 turns a limit off.
-#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ThrottleSettings {
     /// Failed logins per account and window.
@@ -26,6 +27,7 @@ pub struct ThrottleSettings {
     /// Failed logins per address and window.
     pub login_failures_per_address: u32,
     /// The window in minutes.
+    #[validate(range(min = 1, max = 5_256_000))]
     pub login_window_minutes: u64,
     /// Sign-ups per address and minute.
     pub sign_ups_per_address_minute: u32,

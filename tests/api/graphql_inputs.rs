@@ -95,12 +95,43 @@ fn wrong_inputs() -> Vec<(Value, Vec<&'static str>)> {
     ]
 }
 
+/// Wrong numbers beside wrong texts.
+fn wrong_together() -> Vec<(Value, Vec<&'static str>)> {
+    vec![
+        (
+            json!({ "capacity": 0, "title": "", "description": "\u{7}", "timeZone": "",
+            "durationMinutes": 0, "startsAt": "2100-01-01T00:00:00", "recurrence": {
+                "frequency": "DAILY", "rule": "FREQ=DAILY", "interval": 0, "count": 5_001,
+                "excludedDates": dates(1_001), "additionalDates": ["9999-01-01T00:00:00"] } }),
+            vec![
+                "title",
+                "description",
+                "capacity",
+                "startsAt",
+                "timeZone",
+                "durationMinutes",
+                "recurrence.rule",
+                "recurrence.excludedDates",
+                "recurrence.additionalDates",
+                "recurrence.count",
+                "recurrence.interval",
+            ],
+        ),
+        (json!({ "title": "", "recurrence": {} }), vec!["title", "recurrence"]),
+        (
+            json!({ "recurrence": { "frequency": "DAILY", "interval": 1_001 } }),
+            vec!["recurrence.interval"],
+        ),
+        (json!({ "recurrence": { "frequency": "DAILY", "count": 0 } }), vec!["recurrence.count"]),
+    ]
+}
+
 #[tokio::test]
 async fn every_wrong_field_of_an_event_is_named() {
     let app = TestApp::start().await;
     let client = admin(&app).await;
     let stored = Event::create(&client, json!({ "startsAt": "2027-01-04T09:00:00" })).await;
-    for (wrong, fields) in wrong_inputs() {
+    for (wrong, fields) in wrong_inputs().into_iter().chain(wrong_together()) {
         let reply = create(&client, &wrong).await;
         assert_eq!(wrong_fields(&reply), fields, "{wrong}: {reply:?}");
         for error in reply.body["errors"][0]["extensions"]["errors"].as_array().unwrap() {
@@ -289,6 +320,10 @@ async fn ids_that_are_none_find_nothing() {
             assert_eq!(code(&reply), "not_found", "{change} {id}");
         }
     }
+    let query = "{ occurrences(from: \"1800-01-01T00:00:00Z\", to: \"2300-01-01T00:00:00Z\",
+        first: 0, after: \"x\") { nodes { id } } }";
+    let refused = client.ask(query, json!({})).await;
+    assert_eq!(wrong_fields(&refused), ["first", "after", "from", "to"]);
     // Exactly one of the two says whose registrations.
     for both in ["first: 1", "memberId: \"x\", occurrenceId: \"x\""] {
         let query = format!("{{ registrations({both}) {{ nodes {{ id }} }} }}");

@@ -275,17 +275,17 @@ async fn windows_are_in_order_in_our_time_and_at_most_366_days_long() {
     let app = TestApp::start().await;
     let client = admin(&app).await;
     let window = |from: &str, to: &str| format!("occurrences(from: \"{from}\", to: \"{to}\")");
-    for (from, to, field) in [
-        ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z", "to"),
-        ("2027-01-02T00:00:00Z", "2027-01-01T00:00:00Z", "to"),
-        ("2027-01-01T00:00:00Z", "2028-01-02T00:00:00.001Z", "to"),
-        ("1900-01-01T00:00:00Z", "2100-01-01T00:00:00Z", "to"),
-        ("9999-01-01T00:00:00Z", "9999-02-01T00:00:00Z", "from"),
-        ("2199-12-01T00:00:00Z", "2200-01-01T00:00:00Z", "to"),
-        ("1899-12-31T23:59:59Z", "1900-01-02T00:00:00Z", "from"),
+    for (from, to, fields) in [
+        ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &["to"][..]),
+        ("2027-01-02T00:00:00Z", "2027-01-01T00:00:00Z", &["to"]),
+        ("2027-01-01T00:00:00Z", "2028-01-02T00:00:00.001Z", &["to"]),
+        ("1900-01-01T00:00:00Z", "2100-01-01T00:00:00Z", &["to"]),
+        ("9999-01-01T00:00:00Z", "9999-02-01T00:00:00Z", &["from", "to"]),
+        ("2199-12-01T00:00:00Z", "2200-01-01T00:00:00Z", &["to"]),
+        ("1899-12-31T23:59:59Z", "1900-01-02T00:00:00Z", &["from"]),
     ] {
         let reply = list(&client, &window(from, to)).await;
-        assert_eq!(wrong_fields(&reply), [field], "{from} {to}");
+        assert_eq!(wrong_fields(&reply), fields, "{from} {to}");
     }
     for (from, to) in [
         ("2027-01-01T00:00:00Z", "2028-01-02T00:00:00Z"),

@@ -1,7 +1,7 @@
 //! What should never have been sent.
 
 use reqwest::{Method, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Client, PASSWORD, TestApp};
 
@@ -24,7 +24,8 @@ async fn operators_in_json_are_wrong_types_and_not_queries() {
         let body = json!({ "email": value, "password": PASSWORD });
         app.post("/admin/login", body).await.invalid(&["email"]);
     }
-    app.get("/org/get?organization_name[$ne]=x").await.invalid(&["organization_name[$ne]"]);
+    let both = ["organization_name[$ne]", "organization_name"];
+    app.get("/org/get?organization_name[$ne]=x").await.invalid(&both);
     app.get("/org/get?organization_name=$ne").await.refused(404, "not_found");
 }
 
@@ -62,12 +63,123 @@ async fn malformed_bodies_are_refused() {
 async fn only_json_is_taken() {
     let app = TestApp::start().await;
     let body = r#"{"email": "a@example.com", "password": "b"}"#;
-    for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("x")] {
-        assert_eq!(raw(&app, kind, body).await, 415, "{kind:?}");
+    for kind in [
+        "",
+        "x",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "application/problem+json",
+        "text/plain; application/json",
+    ] {
+        assert_eq!(raw(&app, Some(kind), body).await, 415, "{kind:?}");
     }
-    for kind in [JSON, "application/json; charset=utf-8", "Application/JSON"] {
+    assert_eq!(raw(&app, None, body).await, 415);
+    for kind in [
+        JSON,
+        "application/json; charset=utf-8",
+        "application/json;charset=\"UTF-8\"",
+        "application/json ; version=1;charset=utf-8",
+        "application/json;",
+        "Application/JSON",
+    ] {
         assert_eq!(raw(&app, Some(kind), body).await, 401, "{kind}");
     }
+}
+
+/// The methods and paths of the document that take JSON, each with the schema of its body.
+fn bodies(document: &Value) -> Vec<(Method, String, Value)> {
+    let mut bodies = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let schema = &operation["requestBody"]["content"][JSON]["schema"];
+            let one_of = schema["oneOf"].as_array().into_iter().flatten();
+            let named = one_of.chain([schema]).find_map(|schema| schema["$ref"].as_str());
+            if let Some(name) = named {
+                let method = method.to_uppercase().parse().unwrap();
+                let schema = document.pointer(&name[1..]).unwrap().clone();
+                bodies.push((method, path.replace("{org_id}", "1").replace("{id}", "1"), schema));
+            }
+        }
+    }
+    bodies
+}
+
+#[tokio::test]
+async fn every_wrong_field_of_every_body_of_the_document_is_named() {
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let admin = app.with(&org.token);
+    let document = app.get("/openapi.json").await.expect(200).body;
+    let bodies = bodies(&document);
+    assert!(bodies.len() >= 9, "{bodies:?}");
+    for (method, path, schema) in bodies {
+        let send = |body: &Value| Client::send(admin.request(method.clone(), &path).json(body));
+        let fields: Vec<&str> =
+            schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let required: Vec<&str> = schema["required"].as_array().map_or_else(Vec::new, |required| {
+            required.iter().map(|field| field.as_str().unwrap()).collect()
+        });
+        // No field is a list.
+        let wrong = fields.iter().map(|field| ((*field).to_owned(), json!([])));
+        let refused = send(&wrong.clone().collect()).await.refused(400, "validation");
+        assert_eq!(named(&refused.body), sorted(&fields), "{method} {path}");
+        for error in refused.body["errors"].as_array().unwrap() {
+            let message = error["message"].as_str().unwrap();
+            assert!(message.starts_with("must be "), "{method} {path}: {error}");
+        }
+        // One more that nobody knows.
+        let refused = send(&wrong.chain([("colour".to_owned(), json!(1))]).collect()).await;
+        let expected = sorted(&[&fields[..], &["colour"]].concat());
+        assert_eq!(named(&refused.refused(400, "validation").body), expected, "{method} {path}");
+        // Nothing at all.
+        let refused = send(&json!({})).await.refused(400, "validation");
+        let expected = if required.is_empty() { vec![""] } else { sorted(&required) };
+        assert_eq!(named(&refused.body), expected, "{method} {path}");
+    }
+}
+
+fn named(problem: &Value) -> Vec<&str> {
+    let errors = problem["errors"].as_array().unwrap();
+    sorted(&errors.iter().map(|error| error["field"].as_str().unwrap()).collect::<Vec<_>>())
+}
+
+fn sorted<'a>(fields: &[&'a str]) -> Vec<&'a str> {
+    let mut sorted = fields.to_vec();
+    sorted.sort_unstable();
+    sorted
+}
+
+#[tokio::test]
+async fn fields_that_are_missing_unknown_of_a_wrong_type_and_without_a_meaning_are_named_together()
+{
+    let app = TestApp::start().await;
+    let org = app.sign_up("Acme").await;
+    let admin = app.with(&org.token);
+    let body = json!({ "colour": 1, "email": 5, "organization_name": ".." });
+    let refused = app.post("/org/create", body).await;
+    let refused = refused.invalid(&["colour", "organization_name", "email", "password"]);
+    let messages = [
+        "is not a field of this request",
+        "must contain a letter or a digit",
+        "must be a string",
+        "is required",
+    ];
+    for (error, message) in refused.body["errors"].as_array().unwrap().iter().zip(messages) {
+        assert_eq!(error["message"], message);
+    }
+    let account = format!("/org/members/{}", org.admin_id);
+    let patch = json!({ "revoke_calendar": true, "role": "root", "name": 7, "email": "@" });
+    admin.patch(&account, patch).await.invalid(&["revoke_calendar", "email", "name", "role"]);
+    // A password of a wrong type is no missing one.
+    let patch = json!({ "revoke_calendar": true, "password": 7 });
+    admin.patch(&account, patch).await.invalid(&["password"]);
+    let query = "/org/members?page=2&cursor=x&limit=0";
+    admin.get(query).await.invalid(&["page", "limit", "cursor"]);
+    let query = "/org/members?cursor=x&limit=many";
+    let refused = admin.get(query).await.invalid(&["limit", "cursor"]);
+    let message = &refused.body["errors"][0]["message"];
+    assert_eq!(message, "must be a whole number from 0 to 4294967295");
 }
 
 #[tokio::test]

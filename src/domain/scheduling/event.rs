@@ -38,18 +38,6 @@ impl Event {
     /// The maximum length of a description, in characters.
     pub const MAX_DESCRIPTION: usize = 10_000;
 
-    /// Checks a number of seats.
-    ///
-    /// # Errors
-    /// [`Invalid`] if it is below 1 or above 1,000,000.
-    pub fn check_capacity(capacity: i64) -> Result<i64, Invalid> {
-        if (1..=Self::MAX_CAPACITY).contains(&capacity) {
-            Ok(capacity)
-        } else {
-            Err(Invalid("must be 1 to 1000000"))
-        }
-    }
-
     /// Checks and trims a description; returns `None` if it is empty.
     ///
     /// # Errors

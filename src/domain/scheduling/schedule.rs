@@ -31,7 +31,7 @@ impl Schedule {
     /// The maximum duration of an occurrence in minutes: 31 days.
     pub const MAX_MINUTES: u32 = 44_640;
     /// The maximum number of excluded dates, and of additional dates.
-    pub const MAX_DATES: usize = 1_000;
+    pub const MAX_DATES: u64 = 1_000;
 
     /// Checks the start of a schedule.
     ///
@@ -46,17 +46,6 @@ impl Schedule {
         } else {
             Ok(start)
         }
-    }
-
-    /// Checks the duration of an occurrence, in minutes.
-    ///
-    /// # Errors
-    /// [`Invalid`] if it is below one minute or above 31 days.
-    pub fn check_minutes(minutes: i64) -> Result<u32, Invalid> {
-        u32::try_from(minutes)
-            .ok()
-            .filter(|minutes| (1..=Self::MAX_MINUTES).contains(minutes))
-            .ok_or(Invalid("must be 1 to 44640 minutes (31 days)"))
     }
 
     /// Builds a schedule of checked parts.

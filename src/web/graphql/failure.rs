@@ -31,11 +31,21 @@ pub(super) fn fail_shared(error: &Error) -> GraphError {
     GraphError::new(error.to_string()).extend_with(|_, extensions| {
         extensions.set("code", error.code());
         if let Error::Validation(fields) = error {
-            let fields = fields
-                .iter()
-                .map(|wrong| value!({ "field": wrong.field(), "message": wrong.message() }));
+            let fields = fields.iter().map(
+                |wrong| value!({ "field": camel_case(wrong.field()), "message": wrong.message() }),
+            );
             extensions.set("errors", Value::List(fields.collect()));
         }
+    })
+}
+
+/// The name of a field in the schema.
+fn camel_case(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        name + &initial.to_ascii_uppercase() + rest
     })
 }
 

@@ -2,6 +2,7 @@
 
 use async_graphql::{Enum, InputObject, MaybeUndefined};
 use chrono::NaiveDateTime;
+use validator::{Validate, ValidationError};
 
 use super::scalars::{Local, Moment};
 use crate::{
@@ -9,12 +10,14 @@ use crate::{
         Invalid, Label,
         scheduling::{Event, Schedule, TimeZone},
     },
-    error::{FieldErrors, Result},
+    error::FieldErrors,
     manager::scheduling::{EventInput, EventPatch, RecurrenceInput as Recurrence, ScheduleInput},
+    shape::rule,
+    web::http::input::Input,
 };
 
 /// A new event.
-#[derive(InputObject)]
+#[derive(InputObject, Validate)]
 pub(super) struct CreateEventInput {
     /// 1 to 128 characters.
     title: String,
@@ -26,15 +29,21 @@ pub(super) struct CreateEventInput {
     /// An IANA time zone, such as Europe/Berlin: a weekly 09:00 stays 09:00 there.
     time_zone: String,
     /// How long each occurrence lasts: 1 to 44,640 minutes (31 days).
+    #[validate(range(
+        min = 1,
+        max = i64::from(Schedule::MAX_MINUTES),
+        message = "must be 1 to 44640 minutes (31 days)"
+    ))]
     duration_minutes: i64,
     /// Seats of each occurrence: 1 to 1,000,000.
+    #[validate(range(min = 1, max = Event::MAX_CAPACITY))]
     capacity: i64,
     /// How it is repeated; without it, it takes place once.
     recurrence: Option<RecurrenceInput>,
 }
 
 /// What is to change of an event; what is left out stays as it is.
-#[derive(InputObject)]
+#[derive(InputObject, Validate)]
 pub(super) struct UpdateEventInput {
     /// 1 to 128 characters.
     title: Option<String>,
@@ -45,27 +54,34 @@ pub(super) struct UpdateEventInput {
     /// An IANA time zone.
     time_zone: Option<String>,
     /// How long each occurrence lasts, in minutes.
+    #[validate(range(
+        min = 1,
+        max = i64::from(Schedule::MAX_MINUTES),
+        message = "must be 1 to 44640 minutes (31 days)"
+    ))]
     duration_minutes: Option<i64>,
     /// Seats of each occurrence. More seats go to those who wait.
+    #[validate(range(min = 1, max = Event::MAX_CAPACITY))]
     capacity: Option<i64>,
     /// How it is repeated, in place of what it was; null makes it take place once.
     recurrence: MaybeUndefined<RecurrenceInput>,
 }
 
 /// How an event is repeated: by `frequency` and what narrows it down, or by `rule`, not both.
-#[derive(InputObject)]
+#[derive(InputObject, Validate)]
+#[validate(schema(function = repeats))]
 pub(super) struct RecurrenceInput {
     /// Every day, week, month or year.
     frequency: Option<Frequency>,
     /// Every so many of them.
-    #[graphql(validator(minimum = 1, maximum = 1000))]
+    #[validate(range(min = 1, max = 1000))]
     interval: Option<i32>,
     /// On these days of the week.
     by_weekday: Option<Vec<Weekday>>,
     /// On these days of the month, 1 to 31; -1 is the last one.
     by_month_day: Option<Vec<i32>>,
     /// So many times, at most 5,000.
-    #[graphql(validator(minimum = 1, maximum = 5000))]
+    #[validate(range(min = 1, max = 5000))]
     count: Option<i32>,
     /// Nothing starts later.
     until: Option<Moment>,
@@ -73,8 +89,10 @@ pub(super) struct RecurrenceInput {
     /// `FREQ=MONTHLY;BYDAY=-1FR`.
     rule: Option<String>,
     /// Wall-clock starts that do not take place, at most 1,000.
+    #[validate(length(max = Schedule::MAX_DATES, message = "must have at most 1000 dates"))]
     excluded_dates: Option<Vec<Local>>,
     /// More wall-clock starts, at most 1,000.
+    #[validate(length(max = Schedule::MAX_DATES, message = "must have at most 1000 dates"))]
     additional_dates: Option<Vec<Local>>,
 }
 
@@ -105,85 +123,89 @@ pub(super) enum Weekday {
 
 const ONE_WAY: Invalid = Invalid("must be given alone: `rule` says everything that the others say");
 
-impl CreateEventInput {
-    pub(super) fn parse(self) -> Result<EventInput> {
-        let mut errors = FieldErrors::default();
+impl Input for CreateEventInput {
+    type Meaning = EventInput;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<EventInput> {
         let title = errors.check("title", Label::parse(&self.title));
-        let description =
-            errors.check("description", description(self.description.as_deref())).flatten();
-        let capacity = errors.check("capacity", Event::check_capacity(self.capacity));
+        let description = self.description.map(|text| Event::check_description(&text)).transpose();
+        let description = errors.check("description", description.map(Option::flatten));
+        let capacity = errors.check("capacity", Ok(self.capacity));
         let schedule = ScheduleInput {
-            start: errors.check("startsAt", Schedule::check_start(self.starts_at.0)),
-            zone: errors.check("timeZone", TimeZone::parse(&self.time_zone)),
-            minutes: errors
-                .check("durationMinutes", Schedule::check_minutes(self.duration_minutes)),
-            recurrence: Some(self.recurrence.map(|input| input.parse(&mut errors))),
+            start: errors.check("starts_at", Schedule::check_start(self.starts_at.0)),
+            zone: errors.check("time_zone", TimeZone::parse(&self.time_zone)),
+            minutes: minutes(self.duration_minutes, errors),
+            recurrence: Some(self.recurrence.map(|input| input.parse(errors))),
         };
-        match (title, capacity) {
-            (Some(title), Some(capacity)) if errors.is_empty() => {
-                Ok(EventInput { title, description, capacity, schedule })
-            }
-            _ => Err(errors.into_error()),
-        }
+        Some(EventInput { title: title?, description: description?, capacity: capacity?, schedule })
     }
 }
 
-impl UpdateEventInput {
-    pub(super) fn parse(self) -> Result<EventPatch> {
-        let mut errors = FieldErrors::default();
-        let title = self.title.map(|title| Label::parse(&title)).transpose();
-        let capacity = self.capacity.map(Event::check_capacity).transpose();
-        let start = self.starts_at.map(|start| Schedule::check_start(start.0)).transpose();
-        let zone = self.time_zone.map(|zone| TimeZone::parse(&zone)).transpose();
-        let minutes = self.duration_minutes.map(Schedule::check_minutes).transpose();
+impl Input for UpdateEventInput {
+    type Meaning = EventPatch;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<EventPatch> {
+        let title = self.title.and_then(|title| errors.check("title", Label::parse(&title)));
         let description = match self.description {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(None),
-            MaybeUndefined::Value(text) => errors.check("description", description(Some(&text))),
+            MaybeUndefined::Value(text) => {
+                errors.check("description", Event::check_description(&text))
+            }
         };
-        let patch = EventPatch {
-            title: errors.check("title", title).flatten(),
-            description,
-            capacity: errors.check("capacity", capacity).flatten(),
-            schedule: ScheduleInput {
-                start: errors.check("startsAt", start).flatten(),
-                zone: errors.check("timeZone", zone).flatten(),
-                minutes: errors.check("durationMinutes", minutes).flatten(),
-                recurrence: match self.recurrence {
-                    MaybeUndefined::Undefined => None,
-                    MaybeUndefined::Null => Some(None),
-                    MaybeUndefined::Value(input) => Some(Some(input.parse(&mut errors))),
-                },
+        let capacity = self.capacity.and_then(|seats| errors.check("capacity", Ok(seats)));
+        let start = self.starts_at.map(|start| Schedule::check_start(start.0));
+        let zone = self.time_zone.map(|zone| TimeZone::parse(&zone));
+        let schedule = ScheduleInput {
+            start: start.and_then(|start| errors.check("starts_at", start)),
+            zone: zone.and_then(|zone| errors.check("time_zone", zone)),
+            minutes: self.duration_minutes.and_then(|duration| minutes(duration, errors)),
+            recurrence: match self.recurrence {
+                MaybeUndefined::Undefined => None,
+                MaybeUndefined::Null => Some(None),
+                MaybeUndefined::Value(input) => Some(Some(input.parse(errors))),
             },
         };
-        if errors.is_empty() { Ok(patch) } else { Err(errors.into_error()) }
+        Some(EventPatch { title, description, capacity, schedule })
     }
+}
+
+fn minutes(duration: i64, errors: &mut FieldErrors) -> Option<u32> {
+    let duration = errors.check("duration_minutes", Ok(duration));
+    duration.and_then(|minutes| u32::try_from(minutes).ok())
+}
+
+fn repeats(input: &RecurrenceInput) -> Result<(), ValidationError> {
+    let starts = input.additional_dates.as_ref().is_some_and(|dates| !dates.is_empty());
+    let given = starts || input.rule.is_some() || input.is_patterned();
+    rule(given, "needs a frequency, a rule or additionalDates")
 }
 
 impl RecurrenceInput {
     fn parse(self, errors: &mut FieldErrors) -> Recurrence {
+        errors.check_shape("recurrence", &self);
         let rule = errors.check("recurrence.rule", self.rule());
-        let excluded = dates("recurrence.excludedDates", self.excluded_dates, errors);
-        let additional = dates("recurrence.additionalDates", self.additional_dates, errors);
-        let recurrence = Recurrence { rule: rule.flatten(), excluded, additional };
-        if errors.is_empty() && recurrence.rule.is_none() && recurrence.additional.is_empty() {
-            errors.push("recurrence", "needs a frequency, a rule or additionalDates");
-        }
-        recurrence
+        let excluded = dates("recurrence.excluded_dates", self.excluded_dates, errors);
+        let additional = dates("recurrence.additional_dates", self.additional_dates, errors);
+        Recurrence { rule: rule.flatten(), excluded, additional }
+    }
+
+    /// Whether any field is given that `rule` replaces.
+    const fn is_patterned(&self) -> bool {
+        self.frequency.is_some()
+            || self.interval.is_some()
+            || self.by_weekday.is_some()
+            || self.by_month_day.is_some()
+            || self.count.is_some()
+            || self.until.is_some()
     }
 
     /// The rule as text, however it was said.
     fn rule(&self) -> Result<Option<String>, Invalid> {
-        let said = self.interval.is_some()
-            || self.by_weekday.is_some()
-            || self.by_month_day.is_some()
-            || self.count.is_some()
-            || self.until.is_some();
         let frequency = match (&self.rule, self.frequency) {
-            (Some(_), None) if said => return Err(ONE_WAY),
-            (Some(_), Some(_)) => return Err(ONE_WAY),
-            (Some(rule), None) => return Ok(Some(rule.clone())),
-            (None, None) if said => return Err(Invalid("needs a frequency")),
+            (Some(_), _) if self.is_patterned() => return Err(ONE_WAY),
+            (Some(rule), _) => return Ok(Some(rule.clone())),
+            (None, None) if self.is_patterned() => return Err(Invalid("needs a frequency")),
             (None, None) => return Ok(None),
             (None, Some(frequency)) => frequency,
         };
@@ -229,15 +251,8 @@ impl Weekday {
     }
 }
 
-fn description(raw: Option<&str>) -> Result<Option<String>, Invalid> {
-    raw.map_or(Ok(None), Event::check_description)
-}
-
 fn dates(field: &str, dates: Option<Vec<Local>>, errors: &mut FieldErrors) -> Vec<NaiveDateTime> {
-    let dates = dates.unwrap_or_default();
-    if dates.len() > Schedule::MAX_DATES {
-        errors.push(field, "must have at most 1000 dates");
-    }
-    let checked = dates.into_iter().map(|date| Schedule::check_start(date.0));
-    errors.check(field, checked.collect::<Result<_, _>>()).unwrap_or_default()
+    let dates = dates.unwrap_or_default().into_iter();
+    let checked = dates.map(|date| Schedule::check_start(date.0)).collect();
+    errors.check(field, checked).unwrap_or_default()
 }

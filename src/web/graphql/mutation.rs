@@ -16,6 +16,7 @@ use crate::{
         scheduling::{self, BookingRefusal, RegistrationId},
     },
     manager::scheduling::BookingResult,
+    web::http::input::valid,
 };
 
 /// What can be changed.
@@ -135,7 +136,7 @@ impl Mutation {
     async fn create_event(&self, ctx: &Context<'_>, input: CreateEventInput) -> Answer<EventNode> {
         let source = source(ctx)?;
         let admin = source.scope.admin().map_err(fail)?;
-        let input = input.parse().map_err(fail)?;
+        let input = valid(input).map_err(fail)?;
         let event = source.manager.event_create(&admin, input).await.map_err(fail)?;
         Ok(EventNode(event.into()))
     }
@@ -150,7 +151,7 @@ impl Mutation {
     ) -> Answer<UpdateEventPayload> {
         let source = source(ctx)?;
         let admin = source.scope.admin().map_err(fail)?;
-        let (id, patch) = (id_or(&id, "event")?, input.parse().map_err(fail)?);
+        let (id, patch) = (id_or(&id, "event")?, valid(input).map_err(fail)?);
         let updated = source.manager.event_update(&admin, id, patch).await.map_err(fail)?;
         let (event, refusal) = split(updated);
         Ok(UpdateEventPayload { event: event.map(|event| EventNode(event.into())), refusal })

@@ -9,11 +9,19 @@ use async_graphql::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use validator::Validate;
+
 use super::failure::{Answer, fail};
-use crate::error::Error;
+use crate::{domain::Invalid, error::FieldErrors};
 
 pub(super) const DEFAULT_PAGE: i32 = 50;
-pub(super) const MAX_PAGE: i32 = 500;
+
+/// The arguments of a page that have a range.
+#[derive(Validate)]
+struct Arguments {
+    #[validate(range(min = 1, max = 500))]
+    first: i32,
+}
 
 /// Which part of a list.
 pub(super) struct Page<C> {
@@ -24,14 +32,25 @@ pub(super) struct Page<C> {
 }
 
 impl<C: FromStr + Display> Page<C> {
+    /// The page for the arguments `first` and `after`.
     pub(super) fn parse(first: Option<i32>, after: Option<String>) -> Answer<Self> {
+        let mut errors = FieldErrors::default();
+        let page = Self::check(first, after, &mut errors);
+        errors.into_result(page).map_err(fail)
+    }
+
+    /// As [`Page::parse`], together with other arguments.
+    pub(super) fn check(
+        first: Option<i32>,
+        after: Option<String>,
+        errors: &mut FieldErrors,
+    ) -> Option<Self> {
         let first = first.unwrap_or(DEFAULT_PAGE);
-        if !(1..=MAX_PAGE).contains(&first) {
-            return Err(fail(Error::field("first", "must be 1 to 500")));
-        }
+        errors.check_shape("", &Arguments { first });
         let after = after.map(|cursor| decode(&cursor)).transpose();
-        let after = after.map_err(|()| fail(Error::field("after", "is not a cursor of this list")));
-        Ok(Self { limit: usize::try_from(first).unwrap_or_default(), after: after? })
+        let after = after.map_err(|()| Invalid("is not a cursor of this list"));
+        let (first, after) = (errors.check("first", Ok(first)), errors.check("after", after));
+        Some(Self { limit: usize::try_from(first?).unwrap_or_default(), after: after? })
     }
 
     /// How many items to ask for: one more than are shown tells whether there is another page.

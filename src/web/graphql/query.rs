@@ -1,7 +1,7 @@
 //! Reading.
 
 use async_graphql::{Context, ID, Object, connection::Connection};
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Datelike, Duration, Utc};
 
 use super::{
     failure::{Answer, fail},
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     domain::{
-        AccountId, EventId,
+        AccountId, EventId, Invalid,
         scheduling::{Held, OccurrenceId, Registration, Span},
     },
-    error::Error,
+    error::{Error, FieldErrors},
     manager::scheduling::Window,
 };
 
@@ -74,14 +74,10 @@ impl Query {
         #[graphql(desc = "Behind which cursor.")] after: Option<String>,
     ) -> Answer<Connection<String, OccurrenceNode>> {
         let source = source(ctx)?;
-        let page: Page<OccurrenceId> = Page::parse(first, after)?;
-        let span = Span { from: sensible("from", from)?, to: sensible("to", to)? };
-        if span.to <= span.from {
-            return Err(fail(Error::field("to", "must be later than from")));
-        }
-        if span.to - span.from > LONGEST_WINDOW {
-            return Err(fail(Error::field("to", "must be at most 366 days after from")));
-        }
+        let mut errors = FieldErrors::default();
+        let page: Option<Page<OccurrenceId>> = Page::check(first, after, &mut errors);
+        let span = window(from, to, &mut errors);
+        let (page, span) = errors.into_result(page.zip(span)).map_err(fail)?;
         let event = match event_id {
             Some(id) => Some(id_or(&id, "event")?),
             None => None,
@@ -114,11 +110,12 @@ impl Query {
         #[graphql(desc = "Behind which cursor.")] after: Option<String>,
     ) -> Answer<Connection<String, RegistrationNode>> {
         let source = source(ctx)?;
-        let page: Page<OccurrenceId> = Page::parse(first, after)?;
-        let span = Span {
-            from: from.map_or(Ok(DateTime::UNIX_EPOCH), |from| sensible("from", from))?,
-            to: to.map_or(Ok(DateTime::<Utc>::MAX_UTC), |to| sensible("to", to))?,
-        };
+        let mut errors = FieldErrors::default();
+        let page: Option<Page<OccurrenceId>> = Page::check(first, after, &mut errors);
+        let from = errors.check("from", from.map_or(Ok(DateTime::UNIX_EPOCH), sensible));
+        let to = errors.check("to", to.map_or(Ok(DateTime::<Utc>::MAX_UTC), sensible));
+        let span = from.zip(to).map(|(from, to)| Span { from, to });
+        let (page, span) = errors.into_result(page.zip(span)).map_err(fail)?;
         let (caller, held) = (source.scope.account_id(), held(include_cancelled));
         let (after, limit) = (page.after, page.probe_limit());
         let found =
@@ -183,12 +180,20 @@ fn held(include_cancelled: Option<bool>) -> Held {
     if include_cancelled == Some(true) { Held::All } else { Held::Confirmed }
 }
 
-fn sensible(field: &str, moment: Moment) -> Answer<DateTime<Utc>> {
-    use chrono::Datelike;
-
-    if YEARS.contains(&moment.0.year()) {
-        Ok(moment.0)
+fn window(from: Moment, to: Moment, errors: &mut FieldErrors) -> Option<Span> {
+    let (from, to) = (errors.check("from", sensible(from)), errors.check("to", sensible(to)));
+    let span = Span { from: from?, to: to? };
+    let checked = if span.to <= span.from {
+        Err(Invalid("must be later than from"))
+    } else if span.to - span.from > LONGEST_WINDOW {
+        Err(Invalid("must be at most 366 days after from"))
     } else {
-        Err(fail(Error::field(field, "must be in the years 1900 to 2199")))
-    }
+        Ok(span)
+    };
+    errors.check("to", checked)
+}
+
+fn sensible(moment: Moment) -> Result<DateTime<Utc>, Invalid> {
+    let known = YEARS.contains(&moment.0.year());
+    known.then_some(moment.0).ok_or(Invalid("must be in the years 1900 to 2199"))
 }

@@ -2,6 +2,7 @@
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
+use serde::Serialize;
 
 /// A moment, RFC 3339 in UTC, such as `2026-11-21T08:00:00Z`. Other offsets are taken and turned
 /// into UTC.
@@ -9,7 +10,7 @@ use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
 /// A time on the wall of a place, without offset, such as `2026-11-21T09:00:00`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Local(pub(super) NaiveDateTime);
 
 #[Scalar(name = "DateTime")]

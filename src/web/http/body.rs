@@ -1,7 +1,7 @@
 //! The body of a request: read in time, into room that was taken for it, for an account that may
 //! still act when it is there.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, future::ready, rc::Rc, time::Duration};
 
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError,
@@ -11,6 +11,7 @@ use actix_web::{
     web::{self, Bytes, BytesMut},
 };
 use futures::{StreamExt, future::LocalBoxFuture};
+use mime::Mime;
 use tokio::time::Instant;
 
 use super::{address::ClientAddress, connection::Connection};
@@ -38,6 +39,9 @@ pub(in crate::web) enum BodyRefusal {
     Status(StatusCode),
 }
 
+pub(in crate::web) const UNSUPPORTED: BodyRefusal =
+    BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+
 /// A request whose body is to be read.
 struct Reading {
     request: HttpRequest,
@@ -55,6 +59,25 @@ impl BodyTime {
     fn set_waiting(&self, waiting: bool) {
         let since = waiting.then(Instant::now);
         self.0.set(Waited { before: self.waited(), since });
+    }
+}
+
+/// Whether the body is of that media type, whatever its parameters are.
+pub(in crate::web) fn is(kind: &Mime, request: &HttpRequest) -> bool {
+    request.content_type().eq_ignore_ascii_case(kind.essence_str())
+}
+
+/// Reads the body, of at most `limit` bytes, if it is of that media type.
+pub(in crate::web) fn read_as(
+    kind: &Mime,
+    request: &HttpRequest,
+    payload: &mut Payload,
+    limit: usize,
+) -> LocalBoxFuture<'static, Result<Bytes, BodyRefusal>> {
+    if is(kind, request) {
+        read(request, payload, limit)
+    } else {
+        Box::pin(ready(Err(UNSUPPORTED)))
     }
 }
 

@@ -5,6 +5,7 @@ pub(super) mod admission;
 pub(super) mod answers;
 pub(super) mod body;
 pub(super) mod connection;
+mod fields;
 pub(super) mod guard;
 pub(super) mod input;
 pub(super) mod malformed;

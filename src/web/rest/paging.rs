@@ -1,25 +1,37 @@
 //! Pages of lists: `limit`, `cursor`, and the `Link` header that leads on (RFC 8288).
 
+use std::{fmt::Display, marker::PhantomData, str::FromStr};
+
 use actix_web::{HttpResponse, http::header};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
+use validator::{Validate, ValidationErrors};
 
-use crate::error::{Error, Result};
+use crate::{domain::Invalid, error::FieldErrors, web::http::input::Input};
 
 const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1000;
 
 /// Which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     /// At most so many items.
+    #[validate(range(min = 1, max = 1000, message = "must be between 1 and 1000"))]
     #[param(minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: Option<u32>,
     /// Where the page before ended: as its `Link` header says.
     #[param(example = "68a1f0c2e4b0a1b2c3d4e5f6", nullable = false)]
     cursor: Option<String>,
+}
+
+/// A [`PageQuery`] whose cursors are `C`s.
+#[derive(Deserialize)]
+#[serde(bound = "", transparent)]
+pub(super) struct PageOf<C> {
+    query: PageQuery,
+    #[serde(skip)]
+    of: PhantomData<C>,
 }
 
 /// A checked [`PageQuery`].
@@ -29,20 +41,25 @@ pub(super) struct Page<C> {
     pub(super) after: Option<C>,
 }
 
-impl PageQuery {
-    /// Reads the cursor as a `C`.
-    pub(super) fn parse<C: std::str::FromStr>(self) -> Result<Page<C>> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Error::field("limit", "must be between 1 and 1000"));
-        }
-        let after = self.cursor.map(|cursor| cursor.parse()).transpose();
-        let after = after.map_err(|_| Error::field("cursor", "is not one that a Link header gave"));
-        Ok(Page { limit, after: after? })
+impl<C> Validate for PageOf<C> {
+    fn validate(&self) -> Result<(), ValidationErrors> {
+        self.query.validate()
     }
 }
 
-impl<C: std::fmt::Display> Page<C> {
+impl<C: FromStr> Input for PageOf<C> {
+    type Meaning = Page<C>;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<Page<C>> {
+        let limit = errors.check("limit", Ok(self.query.limit.unwrap_or(DEFAULT_LIMIT)));
+        let after = self.query.cursor.map(|cursor| cursor.parse()).transpose();
+        let after = after.map_err(|_| Invalid("is not one that a Link header gave"));
+        let after = errors.check("cursor", after);
+        Some(Page { limit: limit?, after: after? })
+    }
+}
+
+impl<C: Display> Page<C> {
     /// How many items to ask for: one more than are shown tells whether there is another page.
     pub(super) const fn probe_limit(&self) -> u32 {
         self.limit + 1
@@ -66,14 +83,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{
-        AccountId, EmployeeId,
-        hostile::{almost, any_text},
+    use crate::{
+        domain::{
+            AccountId, EmployeeId,
+            hostile::{almost, any_text},
+        },
+        web::http::input::valid,
     };
 
-    fn after<C: std::str::FromStr>(cursor: &str) -> Option<C> {
-        let query = PageQuery { limit: None, cursor: Some(cursor.to_owned()) };
-        query.parse().ok().and_then(|page| page.after)
+    fn page<C: FromStr>(limit: Option<u32>, cursor: Option<&str>) -> Option<Page<C>> {
+        let query = PageQuery { limit, cursor: cursor.map(str::to_owned) };
+        valid(PageOf { query, of: PhantomData }).ok()
+    }
+
+    fn after<C: FromStr>(cursor: &str) -> Option<C> {
+        page(None, Some(cursor)).and_then(|page| page.after)
     }
 
     proptest! {
@@ -92,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_next_page_starts_behind_the_last_item_that_was_shown() {
-        let page: Page<EmployeeId> = PageQuery { limit: Some(2), cursor: None }.parse().unwrap();
+        let page: Page<EmployeeId> = page(Some(2), None).unwrap();
         let items = [1, 2, 3].map(|id| (EmployeeId::from(id), id));
         let link = page.answer("/x", &items).headers().get(header::LINK).cloned().unwrap();
         assert_eq!(link, "</x?limit=2&cursor=2>; rel=\"next\"");

@@ -131,7 +131,7 @@ async fn values_and_names_of_a_json_body_come_back_in_part() {
     let refused = admin.post(&chart.path("/employees"), wrong).await;
     short(&refused);
     let message = refused.invalid(&["manager_id"]).body["errors"][0]["message"].clone();
-    assert!(message.as_str().unwrap().contains("expected i64"), "{message}");
+    assert_eq!(message, "must be a whole number");
     let member = json!({ "email": &long, "password": "x", "role": &long });
     short(&admin.post("/org/members", member).await.refused(400, "validation"));
     short(&app.create(&long, &long).await.refused(400, "validation"));

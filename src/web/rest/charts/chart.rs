@@ -5,22 +5,26 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
+use validator::Validate;
 
 use crate::{
     domain::{ChartId, EmployeeId, Label, charts::Chart},
-    error::{Error, Result},
+    error::{Error, FieldErrors, Result},
     manager::{AdminScope, OrgScope},
     web::{
         http::{
-            input::{Json, Query},
+            input::{Input, Valid, ValidQuery},
             problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
         },
-        rest::{State, paging::PageQuery},
+        rest::{
+            State,
+            paging::{PageOf, PageQuery},
+        },
     },
 };
 
 /// A chart's name.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct ChartRequest {
     /// 1 to 128 characters.
@@ -69,6 +73,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 /// Make an org chart without people.
 #[utoipa::path(
     tag = "org charts",
+    request_body = ChartRequest,
     security(("bearer" = [])),
     responses(
         (status = 201, description = "It exists", body = ChartResponse,
@@ -77,8 +82,12 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     )
 )]
 #[post("/orgcharts")]
-async fn create(scope: AdminScope, state: State, body: Json<ChartRequest>) -> Result<HttpResponse> {
-    let chart = state.manager.chart_create(&scope, body.0.parse()?).await?;
+async fn create(
+    scope: AdminScope,
+    state: State,
+    body: Valid<ChartRequest>,
+) -> Result<HttpResponse> {
+    let chart = state.manager.chart_create(&scope, body.0).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/orgcharts/{}", chart.id)))
         .json(ChartResponse::from(chart)))
@@ -96,8 +105,12 @@ async fn create(scope: AdminScope, state: State, body: Json<ChartRequest>) -> Re
     )
 )]
 #[get("/orgcharts")]
-async fn list(scope: OrgScope, state: State, query: Query<PageQuery>) -> Result<HttpResponse> {
-    let page = query.0.parse::<ChartId>()?;
+async fn list(
+    scope: OrgScope,
+    state: State,
+    query: ValidQuery<PageOf<ChartId>>,
+) -> Result<HttpResponse> {
+    let page = query.0;
     let charts = state.manager.chart_list(&scope, page.after, page.probe_limit()).await?;
     let items: Vec<(ChartId, ChartResponse)> =
         charts.into_iter().map(|chart| (chart.id, chart.into())).collect();
@@ -125,6 +138,7 @@ async fn get(scope: OrgScope, state: State, id: Path<String>) -> Result<HttpResp
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    request_body = ChartRequest,
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The chart as it is now", body = ChartResponse),
@@ -137,10 +151,9 @@ async fn update(
     scope: AdminScope,
     state: State,
     id: Path<String>,
-    body: Json<ChartRequest>,
+    body: Valid<ChartRequest>,
 ) -> Result<HttpResponse> {
-    let name = body.0.parse()?;
-    let chart = state.manager.chart_update(&scope, chart_id(&id)?, name).await?;
+    let chart = state.manager.chart_update(&scope, chart_id(&id)?, body.0).await?;
     Ok(HttpResponse::Ok().json(ChartResponse::from(chart)))
 }
 
@@ -167,9 +180,11 @@ pub(in crate::web::rest) fn chart_id(raw: &str) -> Result<ChartId> {
     raw.parse().map_err(|_| Error::NotFound("org chart"))
 }
 
-impl ChartRequest {
-    fn parse(self) -> Result<Label> {
-        Label::parse(&self.name).map_err(|invalid| Error::field("name", invalid.0))
+impl Input for ChartRequest {
+    type Meaning = Label;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<Label> {
+        errors.check("name", Label::parse(&self.name))
     }
 }
 

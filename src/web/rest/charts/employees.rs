@@ -2,14 +2,16 @@
 
 use actix_web::{HttpResponse, delete, get, http::header, post, put, web::Path};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_with::rust::double_option;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
+use validator::{Validate, ValidationError};
 
 use super::chart::chart_id;
 use crate::{
     domain::{
-        ChartId, EmployeeId, Label,
+        ChartId, EmployeeId, Invalid, Label,
         charts::{Employee, Reparent},
     },
     error::{Error, FieldErrors, Result},
@@ -17,17 +19,21 @@ use crate::{
         AdminScope, OrgScope,
         charts::{EmployeeInput, EmployeePage, EmployeePatch},
     },
+    shape::rule,
     web::{
         http::{
-            input::{Json, Query},
+            input::{Input, Valid, ValidQuery},
             problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
         },
-        rest::{State, paging::PageQuery},
+        rest::{
+            State,
+            paging::{PageOf, PageQuery},
+        },
     },
 };
 
 /// Somebody who comes in.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct EmployeeRequest {
     /// 1 to 128 characters.
@@ -42,8 +48,9 @@ struct EmployeeRequest {
 }
 
 /// What is to change; at least one field, and what is absent stays.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[validate(schema(function = changes_something))]
 struct EmployeePatchRequest {
     /// A new name.
     #[schema(example = "Grace B. M. Hopper", min_length = 1, max_length = 128)]
@@ -52,16 +59,14 @@ struct EmployeePatchRequest {
     #[schema(example = "Commodore", min_length = 1, max_length = 128)]
     title: Option<String>,
     /// Another manager; the whole team comes along.
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, with = "double_option")]
     #[schema(value_type = Option<i64>, example = 1)]
-    manager_id: Patched,
+    #[expect(clippy::option_option, reason = "absent, null, or a value")]
+    manager_id: Option<Option<i64>>,
 }
 
-/// Absent, `null`, or a number.
-type Patched = Option<Option<i64>>;
-
 /// How somebody leaves.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct DeleteQuery {
@@ -122,6 +127,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
+    request_body = EmployeeRequest,
     security(("bearer" = [])),
     responses(
         (status = 201, description = "The employee", body = EmployeeResponse,
@@ -136,10 +142,9 @@ async fn create(
     scope: AdminScope,
     state: State,
     chart: Path<String>,
-    body: Json<EmployeeRequest>,
+    body: Valid<EmployeeRequest>,
 ) -> Result<HttpResponse> {
-    let input = body.0.parse()?;
-    let employee = state.manager.employee_create(&scope, chart_id(&chart)?, input).await?;
+    let employee = state.manager.employee_create(&scope, chart_id(&chart)?, body.0).await?;
     let location = format!("/orgcharts/{}/employees/{}", employee.chart, employee.id);
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
@@ -163,9 +168,9 @@ async fn list(
     scope: OrgScope,
     state: State,
     chart: Path<String>,
-    query: Query<PageQuery>,
+    query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
-    let (chart, page) = (chart_id(&chart)?, query.0.parse::<EmployeeId>()?);
+    let (chart, page) = (chart_id(&chart)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
     let people = state.manager.employee_list(&scope, chart, window).await?;
     Ok(page.answer(&format!("/orgcharts/{chart}/employees"), &keyed(people)))
@@ -201,6 +206,7 @@ async fn get(scope: OrgScope, state: State, path: Path<(String, String)>) -> Res
         ("org_id" = i64, Path, description = "The chart", example = 1),
         ("id" = i64, Path, description = "The employee", example = 2),
     ),
+    request_body = EmployeePatchRequest,
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The employee as it is now", body = EmployeeResponse),
@@ -214,11 +220,10 @@ async fn update(
     scope: AdminScope,
     state: State,
     path: Path<(String, String)>,
-    body: Json<EmployeePatchRequest>,
+    body: Valid<EmployeePatchRequest>,
 ) -> Result<HttpResponse> {
-    let change = body.0.parse()?;
     let (chart, id) = ids(&path)?;
-    let employee = state.manager.employee_update(&scope, chart, id, change).await?;
+    let employee = state.manager.employee_update(&scope, chart, id, body.0).await?;
     Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
 }
 
@@ -243,11 +248,10 @@ async fn delete(
     scope: AdminScope,
     state: State,
     path: Path<(String, String)>,
-    query: Query<DeleteQuery>,
+    query: ValidQuery<DeleteQuery>,
 ) -> Result<HttpResponse> {
-    let reparent = query.0.parse()?;
     let (chart, id) = ids(&path)?;
-    let departure = state.manager.employee_delete(&scope, chart, id, reparent).await?;
+    let departure = state.manager.employee_delete(&scope, chart, id, query.0).await?;
     Ok(HttpResponse::Ok().json(DepartureResponse {
         id: id.get(),
         new_manager_id: departure.new_manager.get(),
@@ -296,48 +300,44 @@ pub(in crate::web::rest) fn keyed(people: Vec<Employee>) -> Vec<(EmployeeId, Emp
     people.into_iter().map(|person| (person.id, person.into())).collect()
 }
 
-fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Patched, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+fn changes_something(patch: &EmployeePatchRequest) -> Result<(), ValidationError> {
+    let EmployeePatchRequest { name, title, manager_id } = patch;
+    let given = name.is_some() || title.is_some() || manager_id.is_some();
+    rule(given, "needs name, title or manager_id")
 }
 
-impl EmployeeRequest {
-    fn parse(self) -> Result<EmployeeInput> {
-        let mut errors = FieldErrors::default();
+impl Input for EmployeeRequest {
+    type Meaning = EmployeeInput;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<EmployeeInput> {
         let name = errors.check("name", Label::parse(&self.name));
         let title = errors.check("title", Label::parse_title(&self.title));
-        match (name, title) {
-            (Some(name), Some(title)) => {
-                Ok(EmployeeInput { name, title, manager: self.manager_id.map(EmployeeId::from) })
-            }
-            _ => Err(errors.into_error()),
-        }
+        let manager = self.manager_id.map(EmployeeId::from);
+        Some(EmployeeInput { name: name?, title: title?, manager })
     }
 }
 
-impl EmployeePatchRequest {
-    fn parse(self) -> Result<EmployeePatch> {
-        let mut errors = FieldErrors::default();
+impl Input for EmployeePatchRequest {
+    type Meaning = EmployeePatch;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<EmployeePatch> {
         let name = self.name.and_then(|raw| errors.check("name", Label::parse(&raw)));
         let title = self.title.and_then(|raw| errors.check("title", Label::parse_title(&raw)));
         let manager = self.manager_id.map(|given| given.map(EmployeeId::from));
-        if errors.is_empty() && name.is_none() && title.is_none() && manager.is_none() {
-            errors.push("", "needs name, title or manager_id");
-        }
-        if errors.is_empty() {
-            Ok(EmployeePatch { name, title, manager })
-        } else {
-            Err(errors.into_error())
-        }
+        Some(EmployeePatch { name, title, manager })
     }
 }
 
-impl DeleteQuery {
-    fn parse(self) -> Result<Reparent> {
-        match self.reparent.as_deref() {
+impl Input for DeleteQuery {
+    type Meaning = Reparent;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<Reparent> {
+        let reparent = match self.reparent.as_deref() {
             None | Some("all") => Ok(Reparent::All),
             Some("direct") => Ok(Reparent::Direct),
-            Some(_) => Err(Error::field("reparent", "must be all or direct")),
-        }
+            Some(_) => Err(Invalid("must be all or direct")),
+        };
+        errors.check("reparent", reparent)
     }
 }
 

@@ -1,10 +1,8 @@
 //! Charts as lists, statistics and pictures.
 
-use std::future::ready;
-
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, dev, get,
-    http::{StatusCode, header},
+    http::header,
     post,
     web::{Bytes, Path},
 };
@@ -12,6 +10,7 @@ use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
+use validator::Validate;
 
 use super::{
     chart::chart_id,
@@ -23,7 +22,7 @@ use crate::{
         self,
         charts::{self, Chart, Employee},
     },
-    error::{Error, Result},
+    error::{Error, FieldErrors, Result},
     manager::{
         AdminScope, OrgScope,
         charts::{ImportMode, WholeChart},
@@ -31,7 +30,7 @@ use crate::{
     web::{
         http::{
             body::{self, BodyRefusal},
-            input::Query,
+            input::{Input, ValidQuery},
             problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
         },
         rest::{State, aside},
@@ -39,7 +38,7 @@ use crate::{
 };
 
 /// How to import.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ImportQuery {
@@ -120,7 +119,7 @@ const LIST_LIMIT: usize = 32 * 1024 * 1024;
 const USUAL_LINE: usize = 40;
 
 /// Which part of a chart to draw.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct PictureQuery {
@@ -160,7 +159,7 @@ async fn import(
     scope: AdminScope,
     state: State,
     chart: Path<String>,
-    query: Query<ImportQuery>,
+    query: ValidQuery<ImportQuery>,
     body: ListBody,
 ) -> Result<HttpResponse> {
     let id = chart_id(&chart)?;
@@ -251,11 +250,10 @@ async fn drawn(
     scope: OrgScope,
     state: State,
     chart: Path<String>,
-    query: Query<PictureQuery>,
+    query: ValidQuery<PictureQuery>,
 ) -> Result<HttpResponse> {
     let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
-    let options = PictureOptions { root: query.0.root, depth: query.0.depth };
-    let draw = move |whole: WholeChart| Ok(draw(&whole.chart, &whole.people, &options));
+    let draw = move |whole: WholeChart| Ok(draw(&whole.chart, &whole.people, &query.0));
     let svg = aside(whole.people.len(), whole, draw).await?;
     Ok(HttpResponse::Ok()
         .content_type("image/svg+xml")
@@ -286,18 +284,28 @@ fn places(text: &[u8]) -> Result<(Vec<charts::Placed>, bool)> {
     Ok((people, roster.has_ids))
 }
 
+impl Input for ImportQuery {
+    type Meaning = Self;
+
+    fn parse(self, _: &mut FieldErrors) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl Input for PictureQuery {
+    type Meaning = PictureOptions;
+
+    fn parse(self, _: &mut FieldErrors) -> Option<PictureOptions> {
+        Some(PictureOptions { root: self.root, depth: self.depth })
+    }
+}
+
 impl FromRequest for ListBody {
     type Error = BodyRefusal;
     type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("text/csv") {
-            let refusal = BodyRefusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-            return Box::pin(ready(Err(refusal)));
-        }
-        let body = body::read(request, payload, LIST_LIMIT);
+        let body = body::read_as(&mime::TEXT_CSV, request, payload, LIST_LIMIT);
         Box::pin(async move { Ok(Self(body.await?)) })
     }
 }

@@ -16,10 +16,13 @@ use crate::{
     manager::{OrgScope, charts::EmployeePage},
     web::{
         http::{
-            input::Query,
+            input::ValidQuery,
             problem::{BusyErrors, Problem, QueryErrors, TokenErrors},
         },
-        rest::{State, aside, paging::PageQuery},
+        rest::{
+            State, aside,
+            paging::{PageOf, PageQuery},
+        },
     },
 };
 
@@ -68,9 +71,9 @@ async fn direct_reports(
     scope: OrgScope,
     state: State,
     path: Path<(String, String)>,
-    query: Query<PageQuery>,
+    query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
-    let ((chart, id), page) = (ids(&path)?, query.0.parse::<EmployeeId>()?);
+    let ((chart, id), page) = (ids(&path)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
     let people = state.manager.direct_reports(&scope, chart, id, window).await?;
     let path = format!("/orgcharts/{chart}/employees/{id}/direct_reports");
@@ -98,9 +101,9 @@ async fn manager_chain(
     scope: OrgScope,
     state: State,
     path: Path<(String, String)>,
-    query: Query<PageQuery>,
+    query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
-    let ((chart, id), page) = (ids(&path)?, query.0.parse::<EmployeeId>()?);
+    let ((chart, id), page) = (ids(&path)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
     let people = state.manager.manager_chain(&scope, chart, id, window).await?;
     let path = format!("/orgcharts/{chart}/employees/{id}/manager_chain");
@@ -128,9 +131,9 @@ async fn subtree(
     scope: OrgScope,
     state: State,
     path: Path<(String, String)>,
-    query: Query<PageQuery>,
+    query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
-    let ((chart, id), page) = (ids(&path)?, query.0.parse::<EmployeeId>()?);
+    let ((chart, id), page) = (ids(&path)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
     let people = state.manager.subtree(&scope, chart, id, window).await?;
     let items: Vec<(EmployeeId, SubtreeResponse)> = people

@@ -4,14 +4,15 @@ use actix_web::{HttpResponse, post};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
+use validator::Validate;
 
 use crate::{
-    error::Result,
+    error::{FieldErrors, Result},
     manager::identity::{Login, LoginKind, Session},
     web::{
         http::{
             address::ClientAddress,
-            input::Json,
+            input::{Input, Valid},
             problem::{BusyErrors, InputErrors, Problem, ThrottleErrors},
         },
         rest::State,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Who wants in.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct LoginRequest {
     /// The account's e-mail address.
@@ -85,6 +86,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 /// password, an account that is no admin.
 #[utoipa::path(
     tag = "login",
+    request_body = LoginRequest,
     responses(
         (status = 200, description = "A token", body = AdminLoginResponse),
         (status = 401, description = "The address or the password is wrong", body = Problem, content_type = "application/problem+json"),
@@ -95,7 +97,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 async fn admin_login(
     state: State,
     address: ClientAddress,
-    body: Json<LoginRequest>,
+    body: Valid<LoginRequest>,
 ) -> Result<HttpResponse> {
     let session = state.manager.log_in(body.0.with(address), LoginKind::Admin).await?;
     record(&session);
@@ -106,6 +108,7 @@ async fn admin_login(
 /// Log in with any account.
 #[utoipa::path(
     tag = "login",
+    request_body = LoginRequest,
     responses(
         (status = 200, description = "A token", body = LoginResponse),
         (status = 401, description = "The address or the password is wrong", body = Problem, content_type = "application/problem+json"),
@@ -116,7 +119,7 @@ async fn admin_login(
 async fn login(
     state: State,
     address: ClientAddress,
-    body: Json<LoginRequest>,
+    body: Valid<LoginRequest>,
 ) -> Result<HttpResponse> {
     let session = state.manager.log_in(body.0.with(address), LoginKind::Any).await?;
     record(&session);
@@ -128,6 +131,14 @@ async fn login(
 fn record(session: &Session) {
     let org = tracing::field::display(session.organization.id);
     tracing::Span::current().record("org.id", org);
+}
+
+impl Input for LoginRequest {
+    type Meaning = Self;
+
+    fn parse(self, _: &mut FieldErrors) -> Option<Self> {
+        Some(self)
+    }
 }
 
 impl LoginRequest {

@@ -2,9 +2,11 @@
 
 use actix_web::{HttpResponse, delete, get, http::header, patch, post, web::Path};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_with::rust::double_option;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
+use validator::{Validate, ValidationError};
 
 use crate::{
     domain::{
@@ -16,17 +18,21 @@ use crate::{
         AdminScope,
         identity::{MemberInput, MemberPatch},
     },
+    shape::rule,
     web::{
         http::{
-            input::{Json, Query},
+            input::{Input, Valid, ValidQuery},
             problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
         },
-        rest::{State, paging::PageQuery},
+        rest::{
+            State,
+            paging::{PageOf, PageQuery},
+        },
     },
 };
 
 /// A new account.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct MemberRequest {
     /// Its e-mail address, unique in the whole platform.
@@ -44,8 +50,9 @@ struct MemberRequest {
 }
 
 /// What is to change; at least one field, and what is absent stays.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[validate(schema(function = changes_something))]
 struct MemberPatchRequest {
     /// A new e-mail address.
     #[schema(example = "grace@acme.example", format = Email, max_length = 254)]
@@ -54,9 +61,10 @@ struct MemberPatchRequest {
     #[schema(example = "an even longer passphrase", format = Password, min_length = 8, max_length = 128)]
     password: Option<String>,
     /// A new name; `null` takes it away.
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, with = "double_option")]
     #[schema(value_type = Option<String>, example = "Grace B. M. Hopper", min_length = 1, max_length = 128)]
-    name: Patched<String>,
+    #[expect(clippy::option_option, reason = "absent, null, or a value")]
+    name: Option<Option<String>>,
     /// A new role.
     #[schema(example = "admin", pattern = "^(member|admin)$")]
     role: Option<String>,
@@ -113,6 +121,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 /// Add an account.
 #[utoipa::path(
     tag = "members",
+    request_body = MemberRequest,
     security(("bearer" = [])),
     responses(
         (status = 201, description = "It exists", body = MemberResponse,
@@ -125,9 +134,9 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 async fn create(
     scope: AdminScope,
     state: State,
-    body: Json<MemberRequest>,
+    body: Valid<MemberRequest>,
 ) -> Result<HttpResponse> {
-    let account = state.manager.member_create(&scope, body.0.parse()?).await?;
+    let account = state.manager.member_create(&scope, body.0).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/org/members/{}", account.id)))
         .json(MemberResponse::from(account)))
@@ -145,8 +154,12 @@ async fn create(
     )
 )]
 #[get("/org/members")]
-async fn list(scope: AdminScope, state: State, query: Query<PageQuery>) -> Result<HttpResponse> {
-    let page = query.0.parse::<AccountId>()?;
+async fn list(
+    scope: AdminScope,
+    state: State,
+    query: ValidQuery<PageOf<AccountId>>,
+) -> Result<HttpResponse> {
+    let page = query.0;
     let accounts = state.manager.member_list(&scope, page.after, page.probe_limit()).await?;
     let items: Vec<(AccountId, MemberResponse)> =
         accounts.into_iter().map(|account| (account.id, account.into())).collect();
@@ -176,6 +189,7 @@ async fn get(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpRe
 #[utoipa::path(
     tag = "members",
     params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
+    request_body = MemberPatchRequest,
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The account as it is now", body = MemberResponse),
@@ -189,10 +203,9 @@ async fn update(
     scope: AdminScope,
     state: State,
     id: Path<String>,
-    body: Json<MemberPatchRequest>,
+    body: Valid<MemberPatchRequest>,
 ) -> Result<HttpResponse> {
-    let patch = body.0.parse()?;
-    let account = state.manager.member_update(&scope, parse_id(&id)?, patch).await?;
+    let account = state.manager.member_update(&scope, parse_id(&id)?, body.0).await?;
     Ok(HttpResponse::Ok().json(MemberResponse::from(account)))
 }
 
@@ -254,32 +267,29 @@ pub(in crate::web::rest) fn with_password(revoke: bool, password: bool) -> Resul
     if revoke && !password { Err(Invalid("needs a new password beside it")) } else { Ok(()) }
 }
 
-/// Absent, `null`, or a value.
-type Patched<T> = Option<Option<T>>;
-
-fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Patched<String>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+fn changes_something(patch: &MemberPatchRequest) -> Result<(), ValidationError> {
+    let MemberPatchRequest { email, password, name, role, .. } = patch;
+    let given = email.is_some() || password.is_some() || name.is_some() || role.is_some();
+    rule(given, "needs email, password, name or role")
 }
 
-impl MemberRequest {
-    fn parse(self) -> Result<MemberInput> {
-        let mut errors = FieldErrors::default();
+impl Input for MemberRequest {
+    type Meaning = MemberInput;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<MemberInput> {
         let email = errors.check("email", Email::parse(&self.email));
         let password = errors.check("password", Password::parse(self.password));
         let name = self.name.and_then(|raw| errors.check("name", Label::parse(&raw)));
         let role = self.role.and_then(|raw| errors.check("role", parse_role(&raw)));
-        match (email, password) {
-            (Some(email), Some(password)) if errors.is_empty() => {
-                Ok(MemberInput { email, password, name, role: role.unwrap_or(Role::Member) })
-            }
-            _ => Err(errors.into_error()),
-        }
+        let role = role.unwrap_or(Role::Member);
+        Some(MemberInput { email: email?, password: password?, name, role })
     }
 }
 
-impl MemberPatchRequest {
-    fn parse(self) -> Result<MemberPatch> {
-        let mut errors = FieldErrors::default();
+impl Input for MemberPatchRequest {
+    type Meaning = MemberPatch;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<MemberPatch> {
         let revoke_calendar = self.revoke_calendar;
         errors.check("revoke_calendar", with_password(revoke_calendar, self.password.is_some()));
         let email = self.email.and_then(|raw| errors.check("email", Email::parse(&raw)));
@@ -287,15 +297,7 @@ impl MemberPatchRequest {
         let name =
             self.name.map(|given| given.and_then(|raw| errors.check("name", Label::parse(&raw))));
         let role = self.role.and_then(|raw| errors.check("role", parse_role(&raw)));
-        let empty = email.is_none() && password.is_none() && name.is_none() && role.is_none();
-        if errors.is_empty() && empty {
-            errors.push("", "needs email, password, name or role");
-        }
-        if errors.is_empty() {
-            Ok(MemberPatch { email, password, name, role, revoke_calendar })
-        } else {
-            Err(errors.into_error())
-        }
+        Some(MemberPatch { email, password, name, role, revoke_calendar })
     }
 }
 

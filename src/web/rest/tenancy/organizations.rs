@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
+use validator::{Validate, ValidationError};
 
 use crate::{
     domain::{
@@ -16,10 +17,11 @@ use crate::{
         AdminScope, OrgScope,
         tenancy::{OrgPatch, OrgView, SignUp},
     },
+    shape::rule,
     web::{
         http::{
             address::ClientAddress,
-            input::{Json, OptionalJson, Query},
+            input::{Input, OptionalValid, Valid, ValidQuery},
             problem::{BusyErrors, InputErrors, Problem, QueryErrors, ThrottleErrors, TokenErrors},
         },
         rest::{State, identity::with_password},
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// A new organization and its first admin.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct CreateRequest {
     /// 1 to 64 characters with at least one letter or digit.
@@ -42,8 +44,9 @@ struct CreateRequest {
 }
 
 /// What is to change; at least one field. Address and password are the acting admin's.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[validate(schema(function = changes_something))]
 struct UpdateRequest {
     /// The organization's new name.
     #[schema(example = "Acme Worldwide", min_length = 1, max_length = 64)]
@@ -61,7 +64,7 @@ struct UpdateRequest {
 }
 
 /// Which organization.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct GetQuery {
@@ -71,7 +74,7 @@ struct GetQuery {
 }
 
 /// Which organization.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct DeleteQuery {
@@ -81,7 +84,7 @@ struct DeleteQuery {
 }
 
 /// Which organization.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct DeleteRequest {
     /// Its name.
@@ -168,6 +171,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 /// Creates the organization, its first admin and its own collection, all or nothing.
 #[utoipa::path(
     tag = "organizations",
+    request_body = CreateRequest,
     responses(
         (status = 201, description = "It exists", body = OrganizationResponse,
             headers(("Location" = String, description = "Where to get it"))),
@@ -179,9 +183,11 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 async fn create(
     state: State,
     address: ClientAddress,
-    body: Json<CreateRequest>,
+    body: Valid<CreateRequest>,
 ) -> Result<HttpResponse> {
-    let view = state.manager.organization_create(body.0.parse(address)?).await?;
+    let (name, email, password) = body.0;
+    let sign_up = SignUp { name, email, password, address: address.0 };
+    let view = state.manager.organization_create(sign_up).await?;
     tracing::Span::current().record("org.id", tracing::field::display(view.organization.id));
     // The slug is ASCII letters, digits and underscores: nothing to escape.
     let slug = view.organization.slugs.first().map_or("", |slug| slug.as_str());
@@ -209,10 +215,9 @@ async fn create(
 async fn get(
     state: State,
     scope: Option<OrgScope>,
-    query: Query<GetQuery>,
+    query: ValidQuery<GetQuery>,
 ) -> Result<HttpResponse> {
-    let name = parse_name(&query.0.organization_name)?;
-    let view = state.manager.organization_get(scope.as_ref(), &name).await?;
+    let view = state.manager.organization_get(scope.as_ref(), &query.0).await?;
     Ok(HttpResponse::Ok().json(OrganizationResponse::of(view)))
 }
 
@@ -222,6 +227,7 @@ async fn get(
 /// writes go on, and it takes no longer for a larger organization.
 #[utoipa::path(
     tag = "organizations",
+    request_body = UpdateRequest,
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The organization as it is now", body = OrganizationResponse),
@@ -233,9 +239,9 @@ async fn get(
 async fn update(
     scope: AdminScope,
     state: State,
-    body: Json<UpdateRequest>,
+    body: Valid<UpdateRequest>,
 ) -> Result<HttpResponse> {
-    let view = state.manager.organization_update(&scope, body.0.parse()?).await?;
+    let view = state.manager.organization_update(&scope, body.0).await?;
     Ok(HttpResponse::Ok().json(OrganizationResponse::of_change(view)))
 }
 
@@ -257,8 +263,8 @@ async fn update(
 async fn delete(
     scope: AdminScope,
     state: State,
-    query: Query<DeleteQuery>,
-    body: OptionalJson<DeleteRequest>,
+    query: ValidQuery<DeleteQuery>,
+    body: OptionalValid<DeleteRequest>,
 ) -> Result<HttpResponse> {
     let name = named_in(query.0, body.0)?;
     let (organization, deleted_at) = state.manager.organization_delete(&scope, &name).await?;
@@ -269,40 +275,37 @@ async fn delete(
     }))
 }
 
-/// The name of an organization that is looked for.
-fn parse_name(raw: &str) -> Result<OrgName> {
-    OrgName::parse_sought(raw).map_err(|invalid| Error::field("organization_name", invalid.0))
-}
-
-fn named_in(query: DeleteQuery, body: Option<DeleteRequest>) -> Result<OrgName> {
-    match (query.organization_name, body.map(|body| body.organization_name)) {
-        (Some(name), None) | (None, Some(name)) => parse_name(&name),
-        (Some(query), Some(body)) if query == body => parse_name(&query),
-        (Some(_), Some(_)) => {
-            Err(Error::field("organization_name", "must be the same in the query and the body"))
+fn named_in(query: Option<OrgName>, body: Option<OrgName>) -> Result<OrgName> {
+    let wrong = |sentence| Error::field("organization_name", sentence);
+    match (query, body) {
+        (Some(query), Some(body)) if query != body => {
+            Err(wrong("must be the same in the query and the body"))
         }
-        (None, None) => Err(Error::field("organization_name", "is required")),
+        (query, body) => query.or(body).ok_or_else(|| wrong("is required")),
     }
 }
 
-impl CreateRequest {
-    fn parse(self, address: ClientAddress) -> Result<SignUp> {
-        let mut errors = FieldErrors::default();
+fn changes_something(patch: &UpdateRequest) -> Result<(), ValidationError> {
+    let UpdateRequest { organization_name, email, password, .. } = patch;
+    let given = organization_name.is_some() || email.is_some() || password.is_some();
+    rule(given, "needs organization_name, email or password")
+}
+
+impl Input for CreateRequest {
+    type Meaning = (OrgName, Email, Password);
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<Self::Meaning> {
         let name = errors.check("organization_name", OrgName::parse(&self.organization_name));
         let email = errors.check("email", Email::parse(&self.email));
         let password = errors.check("password", Password::parse(self.password));
-        match (name, email, password) {
-            (Some(name), Some(email), Some(password)) => {
-                Ok(SignUp { name, email, password, address: address.0 })
-            }
-            _ => Err(errors.into_error()),
-        }
+        Some((name?, email?, password?))
     }
 }
 
-impl UpdateRequest {
-    fn parse(self) -> Result<OrgPatch> {
-        let mut errors = FieldErrors::default();
+impl Input for UpdateRequest {
+    type Meaning = OrgPatch;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<OrgPatch> {
         let revoke_calendar = self.revoke_calendar;
         errors.check("revoke_calendar", with_password(revoke_calendar, self.password.is_some()));
         let name = self
@@ -310,14 +313,32 @@ impl UpdateRequest {
             .and_then(|raw| errors.check("organization_name", OrgName::parse(&raw)));
         let email = self.email.and_then(|raw| errors.check("email", Email::parse(&raw)));
         let password = self.password.and_then(|raw| errors.check("password", Password::parse(raw)));
-        if errors.is_empty() && name.is_none() && email.is_none() && password.is_none() {
-            errors.push("", "needs organization_name, email or password");
-        }
-        if errors.is_empty() {
-            Ok(OrgPatch { name, email, password, revoke_calendar })
-        } else {
-            Err(errors.into_error())
-        }
+        Some(OrgPatch { name, email, password, revoke_calendar })
+    }
+}
+
+impl Input for GetQuery {
+    type Meaning = OrgName;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<OrgName> {
+        errors.check("organization_name", OrgName::parse_sought(&self.organization_name))
+    }
+}
+
+impl Input for DeleteQuery {
+    type Meaning = Option<OrgName>;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<Option<OrgName>> {
+        let name = self.organization_name.map(|raw| OrgName::parse_sought(&raw)).transpose();
+        errors.check("organization_name", name)
+    }
+}
+
+impl Input for DeleteRequest {
+    type Meaning = OrgName;
+
+    fn parse(self, errors: &mut FieldErrors) -> Option<OrgName> {
+        errors.check("organization_name", OrgName::parse_sought(&self.organization_name))
     }
 }
 

@@ -1,20 +1,14 @@
-//! Text as a picture can hold it: clean, cut to its room, and safe inside XML.
+//! Text as a picture can hold it: clean, and cut to its room.
+
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
 
 /// No text is longer than this, however narrow its characters are.
 const MAX_CHARS: usize = 120;
-const JOINER: char = '\u{200d}';
-/// Marks that stand on the character before them.
-#[rustfmt::skip]
-const MARKS: &[(u32, u32)] = &[
-    (0x300, 0x36f), (0x483, 0x489), (0x591, 0x5bd), (0x64b, 0x65f), (0x900, 0x903), (0x93a, 0x93c), (0x93e, 0x94f),
-    (0xe31, 0xe31), (0xe34, 0xe3a), (0xe47, 0xe4e), (0x1ab0, 0x1aff), (0x1dc0, 0x1dff), (0x200c, 0x200d),
-    (0x20d0, 0x20ff), (0xfe00, 0xfe0f), (0xfe20, 0xfe2f), (0x1f3fb, 0x1f3ff), (0xe0100, 0xe01ef),
-];
-/// Characters as wide as they are high, and pictures, which are wider.
-#[rustfmt::skip]
-const WIDE: &[(u32, u32)] =
-    &[(0x1100, 0x115f), (0x2e80, 0xa4cf), (0xac00, 0xd7a3), (0xf900, 0xfaff), (0xff00, 0xff60), (0x20000, 0x3ffff)];
-const PICTURES: &[(u32, u32)] = &[(0x1f000, 0x1faff)];
+/// Emoji, which are wider than they are high.
+const EMOJI: Range<char> = '\u{1f000}'..'\u{20000}';
 
 /// Drops what XML forbids or what would turn the text around, and makes every run of white space
 /// one space.
@@ -34,53 +28,39 @@ fn is_dropped(c: char) -> bool {
 /// Cuts clean text to so many hundredths of its font size, with an ellipsis, never inside a
 /// composed character.
 pub(super) fn fit(text: &str, room: u32) -> String {
-    let ellipsis = width('…');
-    let (mut used, mut end, mut joined) = (0, 0, false);
-    for (count, (at, c)) in text.char_indices().enumerate() {
-        let own = if joined { 0 } else { width(c) };
-        if own > 0 && used + ellipsis <= room {
+    let ellipsis = width("…");
+    let (mut used, mut end, mut count) = (0, 0, 0);
+    for (at, character) in text.grapheme_indices(true) {
+        if used + ellipsis <= room {
             end = at;
         }
-        used += own;
-        if used > room || count >= MAX_CHARS {
+        used += character_width(character);
+        count += character.chars().count();
+        if used > room || count > MAX_CHARS {
             return format!("{}…", text[..end].trim_end());
         }
-        joined = c == JOINER;
     }
     text.to_owned()
 }
 
-/// A rough width for the usual sans-serif fonts, in hundredths of the font size; nothing for a
-/// combining mark.
-pub(super) fn width(c: char) -> u32 {
-    let code = u32::from(c);
-    let within =
-        |ranges: &[(u32, u32)]| ranges.iter().any(|range| (range.0..=range.1).contains(&code));
-    match c {
-        _ if within(MARKS) => 0,
-        _ if within(WIDE) => 105,
-        _ if within(PICTURES) => 125,
-        _ if "mwMW@…—".contains(c) => 95,
-        _ if "fijlrtI.,;:'|!()[]- ".contains(c) => 37,
-        _ if c.is_uppercase() || "<>=+~#%&".contains(c) => 75,
-        _ => 60,
-    }
+/// A rough width in the usual sans-serif fonts, in hundredths of the font size.
+pub(super) fn width(text: &str) -> u32 {
+    text.graphemes(true).map(character_width).sum()
 }
 
-/// Escapes text for element content and for attribute values.
-pub(super) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            _ => safe.push(c),
-        }
+/// The width in a terminal tells combining marks, narrow and wide characters apart. Among the narrow
+/// ones, some are much narrower or wider than the rest.
+fn character_width(character: &str) -> u32 {
+    let first = character.chars().next().unwrap_or_default();
+    match character.width() {
+        0 => 0,
+        1 if "mwMW@…—".contains(first) => 95,
+        1 if "fijlrtI.,;:'|!()[]- ".contains(first) => 37,
+        1 if first.is_uppercase() || "<>=+~#%&".contains(first) => 75,
+        1 => 60,
+        _ if EMOJI.contains(&first) => 125,
+        columns => u32::try_from(columns).map_or(u32::MAX, |columns| columns.saturating_mul(53)),
     }
-    safe
 }
 
 /// A number with its thousands set apart, and a noun in the right number: `1 person`, `5,000

@@ -8,9 +8,10 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use label::{clean, count, escape, fit, thousands};
+use label::{clean, count, fit, thousands};
 use layout::{BOX_HEIGHT, BOX_WIDTH, Block};
 use outline::{Cell, Tree, What};
+use quick_xml::escape::escape;
 
 /// A person of the chart.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +112,7 @@ fn document(name: &str, summary: &str, caption: &[String], size: (i32, i32), bod
         escape(name),
         escape(summary),
         MARGIN + 20,
-        escape(&fit(name, HEADING_ROOM)),
+        escape(fit(name, HEADING_ROOM)),
     )
 }
 
@@ -231,7 +232,7 @@ impl Drawing<'_> {
 }
 
 fn two_lines(first: &str, second: &str) -> String {
-    let (first, second) = (escape(&fit(first, NAME_ROOM)), escape(&fit(second, TITLE_ROOM)));
+    let (first, second) = (escape(fit(first, NAME_ROOM)), escape(fit(second, TITLE_ROOM)));
     if second.is_empty() {
         return format!(r#"<text class="b" x="14" y="29">{first}</text>"#);
     }
@@ -242,8 +243,7 @@ fn two_lines(first: &str, second: &str) -> String {
 
 /// A small plate on the lower edge of a box.
 fn badge(text: &str) -> String {
-    let width =
-        18 + text.chars().map(|c| label::width(c) * 11 / 100).map(u32::cast_signed).sum::<i32>();
+    let width = 18 + (label::width(text) * 11 / 100).cast_signed();
     let (x, middle, y) = (BOX_WIDTH - width - 10, BOX_WIDTH - 10 - width / 2, BOX_HEIGHT - 7);
     format!(
         r#"<rect class="f" x="{x}" y="{y}" width="{width}" height="17" rx="8"/><text class="g" x="{middle}" y="{}">{text}</text>"#,

@@ -152,6 +152,8 @@ fn text_is_cut_to_its_room_between_characters() {
     assert_eq!(label::fit("nnne\u{301}nnnn", 310), "nnn…");
     assert_eq!(label::fit("nnne\u{301}nnnn", 340), "nnne\u{301}…");
     assert_eq!(label::fit("👩\u{200d}👧👩\u{200d}👧👩\u{200d}👧", 300), "👩\u{200d}👧…");
+    assert_eq!(label::fit("🇩🇪🇫🇷🇮🇹", 300), "🇩🇪…");
+    assert_eq!(label::fit("👍🏽👍🏿👍🏻", 300), "👍🏽…");
     assert!(label::fit(&"a\u{301}".repeat(1_000), 1_000).chars().count() <= 40);
     assert!(label::fit(&"\u{301}".repeat(1_000), 1_000).chars().count() <= 1);
     assert_eq!(label::clean(" a\u{0}\u{202e}b\u{85}\n c\u{ffff} "), "a b c");
