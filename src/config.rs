@@ -1,5 +1,5 @@
-//! Settings: defaults, then the profile's file, then the environment. What is wrong stops the start
-//! with a sentence that names the key.
+//! Settings: defaults, then the profile's file, then the environment. Wrong values stop the start
+//! with a sentence that names each of them.
 
 pub mod misspelt;
 mod public_url;
@@ -29,21 +29,21 @@ use crate::{
     trust::{self, Closed},
 };
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 #[validate(schema(function = rules::has_secret, skip_on_field_errors = false))]
 #[validate(schema(function = rules::has_public_url, skip_on_field_errors = false))]
 pub struct Settings {
-    /// The profile.
+    /// The profile, which selects defaults and stricter rules.
     pub env: Profile,
-    /// The HTTP side.
+    /// The HTTP server.
     #[validate(nested)]
     pub server: ServerSettings,
     /// The database.
     #[validate(nested)]
     pub mongo: MongoSettings,
-    /// The database of the default start.
+    /// The embedded database.
     #[validate(nested)]
     pub embedded: EmbeddedSettings,
     /// Password hashing.
@@ -67,51 +67,52 @@ pub struct Settings {
     pub traces: TraceSettings,
 }
 
-/// For whom the server runs.
+/// The environment that the server runs in.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// For whoever works on it.
+    /// A developer's machine.
     Development,
-    /// For others.
+    /// A deployment that others use.
     Production,
 }
 
-/// The HTTP side.
+/// The HTTP server.
 #[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
-    /// Address and port to listen on; port 0 takes a free one.
+    /// Address and port to listen on; port 0 means any free one.
     pub bind: String,
     /// Threads that answer requests; 0 for one per core.
     pub workers: usize,
-    /// The most clients that are connected at once; 0 for as many as there are descriptors for.
+    /// Maximum number of connected clients; 0 for as many as the open file limit allows.
     pub max_connections: usize,
-    /// Seconds that a client may take over the head of a request.
+    /// Seconds for a client to send the head of a request.
     #[validate(range(min = 1, max = DAY))]
     pub header_timeout_seconds: u64,
-    /// Seconds that a client may take over a body.
+    /// Seconds for a client to send a body.
     #[validate(range(min = 1, max = DAY))]
     pub body_timeout_seconds: u64,
-    /// Seconds after which a request is given up, the wait for its body apart.
+    /// Seconds after which a request is aborted, not counting the wait for its body.
     #[validate(range(min = 1, max = DAY))]
     pub request_timeout_seconds: u64,
-    /// Seconds that a client may take over each 16 KiB of an answer.
+    /// Seconds for a client to read each 16 KiB of an answer.
     #[validate(range(min = 1, max = DAY))]
     pub write_timeout_seconds: u64,
     /// Seconds that a connection may idle between two requests.
     #[validate(range(min = 1, max = DAY))]
     pub keep_alive_seconds: u64,
-    /// Seconds that a shutdown waits for requests under way.
+    /// Seconds that a shutdown waits for running requests.
     #[validate(range(max = DAY))]
     pub shutdown_timeout_seconds: u64,
-    /// The most bytes of a request's body.
+    /// Maximum size of a request's body in bytes.
     #[validate(range(min = 1))]
     pub body_limit_bytes: usize,
-    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    /// Reverse proxies whose `X-Forwarded-For` is trusted.
     #[serde(deserialize_with = "list")]
     pub trusted_proxies: Vec<IpAddr>,
-    /// Where clients reach the server, for links in answers; in development else the socket's.
+    /// Where clients reach the server, for links in answers. Defaults to the socket's address in
+    /// development; required in production.
     pub public_url: Option<PublicUrl>,
     /// Origins of pages that may call the API.
     #[serde(deserialize_with = "list")]
@@ -125,44 +126,45 @@ pub struct ServerSettings {
 #[validate(schema(function = rules::has_whole_login, skip_on_field_errors = false))]
 #[validate(schema(function = rules::has_two_databases, skip_on_field_errors = false))]
 pub struct MongoSettings {
-    /// A connection string.
+    /// A connection string, instead of `host`.
     pub uri: Option<SecretString>,
-    /// Or a host,
+    /// A host, instead of `uri`.
     pub host: Option<String>,
-    /// its port,
+    /// The host's port.
     #[validate(range(min = 1))]
     pub port: u16,
-    /// a user
+    /// The user; set together with `password`.
     pub user: Option<String>,
-    /// and its password.
+    /// The user's password.
     pub password: Option<SecretString>,
-    /// The master database.
+    /// Name of the master database.
     #[validate(custom(function = rules::is_database_name))]
     pub master_db: String,
-    /// The tenants' database.
+    /// Name of the tenants' database.
     #[validate(custom(function = rules::is_database_name))]
     pub tenant_db: String,
-    /// The most organizations; 0 for as many collections as the database's file handles allow.
+    /// Maximum number of organizations; 0 for as many collections as the database's file handles
+    /// allow.
     pub max_organizations: u64,
-    /// Milliseconds that a call waits for a server it can use.
+    /// Milliseconds that an operation waits for a suitable MongoDB server.
     #[validate(range(max = DAY_MS))]
     pub selection_timeout_ms: u64,
-    /// Milliseconds that a transaction is retried.
+    /// Milliseconds for which a transaction is retried.
     #[validate(range(max = DAY_MS))]
     pub transaction_deadline_ms: u64,
     /// Whether every command is timed for the metrics.
     pub command_metrics: bool,
 }
 
-/// The database of the default start.
+/// The embedded database.
 #[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddedSettings {
-    /// Where its program, data and log are.
+    /// Directory of its program, data and log.
     pub dir: PathBuf,
-    /// A `mongod` to use instead of the one on `PATH` or the fetched one.
+    /// A `mongod` to use instead of the one on `PATH` or the downloaded one.
     pub mongod: Option<PathBuf>,
-    /// Its cache in GiB.
+    /// Size of its cache in GiB.
     #[validate(custom(function = rules::is_cache_size))]
     pub cache_gb: f64,
 }
@@ -174,21 +176,21 @@ pub struct EmbeddedSettings {
 #[validate(schema(function = rules::has_long_previous_secret, skip_on_field_errors = false))]
 #[validate(schema(function = rules::has_key, skip_on_field_errors = false))]
 pub struct JwtSettings {
-    /// `HS256` or `EdDSA`.
+    /// The signature algorithm.
     pub algorithm: JwtAlgorithm,
     /// The secret of HS256.
     pub secret: Option<SecretString>,
-    /// The secret before it, whose tokens are still taken.
+    /// Previous secret; its tokens are still accepted during rotation.
     pub previous_secret: Option<SecretString>,
-    /// The Ed25519 private key of EdDSA, PKCS 8 in PEM.
+    /// The Ed25519 private key of EdDSA, PKCS #8 in PEM.
     pub key_file: Option<PathBuf>,
-    /// The key before it, whose tokens are still taken.
+    /// Previous key; its tokens are still accepted during rotation.
     pub previous_key_file: Option<PathBuf>,
-    /// `iss`.
+    /// The `iss` claim.
     pub issuer: String,
-    /// `aud`.
+    /// The `aud` claim.
     pub audience: String,
-    /// Minutes that a token is good for.
+    /// Minutes for which a token is valid.
     #[validate(range(min = 1, max = 5_256_000))]
     pub access_token_expire_minutes: u64,
 }
@@ -206,7 +208,7 @@ pub enum JwtAlgorithm {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GraphQlSettings {
-    /// Whether clients may ask what is in the schema.
+    /// Whether clients may read the schema by introspection.
     pub introspection: bool,
 }
 
@@ -214,10 +216,10 @@ pub struct GraphQlSettings {
 #[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct OperationSettings {
-    /// Seconds that an operation belongs to the process that drives it.
+    /// Seconds that a process keeps the lease of an operation that it runs.
     #[validate(range(min = 1, max = DAY))]
     pub lease_seconds: u64,
-    /// Seconds between two looks for operations that another process has left.
+    /// Seconds between two searches for operations whose process has ended.
     #[validate(range(min = 1, max = DAY))]
     pub recovery_interval_seconds: u64,
     /// Milliseconds that a request waits for a tenant that is being moved.
@@ -231,17 +233,17 @@ pub struct OperationSettings {
 pub struct LogSettings {
     /// A `tracing` filter, such as `info` or `tenantry=debug`.
     pub filter: String,
-    /// How lines look.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Pretty,
-    /// For machines.
+    /// For programs.
     Json,
 }
 
@@ -252,7 +254,7 @@ pub struct SettingsError(String);
 
 /// Short secrets can be guessed offline from one token (RFC 8725, 3.5).
 pub(crate) const SECRET_MIN_BYTES: usize = 32;
-/// A longer time is a slip, and would overflow a clock sooner or later.
+/// Upper bound of durations, against typing errors and overflowing clocks.
 const DAY: u64 = 24 * 60 * 60;
 const DAY_MS: u64 = DAY * 1000;
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -260,11 +262,11 @@ const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
 
 impl Settings {
-    /// Reads the settings; `variable` looks up an environment variable. The files in `config/` of
-    /// the working directory, where there are any, take the place of the built-in ones.
+    /// Reads the settings; `variable` looks up an environment variable. Files in `config/` of the
+    /// working directory override the built-in ones.
     ///
     /// # Errors
-    /// [`SettingsError`], which names the key and its variable.
+    /// [`SettingsError`] with one line for each wrong value, which names its key or variable.
     pub fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let profile = variable("APP_ENV").unwrap_or_else(|| "development".to_owned());
         let built_in = match profile.as_str() {
@@ -278,7 +280,7 @@ impl Settings {
         };
         let files = ["config/default.toml".to_owned(), format!("config/{profile}.toml")];
         for file in &files {
-            // They can name the program that is run.
+            // The files can name the `mongod` to run.
             trust::file(Path::new(file), Closed::Shared)
                 .map_err(|e| SettingsError(e.to_string()))?;
         }
@@ -334,26 +336,26 @@ impl Settings {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// As [`Settings::load`].
+    /// Same as [`Settings::load`].
     pub fn from_environment() -> Result<Self, SettingsError> {
         Self::load(|name| std::env::var(name).ok())
     }
 }
 
 impl ServerSettings {
-    /// How long a client may take over the head of a request.
+    /// Time limit for a client to send the head of a request.
     #[must_use]
     pub const fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.header_timeout_seconds)
     }
 
-    /// How long a client may take over a body.
+    /// Time limit for a client to send a body.
     #[must_use]
     pub const fn body_timeout(&self) -> Duration {
         Duration::from_secs(self.body_timeout_seconds)
     }
 
-    /// After how long a request is given up.
+    /// Time limit for a request, not counting the wait for its body.
     #[must_use]
     pub const fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_seconds)

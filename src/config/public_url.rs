@@ -1,27 +1,26 @@
-//! Where clients reach the server: the start of the addresses in its answers. It comes from the
-//! settings or from the socket, never from a request, which may name any host.
+//! The base URL of links in answers. It comes from the settings or the socket, never from a request,
+//! which may name any host.
 
 use std::{fmt, net::SocketAddr};
 
 use serde::Deserialize;
 use url::Url;
 
-/// An `http` or `https` address without query or fragment, and without a slash at its end.
+/// An `http` or `https` URL without user, query, fragment or trailing slash.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub struct PublicUrl(String);
 
-/// The text is no address of a server.
+/// The text is not a valid [`PublicUrl`].
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "PUBLIC_URL must be an http or https address without query and fragment, such as \
+    "PUBLIC_URL must be an http or https address without a query or fragment, such as \
      https://api.example.com"
 )]
 pub struct NoPublicUrl;
 
 impl PublicUrl {
-    /// The address of a socket that listens. One that listens everywhere is reached at the
-    /// loopback address, too.
+    /// The URL of a listening socket; the loopback address if it listens on all addresses.
     #[must_use]
     pub fn of_socket(mut address: SocketAddr) -> Self {
         if address.ip().is_unspecified() {
@@ -70,8 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_servers_are_taken_without_the_slash_at_their_end() {
-        for (raw, taken) in [
+    fn server_addresses_are_accepted_and_lose_their_trailing_slash() {
+        for (raw, expected) in [
             ("https://api.example.com", "https://api.example.com"),
             ("https://api.example.com/", "https://api.example.com"),
             (" http://10.0.0.1:8080/ ", "http://10.0.0.1:8080"),
@@ -79,12 +78,12 @@ mod tests {
             ("HTTPS://Example.COM:443/Api/", "https://example.com/Api"),
             ("http://[::1]:8080", "http://[::1]:8080"),
         ] {
-            assert_eq!(parse(raw).as_deref(), Some(taken), "{raw}");
+            assert_eq!(parse(raw).as_deref(), Some(expected), "{raw}");
         }
     }
 
     #[test]
-    fn what_is_no_address_of_a_server_is_refused() {
+    fn other_addresses_are_refused() {
         for raw in [
             "",
             "api.example.com",
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_listens_everywhere_is_reached_at_the_loopback_address() {
+    fn the_url_of_a_socket_on_all_addresses_is_the_loopback_address() {
         for (socket, url) in [
             ("127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("10.0.0.1:80", "http://10.0.0.1:80"),

@@ -1,4 +1,4 @@
-//! Rules on settings that are more than a range, and the sentences for rules that do not hold.
+//! Rules on settings beyond ranges, and the error sentences for broken rules.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::shape::{rule, wrong_fields};
 
-/// A sentence for each rule that does not hold, with the name of the variable.
+/// A sentence for each broken rule, with the name of its variable.
 pub(super) fn sentences(errors: &ValidationErrors) -> Vec<String> {
     let with_name = |(key, message): (String, Cow<'_, str>)| {
         let variable = VARIABLES.iter().find(|(_, known)| *known == key);
@@ -45,7 +45,7 @@ pub(super) fn is_one_server(mongo: &MongoSettings) -> Result<(), ValidationError
 pub(super) fn has_whole_login(mongo: &MongoSettings) -> Result<(), ValidationError> {
     let external = mongo.uri.is_some() || mongo.host.is_some();
     let whole = mongo.user.is_some() == mongo.password.is_some();
-    rule(!external || whole, "MONGO_USER and MONGO_PASSWORD go together")
+    rule(!external || whole, "MONGO_USER and MONGO_PASSWORD must be set together")
 }
 
 pub(super) fn has_two_databases(mongo: &MongoSettings) -> Result<(), ValidationError> {
@@ -55,11 +55,11 @@ pub(super) fn has_two_databases(mongo: &MongoSettings) -> Result<(), ValidationE
 
 pub(super) fn is_database_name(name: &str) -> Result<(), ValidationError> {
     let fits = (1..=63).contains(&name.len());
-    let taken = fits && !name.contains(['/', '\\', '.', ' ', '"', '$', '\0']);
-    rule(taken, "is not a name that MongoDB takes for a database")
+    let valid = fits && !name.contains(['/', '\\', '.', ' ', '"', '$', '\0']);
+    rule(valid, "is not a valid name of a MongoDB database")
 }
 
-/// What MongoDB accepts.
+/// The range that MongoDB accepts.
 pub(super) fn is_cache_size(gib: f64) -> Result<(), ValidationError> {
     rule((0.25..=10_000.0).contains(&gib), "must be 0.25 to 10000")
 }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_setting_is_named_at_once() {
+    fn all_wrong_settings_are_reported_at_once() {
         let wrong = wrong(&[
             ("WORKERS", "-1"),
             ("MONGO_PORT", "many"),
@@ -136,11 +136,11 @@ mod tests {
                 "JWT_ALGORITHM is EdDSA, so JWT_KEY_FILE must name an Ed25519 private key",
                 "LOGIN_WINDOW_MINUTES must be 1 to 5256000",
                 "MASTER_DB and TENANT_DB must not be the same database",
-                "MASTER_DB is not a name that MongoDB takes for a database",
+                "MASTER_DB is not a valid name of a MongoDB database",
                 "PATIENCE_MS must be at most 86400000",
                 "REQUEST_TIMEOUT_SECONDS must be 1 to 86400",
                 "TENANTRY_MONGOD_CACHE_GB must be 0.25 to 10000",
-                "TENANT_DB is not a name that MongoDB takes for a database",
+                "TENANT_DB is not a valid name of a MongoDB database",
                 "set MONGO_URI or MONGO_HOST, not both",
             ]
         );

@@ -1,4 +1,4 @@
-//! The environment's part in the settings.
+//! Environment variables of the settings.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::SettingsError;
 use crate::trust;
 
-/// Every environment variable and the key that it sets.
+/// Each environment variable with the key that it sets.
 pub const VARIABLES: [(&str, &str); 54] = [
     ("APP_ENV", "env"),
     ("BIND", "server.bind"),
@@ -65,11 +65,11 @@ pub const VARIABLES: [(&str, &str); 54] = [
     ("OTEL_TRACES_SAMPLER_ARG", "traces.ratio"),
 ];
 
-/// Variables that may also be given as `<NAME>_FILE`, the path of a file that holds the value.
+/// Variables whose value may come from a file, named by `<NAME>_FILE`.
 pub const SECRETS: [&str; 4] = ["MONGO_URI", "MONGO_PASSWORD", "JWT_SECRET", "JWT_PREVIOUS_SECRET"];
 
-/// The variable's value, or the content of the file that its `_FILE` sibling names. An empty one is
-/// as good as none: that is how compose files pass what is not set.
+/// The variable's value, or the content of the file that `<NAME>_FILE` names. An empty value counts
+/// as unset, because Compose files pass unset variables as empty ones.
 pub(super) fn read(
     variable: &impl Fn(&str) -> Option<String>,
     name: &str,
@@ -93,18 +93,18 @@ pub(super) fn read(
     }
 }
 
-/// The library's reason with the variable's name beside the key's. Values stay out of it: they may
-/// be secrets.
+/// The library's reason, prefixed with the name of the variable. Never contains the value, which may
+/// be a secret.
 pub(super) fn explain(error: &config::ConfigError) -> SettingsError {
     let text = match error {
         config::ConfigError::Type { key: Some(key), expected, .. } => {
             format!("{key} must be {expected}")
         }
-        // The reason goes on with the line itself.
+        // The other lines of the reason quote the file.
         config::ConfigError::FileParse { uri, cause } => {
             let reason = cause.to_string();
             let reason = reason.lines().next().unwrap_or_default();
-            format!("{}: {reason}", uri.as_deref().unwrap_or("a file of settings"))
+            format!("{}: {reason}", uri.as_deref().unwrap_or("a settings file"))
         }
         config::ConfigError::At { error, key: Some(key), .. } => format!("{key}: {error}"),
         other => other.to_string(),
@@ -116,7 +116,7 @@ pub(super) fn explain(error: &config::ConfigError) -> SettingsError {
     })
 }
 
-/// A list, or one text with commas, which is how the environment says it.
+/// A list, or one comma-separated text, as in environment variables.
 pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_a_development_profile_on_the_embedded_database() {
+    fn the_defaults_are_the_development_profile_and_the_embedded_database() {
         let settings = load(&[]).unwrap();
         assert_eq!(settings.env, Profile::Development);
         assert!(settings.mongo.uri.is_none() && settings.mongo.host.is_none());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins() {
+    fn the_environment_overrides_the_files() {
         let settings = load(&[
             ("BIND", "127.0.0.1:0"),
             ("MONGO_PORT", "27099"),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn production_wants_a_secret_of_its_own() {
+    fn production_requires_a_long_secret() {
         let refusal = load(&[("APP_ENV", "production")]).unwrap_err();
         assert!(refusal.contains("JWT_SECRET"), "{refusal}");
         let refusal = load(&[("APP_ENV", "production"), ("JWT_SECRET", "short")]).unwrap_err();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn production_wants_to_know_where_clients_reach_it() {
+    fn production_requires_a_public_url() {
         let production =
             [("APP_ENV", "production"), ("JWT_SECRET", "0123456789abcdef0123456789abcdef")];
         let refusal = load(&production).unwrap_err();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_times_are_taken() {
+    fn the_longest_durations_are_accepted() {
         load(&[
             ("REQUEST_TIMEOUT_SECONDS", "86400"),
             ("ACCESS_TOKEN_EXPIRE_MINUTES", "5256000"),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_of_a_configured_database_has_a_password() {
+    fn a_user_of_an_external_database_needs_a_password() {
         let refusal = load(&[("MONGO_HOST", "db"), ("MONGO_USER", "ada")]).unwrap_err();
         assert!(refusal.contains("MONGO_PASSWORD"), "{refusal}");
         load(&[("MONGO_USER", "ada")]).unwrap();
@@ -268,11 +268,11 @@ mod tests {
         let path = file.to_str().unwrap();
         let settings = load(&[("JWT_SECRET_FILE", path)]).unwrap();
         assert_eq!(settings.jwt.secret.unwrap().expose_secret().len(), 32);
-        // Mounted secrets can be read by everybody, but nobody may make them up.
-        for (mode, part) in [(0o444, None), (0o666, Some("JWT_SECRET_FILE"))] {
+        // Secret mounts are readable by all users, but must not be writable by them.
+        for (mode, refused) in [(0o444, false), (0o666, true)] {
             std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
             let refusal = load(&[("JWT_SECRET_FILE", path)]).err();
-            assert_eq!(refusal.is_some(), part.is_some(), "{refusal:?}");
+            assert_eq!(refusal.is_some(), refused, "{refusal:?}");
             assert!(refusal.is_none_or(|text| text.contains("chmod") && text.contains(path)));
         }
         std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
