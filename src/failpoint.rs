@@ -1,8 +1,8 @@
-//! Fail points, at which tests kill the process or turn a protection off; absent in release builds.
+//! Fail points, where tests kill the process or turn a protection off. Release builds have none.
 
-/// Marks a point between two steps, or a protection. In debug builds, `FAILPOINTS="<name>=return"`
-/// in the environment kills the process at the step, as `kill -9` would, or turns the protection
-/// off.
+/// Marks a point between two steps, or a protection. In debug builds, the environment variable
+/// `FAILPOINTS="<name>=return"` kills the process at this point, as `kill -9` would, or turns the
+/// protection off.
 #[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {

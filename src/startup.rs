@@ -1,4 +1,4 @@
-//! Putting the rooms together, and taking them apart in order.
+//! Builds the server from its parts and shuts it down in order.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -25,10 +25,10 @@ use crate::{
     web::{Shared, graphql::GraphQl},
 };
 
-/// How long a shutdown waits for operations, after the requests: long enough for the steps of one.
+/// How long a shutdown waits for operations, after the requests. One operation fits into it.
 const WORK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server that listens, with its work in the background.
+/// A listening server with its background work.
 pub struct Application {
     address: SocketAddr,
     manager: Arc<TenantManager>,
@@ -38,13 +38,13 @@ pub struct Application {
     traces: Option<Traces>,
 }
 
-/// Why there is no server.
+/// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No database.
+    /// The database cannot be reached or used.
     #[error(transparent)]
     Database(#[from] ConnectError),
-    /// The address is taken or not ours.
+    /// The address is in use, or does not belong to this machine.
     #[error("cannot listen on {bind}: {source}. Set BIND to another address")]
     Bind {
         /// The address.
@@ -57,12 +57,11 @@ pub enum StartError {
     Other(#[from] Error),
 }
 
-/// How the store reaches the database of the settings; `uri` is the embedded one's, if it runs.
+/// How to connect to the database; `embedded_uri` is set if the embedded one is used.
 #[must_use]
 pub fn store_settings(settings: &Settings, embedded_uri: Option<String>) -> StoreSettings {
     let mongo = &settings.mongo;
-    // The embedded database has no users; a `.env` that is meant for compose names one all the
-    // same.
+    // The embedded database has no users, but a `.env` for Compose names one.
     let credentials = match embedded_uri {
         Some(_) => None,
         None => mongo.user.clone().zip(mongo.password.clone()),
@@ -83,16 +82,16 @@ pub fn store_settings(settings: &Settings, embedded_uri: Option<String>) -> Stor
     }
 }
 
-/// One host is called directly: it may know itself by a name that means nothing here.
+/// Connects directly, because a replica set may list its member under a name unknown here.
 fn host_uri(mongo: &MongoSettings) -> SecretString {
     let host = mongo.host.as_deref().unwrap_or("127.0.0.1");
     format!("mongodb://{host}:{}/?directConnection=true", mongo.port).into()
 }
 
-/// Puts the manager together on a store that is connected.
+/// Builds the manager on a connected store.
 ///
 /// # Errors
-/// [`Error::Internal`] for keys or hash parameters that cannot be used.
+/// [`Error::Internal`] if keys or hash parameters are invalid.
 pub fn build_manager(
     settings: &Settings,
     store: Store,
@@ -144,11 +143,8 @@ fn token_settings(settings: &Settings, secret: Option<SecretString>) -> Result<T
 }
 
 impl Application {
-    /// Connects, binds and starts the work in the background; nothing is served before
-    /// [`Application::run_until_stopped`].
-    ///
-    /// # Errors
-    /// [`StartError`], which says what to do.
+    /// Connects to the database, binds the address and starts the background work. Requests are
+    /// served by [`Application::run_until_stopped`].
     pub async fn build(
         settings: &Settings,
         database: StoreSettings,
@@ -186,41 +182,37 @@ impl Application {
             traces: traces.clone(),
         });
         let server = crate::web::http::serve(listener, shared, move || {
-            // The options have made connections before; without its own, a thread shares them.
+            // On failure the thread shares the connections that exist.
             let _ = store.use_own_connections();
         })
         .map_err(failed)?;
         Ok(Self { address, manager, server, stop, background, traces })
     }
 
-    /// The address that it listens on.
+    /// The listening address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops it from elsewhere, after the requests under way.
+    /// A handle that stops the server after its running requests.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()
     }
 
-    /// The centre of this server.
+    /// The manager that serves all requests.
     #[must_use]
     pub const fn manager(&self) -> &Arc<TenantManager> {
         &self.manager
     }
 
-    /// Serves until it is stopped, then drains: requests first, then operations, then the work in
-    /// the background, then the last traces. Operations that take longer than a moment are left to
-    /// the next process, for which they are recorded.
-    ///
-    /// # Errors
-    /// The system's, when serving fails.
+    /// Serves until it is stopped, then finishes requests, operations (for up to 5 seconds),
+    /// background work and traces, in this order. Another process continues unfinished operations.
     pub async fn run_until_stopped(self) -> std::io::Result<()> {
         let served = self.server.await;
         if tokio::time::timeout(WORK_TIMEOUT, self.manager.finish_work()).await.is_err() {
-            tracing::warn!("work was left unfinished; whoever looks first carries it on");
+            tracing::warn!("work was left unfinished; another process will continue it");
         }
         self.stop.cancel();
         self.background.close();

@@ -1,4 +1,4 @@
-//! Logs, metrics and traces of the process.
+//! Logs, metrics and traces.
 
 mod traces;
 
@@ -27,40 +27,39 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Upper bounds in seconds: from a cached look-up to a request's deadline.
+/// Histogram buckets in seconds, from a cached lookup to a request's deadline.
 const SECONDS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
-/// Bytes of log lines that are written at once.
-const LINES_AT_ONCE: usize = 64 * 1024;
-/// How long lines wait for others at most.
+/// Size of the log's write buffer.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long the log collects lines after each write.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Lines that wait for a slow reader: about 5 MB.
+/// Maximum number of queued log lines: about 5 MB.
 const LINES: usize = 16_384;
-/// How long the end of the process waits for the last lines.
-const LAST_LINES: Duration = Duration::from_secs(2);
-/// Lines that were lost because too many waited.
-static OVERFLOWN: OnceLock<ErrorCounter> = OnceLock::new();
-/// Lines that were lost because the output took none.
+/// How long the process waits for the last log lines when it ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Log lines lost because the queue was full.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// Log lines lost because writing them failed.
 static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The log of the process. What is left is written when it is dropped, if somebody reads.
+/// The process's log. Dropping it writes the queued lines.
 pub struct Log {
     writer: NonBlocking,
     guard: Option<WorkerGuard>,
 }
 
-/// Starts the log: to the standard output, one line an event. A thread of its own writes, so that a
-/// request never waits for a reader. Lines that a slow reader leaves no room for are lost and
-/// counted.
+/// Starts the log on standard output, one line per event. A dedicated thread writes it, so requests
+/// never wait for a slow reader. Lines that do not fit into the queue are lost and counted.
 ///
 /// # Errors
-/// [`Error::Internal`] when the filter is not one, or a log was started already.
+/// [`Error::Internal`] if the filter is invalid or a log was already started.
 pub fn start_log(settings: &LogSettings) -> Result<Log> {
     let filter = EnvFilter::try_new(&settings.filter)
-        .map_err(|e| Error::Internal(format!("LOG is not a log filter: {e}")))?
-        // It logs an error for every head that a client has got wrong. Metrics count those.
+        .map_err(|e| Error::Internal(format!("LOG is not a valid log filter: {e}")))?
+        // It logs an error for each malformed request. A metric counts those.
         .add_directive(
             "actix_http=off"
                 .parse()
@@ -69,10 +68,10 @@ pub fn start_log(settings: &LogSettings) -> Result<Log> {
     let registry = tracing_subscriber::registry().with(filter);
     let output = io::stdout().as_fd().try_clone_to_owned();
     let output = output.map_err(|e| Error::Internal(format!("the log has no output: {e}")))?;
-    let output = Together(BufWriter::with_capacity(LINES_AT_ONCE, File::from(output)));
+    let output = Batched(BufWriter::with_capacity(BUFFER_BYTES, File::from(output)));
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).finish(output);
-    let _ = OVERFLOWN.set(writer.error_counter());
+    let _ = DROPPED.set(writer.error_counter());
     let lines = fmt::layer().with_writer(writer.clone());
     let started = match settings.format {
         LogFormat::Pretty => {
@@ -88,7 +87,7 @@ pub fn start_log(settings: &LogSettings) -> Result<Log> {
 }
 
 impl Log {
-    /// Prints texts for a person between the lines of the log.
+    /// A function that prints text between log lines.
     pub fn printer(&self) -> impl Fn(&str) + Send + use<> {
         let writer = self.writer.clone();
         move |text| {
@@ -98,22 +97,22 @@ impl Log {
 }
 
 impl Drop for Log {
-    /// The guard prints, and so never ends, when nobody reads.
+    /// The guard's own drop never returns if nobody reads the output, so it runs in a thread.
     fn drop(&mut self) {
-        let (guard, (written, end)) = (self.guard.take(), mpsc::channel());
+        let (guard, (done, ended)) = (self.guard.take(), mpsc::channel());
         std::thread::spawn(move || {
             drop(guard);
-            written.send(())
+            done.send(())
         });
-        let _ = end.recv_timeout(LAST_LINES);
+        let _ = ended.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 
-/// Writes what has come in a while at once: a system call for each line, and a thread that is woken
-/// for each, cost a busy server more than the lines themselves.
-struct Together<W>(W);
+/// Writes the lines of a few milliseconds at once. On a busy server, a system call and a wake-up per
+/// line cost more than the lines themselves.
+struct Batched<W>(W);
 
-impl<W: Write> Write for Together<W> {
+impl<W: Write> Write for Batched<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.0.write(bytes);
         if written.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted) {
@@ -122,7 +121,7 @@ impl<W: Write> Write for Together<W> {
         written
     }
 
-    /// What is there is written before the pause, so a single line is not late.
+    /// Writes before it pauses, so a single line is not delayed.
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()?;
         std::thread::sleep(PAUSE);
@@ -130,10 +129,7 @@ impl<W: Write> Write for Together<W> {
     }
 }
 
-/// Starts the metrics of the process, or finds them started.
-///
-/// # Errors
-/// [`Error::Internal`] when another recorder stands in the way.
+/// Starts the process's metrics, unless they were started before.
 pub fn start_metrics() -> Result<PrometheusHandle> {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     if let Some(handle) = HANDLE.get() {
@@ -147,7 +143,7 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         })
         .map_err(|e| Error::Internal(format!("metrics: {e}")))?
         .build_recorder();
-    // Of several that start at once, the one whose handle is kept must be the one that records.
+    // If several threads start them at once, the kept handle must belong to the global recorder.
     let handle = HANDLE.get_or_init(|| {
         let handle = recorder.handle();
         if metrics::set_global_recorder(recorder).is_ok() {
@@ -161,16 +157,16 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
 /// All metrics as `/metrics` shows them.
 #[must_use]
 pub fn render(metrics: &PrometheusHandle) -> String {
-    let overflown = OVERFLOWN.get().map_or(0, ErrorCounter::dropped_lines);
-    let lost = UNWRITTEN.load(Relaxed).saturating_add(u64::try_from(overflown).unwrap_or(u64::MAX));
+    let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
+    let lost = UNWRITTEN.load(Relaxed).saturating_add(u64::try_from(dropped).unwrap_or(u64::MAX));
     metrics::counter!("tenantry_log_lines_lost_total").absolute(lost);
     metrics.render()
 }
 
-/// Folds what was recorded into the histograms now and then, until `stop`. Between two scrapes
-/// every single value stays in memory otherwise, and for ever where nobody scrapes.
+/// Moves recorded values into the histograms every few seconds until `stop`. Otherwise each value
+/// stays in memory until the next scrape, or forever if nobody scrapes.
 pub async fn keep_metrics_small(metrics: PrometheusHandle, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
         metrics.run_upkeep();
     }
 }
@@ -185,67 +181,81 @@ fn describe() {
         "Commands to MongoDB by name and outcome"
     );
     describe_histogram!("tenantry_hash_seconds", "Password hashes");
-    describe_gauge!("tenantry_hash_queue_depth", "Password hashes that wait");
+    describe_gauge!("tenantry_hash_queue_depth", "Password hashes that wait in the queue");
     describe_counter!(
         "tenantry_hash_queue_rejections_total",
         "Requests refused because the hashing queue was full"
     );
     describe_counter!("tenantry_logins_total", "Logins by outcome");
-    describe_counter!("tenantry_cache_lookups_total", "Cache look-ups by cache and outcome");
+    describe_counter!("tenantry_cache_lookups_total", "Cache lookups by cache and outcome");
     describe_counter!(
         "tenantry_change_stream_failures_total",
-        "Times that the change stream ended and the caches were bypassed"
+        "How often the change stream ended and the caches were bypassed"
     );
-    describe_counter!("tenantry_transaction_retries_total", "Transactions run again, by name");
-    describe_counter!("tenantry_fence_waits_total", "Waits for a tenant that was being moved");
+    describe_counter!(
+        "tenantry_transaction_retries_total",
+        "Repeated attempts of transactions, by name"
+    );
+    describe_counter!(
+        "tenantry_fence_waits_total",
+        "How often a request waited for a tenant that was being renamed"
+    );
     describe_counter!(
         "tenantry_registrations_total",
-        "Registrations, cancellations and waiting lists by what was asked and what came of it"
+        "Registrations, cancellations and waiting-list requests, by action and outcome"
     );
     describe_histogram!(
         "tenantry_registration_batch_size",
-        "Requests that were settled in one transaction"
+        "Requests processed in one transaction"
     );
     describe_histogram!(
         "tenantry_registration_wait_seconds",
         "How long requests waited for their transaction"
     );
     describe_gauge!("tenantry_collections", "Collections of the database at the last sign-up");
-    describe_gauge!("tenantry_collections_ceiling", "Collections past which sign-ups are refused");
+    describe_gauge!(
+        "tenantry_collections_ceiling",
+        "Maximum number of collections; sign-ups beyond it are refused"
+    );
     describe_gauge!(
         "tenantry_database_handles",
         "File handles of the database at the last sign-up"
     );
-    describe_gauge!("tenantry_database_handles_ceiling", "File handles that the database may have");
+    describe_gauge!(
+        "tenantry_database_handles_ceiling",
+        "Maximum number of file handles of the database"
+    );
     describe_counter!(
         "tenantry_sign_ups_without_room_total",
-        "Sign-ups refused because the database takes no more collections"
+        "Sign-ups refused because the database cannot hold more collections"
     );
     describe_counter!("tenantry_operations_total", "Renames and deletes by kind and outcome");
     describe_counter!("tenantry_log_lines_lost_total", "Log lines that were lost");
 }
 
-/// What clients do to the server.
 fn describe_clients() {
     use metrics::{describe_counter, describe_gauge};
 
-    describe_gauge!("tenantry_connections", "Clients that are connected");
+    describe_gauge!("tenantry_connections", "Connected clients");
     describe_counter!(
         "tenantry_connections_given_up_total",
         "Connections closed because of their client, by reason"
     );
     describe_counter!(
         "tenantry_malformed_requests_total",
-        "Requests that could not be read, by the status of their answer"
+        "Requests that could not be parsed, by response status"
     );
     describe_counter!(
         "tenantry_bodies_without_room_total",
-        "Requests refused because there was no room for their body"
+        "Requests refused because no memory was free for their body"
     );
-    describe_gauge!("tenantry_body_bytes", "Memory reserved for the bodies of requests, in bytes");
-    describe_gauge!("tenantry_answer_bytes", "Large answers that wait for their clients, in bytes");
+    describe_gauge!("tenantry_body_bytes", "Memory reserved for request bodies, in bytes");
+    describe_gauge!(
+        "tenantry_answer_bytes",
+        "Large answers that are waiting for their clients, in bytes"
+    );
     describe_counter!(
         "tenantry_authority_lost_total",
-        "Requests refused because their account lost its authority meanwhile"
+        "Requests refused because their account lost its role while they ran"
     );
 }

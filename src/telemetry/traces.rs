@@ -28,13 +28,13 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How long the collector may take over a batch.
+/// Time limit for the collector's answer to a batch.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a shutdown waits for the last spans.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most bytes that are read of the collector's answer.
+/// Maximum number of bytes to read of the collector's answer.
 const ANSWER_MAX: u64 = 64 * 1024;
-/// How often failures are logged at most.
+/// Minimum time between two log lines about failures.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Exports the spans of requests.
@@ -48,10 +48,10 @@ pub struct Traces {
 pub(crate) struct RequestTrace(Span);
 
 impl Traces {
-    /// Starts the background thread, if the settings name a collector.
+    /// Starts the background thread if the settings name a collector.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the OpenTelemetry library rejects the settings.
+    /// [`Error::Internal`] if the OpenTelemetry library rejects the settings.
     pub fn start(settings: &TraceSettings) -> Result<Option<Self>> {
         let Some(endpoint) = &settings.endpoint else { return Ok(None) };
         let exporter = SpanExporter::builder()
@@ -85,7 +85,7 @@ impl Traces {
         RequestTrace(span.start_with_context(&self.tracer, &parent))
     }
 
-    /// Exports the spans that are left, within a few seconds. Later spans are dropped.
+    /// Exports the remaining spans, for up to 3 seconds. Later spans are dropped.
     pub async fn finish(self) {
         let sent =
             tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT));
@@ -100,7 +100,7 @@ impl RequestTrace {
         self.0.span_context().trace_id()
     }
 
-    /// Ends the span. `route` is the pattern, since paths may contain ids and secrets.
+    /// Ends the span. `route` is the pattern, because paths may contain ids and secrets.
     pub(crate) fn end(mut self, method: &'static str, route: Option<&str>, status: u16) {
         if !self.0.is_recording() {
             return;
@@ -121,7 +121,7 @@ impl RequestTrace {
     }
 }
 
-/// The HTTP client of the exporter. Its calls block, which only stops the background thread.
+/// The exporter's HTTP client. Its calls block, but only the background thread.
 #[derive(Debug)]
 struct Collector {
     agent: Agent,
