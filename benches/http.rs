@@ -1,6 +1,5 @@
-//! The load harness: `cargo bench --bench http`. docs/BENCHMARKS.md says how to read what it
-//! prints.
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! The load harness: `cargo bench --bench http`. docs/BENCHMARKS.md explains its output.
+#![expect(clippy::print_stdout, reason = "prints the report")]
 
 mod support;
 
@@ -13,56 +12,56 @@ use support::{
     chart, compare, create, get, login, machine, register, rename, scale, server,
 };
 
-/// Measures the `tenantry` program under load, and beside each figure its floor.
+/// Measures the `tenantry` program under load, with a floor beside each figure.
 #[derive(Parser)]
 struct Options {
-    /// What to measure; everything when not given.
+    /// What to measure [default: everything except scale]
     #[arg(long, value_enum, num_args = 1..)]
     mix: Vec<Mix>,
-    /// Connections that ask at the same time.
+    /// Concurrent connections.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     connections: u16,
-    /// Seconds of each measurement.
+    /// Seconds per measurement.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Organizations that `get` looks up.
+    /// Number of organizations that `get` looks up.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     organizations: u32,
     /// Numbers of tenants at which `scale` measures, in ascending order.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 20_000, 30_000, 40_000])]
     sizes: Vec<u32>,
-    /// Threads of the server that answer requests; 0 for one per core.
+    /// Server threads that answer requests; 0 for one per core.
     #[arg(long, default_value_t = 0)]
     workers: usize,
     /// A setting of the server, as in .env.example: `--set LOG=warn`.
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
-    /// Another build of `tenantry`, to be compared with this one in turns.
+    /// Another build of `tenantry` to compare with this one in turns.
     #[arg(long, value_name = "PROGRAM", conflicts_with = "mix")]
     before: Option<PathBuf>,
     /// Serve this body at a bare route: the floor of `get`, started by the harness itself.
     #[arg(long, hide = true)]
     serve_bare: Option<String>,
-    /// Sent by `cargo bench`.
+    /// Set by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Mix {
-    /// `GET /org/get` of organizations without number.
+    /// `GET /org/get` of many organizations.
     Get,
-    /// `GET /org/get` while others log in without pause.
+    /// `GET /org/get` during continuous logins.
     GetUnderLogins,
-    /// Org charts of random tenants, and of one with 100,000 people.
+    /// Org charts of random tenants, and one with 100,000 people.
     Chart,
     /// `POST /admin/login`.
     Login,
     /// `POST /org/create`.
     Create,
-    /// Registrations by GraphQL, and what takes place in thirty days.
+    /// Registrations by GraphQL, and the occurrences of thirty days.
     Register,
-    /// How many tenants one `mongod` bears: takes half an hour, so it is run by itself only.
+    /// How many tenants one `mongod` can hold. Takes half an hour, so it only runs if named.
     Scale,
     /// `PUT /org/update` of the name, with 0, 10,000 and 100,000 documents in the tenant.
     Rename,
@@ -77,7 +76,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = match &options.serve_bare {
         Some(body) => server::serve_bare(body, options.workers).map_err(Failure::from),
-        // `cargo test --all-targets` runs this program too.
+        // `cargo test --all-targets` runs this program, too.
         None if !options.bench => Err("run it with `cargo bench --bench http`".into()),
         None => measure(&options),
     };
@@ -90,7 +89,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread asks: it shares the cores with what it measures, so it has to be cheap.
+/// Sends from one thread, because it shares the cores with the server and must be cheap.
 fn measure(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -101,7 +100,7 @@ fn measure(options: &Options) -> Result<()> {
             settings: options.set.clone(),
         };
         let scale = options.mix == [Mix::Scale];
-        // Other databases would count among its tenants.
+        // In the other directory, further databases would count as tenants.
         let dir = if scale { "scale-data" } else { "bench-data" };
         let mut bench = Bench::start(load, dir).await?;
         println!("{}", machine::description(&bench));

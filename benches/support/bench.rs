@@ -1,5 +1,5 @@
-//! One run of the harness: its database, its limits and what it has measured so far.
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! One run of the harness: its database, its limits and its measurements so far.
+#![expect(clippy::print_stdout, reason = "prints the report")]
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use super::{
     server::Server,
 };
 
-/// How much is asked of the server, and how it is set.
+/// How the server is loaded and configured.
 pub(crate) struct Load {
     pub(crate) connections: usize,
     pub(crate) window: Duration,
@@ -40,17 +40,17 @@ pub(crate) struct Bench {
     mongod: u32,
 }
 
-/// From its start until the server has heard of its change stream and trusts its caches.
+/// Time after the start until the change stream is confirmed and caches are trusted.
 const SETTLING: Duration = Duration::from_secs(2);
 
 impl Bench {
-    /// Starts the embedded MongoDB of the harness, with its data in that directory.
+    /// Starts the harness's embedded MongoDB with its data in the directory `name`.
     pub(crate) async fn start(load: Load, name: &str) -> Result<Self> {
         let target =
             Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("no target directory")?;
         let dir = target.join(name);
         fs::create_dir_all(&dir)?;
-        // It hides the one of whoever works here from the server.
+        // Keeps the server from reading the developer's own `.env`.
         fs::write(dir.join(".env"), "")?;
         let (embedded, mongod) = start(&dir).await?;
         let bench = Self { load, report: Report::default(), dir, mongod, embedded: Some(embedded) };
@@ -58,18 +58,19 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Prints what was measured.
+    /// Prints the report.
     pub(crate) fn print_report(&self) {
         println!("\n{}", self.report);
     }
 
-    /// Removes what is not kept, and stops MongoDB.
+    /// Drops temporary databases and stops MongoDB.
     pub(crate) async fn stop(mut self) -> Result<()> {
         database::sweep(&self.uri()).await?;
         self.stop_database().await
     }
 
-    /// Stops MongoDB and removes its data at once: to drop many thousand collections takes minutes.
+    /// Stops MongoDB and deletes its data directory. Dropping thousands of collections takes
+    /// minutes.
     pub(crate) async fn discard(mut self) -> Result<()> {
         self.stop_database().await?;
         Ok(fs::remove_dir_all(self.dir.join("mongod"))?)
@@ -90,20 +91,20 @@ impl Bench {
         Ok(databases)
     }
 
-    /// Databases with so many organizations, kept from run to run.
+    /// Databases with `organizations` organizations, reused by later runs.
     pub(crate) async fn seeded(&self, organizations: u32) -> Result<Databases> {
         let databases = Databases::kept(self.uri(), organizations);
         database::seed(&databases, organizations).await?;
         Ok(databases)
     }
 
-    /// Starts the program itself on the databases, with its defaults.
+    /// Starts this build of the program with its default settings.
     pub(crate) async fn serve(&self, databases: &Databases) -> Result<Server> {
         let program = Path::new(env!("CARGO_BIN_EXE_tenantry"));
         self.launch(program, databases, "server.log").await
     }
 
-    /// Starts another build of the program on the databases, with its defaults.
+    /// Starts another build of the program with its default settings.
     pub(crate) async fn serve_as(&self, program: &Path, databases: &Databases) -> Result<Server> {
         self.launch(program, databases, "before.log").await
     }
@@ -128,7 +129,7 @@ impl Bench {
         Server::start(command, &self.dir.join("bare.log")).await
     }
 
-    /// Takes a sample and adds a row for it, with what it has cost.
+    /// Takes a sample and adds a row with its CPU time.
     pub(crate) async fn measure(
         &mut self,
         what: &str,
@@ -146,9 +147,9 @@ impl Bench {
         Ok(figures)
     }
 
-    /// Takes two samples in turns, half a second each, and adds a row for each: whatever else the
-    /// machine does meanwhile, it does to both. `servers` are those whose CPU is told.
-    pub(crate) async fn measure_beside(
+    /// Takes two samples alternately, half a second each, and adds a row for each. Other load on
+    /// the machine affects both equally. The CPU time is that of `servers`.
+    pub(crate) async fn measure_alternately(
         &mut self,
         what: [&str; 2],
         servers: [Option<&Server>; 2],
@@ -161,7 +162,7 @@ impl Bench {
         let turns = self.load.window.as_millis().div_ceil(TURN.as_millis()).max(1);
         for turn in 0..u64::try_from(turns)? {
             for side in [0, 1] {
-                // Other numbers: what one has asked for just now is near at hand for the other.
+                // Different numbers, so that neither profits from what the other has just cached.
                 let numbers = turn << 32 | (side as u64) << 31;
                 let limits = Limits { window: TURN, requests: u64::MAX, first: numbers };
                 let before = self.cpu(pids[side])?;
@@ -187,7 +188,7 @@ impl Bench {
         <[Figures; 2]>::try_from(figures).map_err(|_| "two rows".into())
     }
 
-    /// Notes what MongoDB holds in memory, and how long it takes to stop and to start again.
+    /// Records MongoDB's memory, and how long it takes to stop and to restart.
     pub(crate) async fn restart(&mut self, collections: u32) -> Result<()> {
         let memory = machine::memory_mib(self.mongod)?;
         let stopping = Instant::now();
@@ -201,17 +202,17 @@ impl Bench {
         Ok(())
     }
 
-    /// The process of MongoDB.
+    /// MongoDB's process id.
     pub(crate) const fn mongod(&self) -> u32 {
         self.mongod
     }
 
-    /// Where everything is that is kept.
+    /// The directory of everything that is kept between runs.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Kills MongoDB as hard as can be.
+    /// Kills MongoDB with SIGKILL.
     pub(crate) fn kill_database(&mut self) -> Result<()> {
         let pid = i32::try_from(self.mongod).ok().and_then(Pid::from_raw);
         kill_process(pid.ok_or("MongoDB has no process id")?, Signal::KILL)?;
@@ -219,7 +220,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts MongoDB again; how long it took until it answered.
+    /// Starts MongoDB again; returns how long it took until it answered.
     pub(crate) async fn start_database(&mut self) -> Result<Duration> {
         let starting = Instant::now();
         let (embedded, mongod) = start(&self.dir).await?;
@@ -243,7 +244,7 @@ impl Bench {
     }
 }
 
-/// The embedded MongoDB of the harness, and the id of its process.
+/// The harness's embedded MongoDB and its process id.
 async fn start(dir: &Path) -> Result<(Embedded, u32)> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tenantry/bin/mongod");
     let settings = Settings::from_environment()?.embedded;
@@ -256,5 +257,5 @@ async fn start(dir: &Path) -> Result<(Embedded, u32)> {
     .await?;
     let record: Value = serde_json::from_slice(&fs::read(dir.join("mongod/mongod.json"))?)?;
     let mongod = record["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-    Ok((embedded, mongod.ok_or("the embedded MongoDB left no record of its process")?))
+    Ok((embedded, mongod.ok_or("the embedded MongoDB wrote no record of its process")?))
 }

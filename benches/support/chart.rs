@@ -1,5 +1,5 @@
-//! Charts of ten thousand tenants, and one of a hundred thousand people.
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! Charts of ten thousand tenants, and one chart of a hundred thousand people.
+#![expect(clippy::print_stdout, reason = "prints progress")]
 
 use std::sync::Arc;
 
@@ -31,20 +31,20 @@ const RATE_GOAL: f64 = 0.6;
 const P99_GOAL: f64 = 2.0;
 const SPREAD_GOAL: f64 = 0.8;
 
-/// A tenant with a chart: its token, its identity and its collection.
+/// A tenant with a chart: its token, identity and collection.
 pub(crate) struct Tenant {
     pub(crate) token: String,
     org: OrgId,
     collection: String,
 }
 
-/// A read, its path in a chart, and what a bare find for the same people says beside the chart.
+/// A read, its path in a chart, and a plain find for the same people.
 type Read = (&'static str, &'static str, fn(&Tenant) -> Document);
 
 const READS: [Read; 5] = [
     ("employees", "employees", |_| Document::new()),
     ("direct_reports", "employees/1/direct_reports", |_| doc! { "manager": 1_i64 }),
-    ("direct_reports, of nobody", "employees/10/direct_reports", |tenant| {
+    ("direct_reports, without reports", "employees/10/direct_reports", |tenant| {
         doc! { "$or": [{ "_id": key(tenant.org, 1, 10) }, { "manager": 10_i64 }] }
     }),
     ("subtree", "employees/2/subtree", |tenant| {
@@ -64,7 +64,8 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let (tenants, big) = tenants(databases, organizations).await?;
     let mut connections = Connection::open_many(server.address, bench.load.connections).await?;
-    // Every tenant once: what is measured is charts, not the first look-up of an account.
+    // Reads each tenant once, so that only charts are measured and not the first lookup of an
+    // account.
     let pass = Limits { window: super::PASS_WITHIN, requests: organizations.into(), first: 0 };
     drive(&mut connections, pass, async |connection, number| {
         let tenant = &tenants[usize::try_from(number).unwrap_or_default() % tenants.len()];
@@ -76,7 +77,7 @@ pub(crate) async fn run(
     for (what, path, filter) in READS {
         let mut handles = vec![(); bench.load.connections];
         let [api, bare] = bench
-            .measure_beside(
+            .measure_alternately(
                 [&format!("chart: {what}"), "  floor: find of the bare driver"],
                 [Some(server), None],
                 async |limits| {
@@ -105,7 +106,7 @@ pub(crate) async fn run(
     run_sizes(bench, server, &tenants, &big).await
 }
 
-/// The same read of few tenants and of all, and reads of one large chart.
+/// The same read in few tenants and in all, and reads of one large chart.
 async fn run_sizes(
     bench: &mut Bench,
     server: &Server,
@@ -126,7 +127,7 @@ async fn run_sizes(
         }
     };
     let [all, few] = bench
-        .measure_beside(
+        .measure_alternately(
             ["chart: employees, of all tenants", "chart: employees, of 100 of them"],
             [Some(server); 2],
             among(tenants.len()),
@@ -149,7 +150,7 @@ async fn run_sizes(
     Ok(())
 }
 
-/// All tenants, and the one with many people.
+/// All tenants, and the one with the large chart.
 pub(crate) async fn tenants(
     databases: &Databases,
     organizations: u32,
@@ -168,8 +169,7 @@ pub(crate) async fn tenants(
     Ok((tenants, big))
 }
 
-/// Logs in and makes the chart if it is not there yet: the first with few people, the second with
-/// many.
+/// Logs in and creates the chart if it does not exist: the first one small, the second one large.
 async fn prepare(manager: &Arc<TenantManager>, name: String, people: i64) -> Result<Tenant> {
     let login = Login {
         email: format!("{name}@example.com"),
@@ -209,7 +209,7 @@ async fn find(
     tenant: &Tenant,
     more: Document,
 ) -> Result<usize> {
-    #[expect(clippy::disallowed_methods, reason = "the floor is the driver without the store")]
+    #[expect(clippy::disallowed_methods, reason = "the floor uses the driver without the store")]
     let collection: Collection<Document> =
         driver.database(&databases.tenants).collection(&tenant.collection);
     let from = doc! { "org": tenant.org.object_id(), "kind": "employee", "chart": 1_i64 };

@@ -1,4 +1,4 @@
-//! A cheap HTTP/1.1 client: one connection, kept alive, one request at a time.
+//! A cheap HTTP/1.1 client: one persistent connection, one request at a time.
 
 use std::net::SocketAddr;
 
@@ -30,12 +30,12 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Its errors come to light at the sender, too.
+        // The sender also returns its errors.
         tokio::spawn(async move { connection.await.is_ok() });
         Ok(Self { address, sender })
     }
 
-    /// As many connections, all to the same server.
+    /// `count` connections to the same server.
     pub(crate) async fn open_many(address: SocketAddr, count: usize) -> Result<Vec<Self>> {
         let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
@@ -51,7 +51,7 @@ impl Connection {
         Ok(Reply { status, body: response.into_body().collect().await?.to_bytes() })
     }
 
-    /// Whether the request was answered with a 2xx; a connection that broke is opened again.
+    /// Whether the request was answered with a 2xx. Reopens a broken connection.
     pub(crate) async fn succeeds(&mut self, request: Result<Request<Full<Bytes>>>) -> bool {
         let Ok(request) = request else { return false };
         if let Ok(reply) = self.send(request).await {
@@ -63,13 +63,13 @@ impl Connection {
         false
     }
 
-    /// Sends the request and reads the JSON of an answer that must be a 2xx.
+    /// Sends the request and returns the JSON of the answer, which must be a 2xx.
     pub(crate) async fn json(&mut self, request: Request<Full<Bytes>>) -> Result<Value> {
-        let asked = format!("{} {}", request.method(), request.uri().path());
+        let request_line = format!("{} {}", request.method(), request.uri().path());
         let reply = self.send(request).await?;
         if !reply.status.is_success() {
             let body = String::from_utf8_lossy(&reply.body);
-            return Err(format!("{asked} was answered with {}: {body}", reply.status).into());
+            return Err(format!("{request_line} was answered with {}: {body}", reply.status).into());
         }
         Ok(serde_json::from_slice(&reply.body)?)
     }

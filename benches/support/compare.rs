@@ -1,4 +1,4 @@
-//! This build beside an earlier one, in turns on the same database: what a change has brought.
+//! Compares this build with an earlier one, alternately on the same database.
 
 use std::{cell::Cell, path::Path};
 
@@ -14,13 +14,13 @@ use super::{
     server::Server,
 };
 
-/// The path of a request of the tenant with that number.
+/// The request path for the tenant with that number.
 type PathOf = fn(u64) -> String;
 
 const MEMBERS: u64 = 2_000;
 const EVENTS: i64 = 40;
 
-/// The same requests of both, `before` being the program of the earlier build.
+/// Runs the same requests on both builds; `before` is the program of the earlier one.
 pub(crate) async fn run(bench: &mut Bench, before: &Path, organizations: u32) -> Result<()> {
     let databases = bench.seeded(organizations).await?;
     let (tenants, _) = chart::tenants(&databases, organizations).await?;
@@ -31,7 +31,7 @@ pub(crate) async fn run(bench: &mut Bench, before: &Path, organizations: u32) ->
         }),
         ("chart: employees", |_| "/orgcharts/1/employees".to_owned()),
         ("chart: direct_reports", |_| "/orgcharts/1/employees/1/direct_reports".to_owned()),
-        ("chart: direct_reports of nobody's manager", |_| {
+        ("chart: direct_reports, without reports", |_| {
             "/orgcharts/1/employees/10/direct_reports".to_owned()
         }),
         ("chart: subtree", |_| "/orgcharts/1/employees/2/subtree".to_owned()),
@@ -54,7 +54,7 @@ async fn read(
     path: PathOf,
 ) -> Result<()> {
     let [mut ours, mut theirs] = open(servers, bench.load.connections).await?;
-    let ask = async |connections: &mut [Connection], limits| {
+    let send = async |connections: &mut [Connection], limits| {
         drive(connections, limits, async |connection, number| {
             let which = scatter(number, tenants.len());
             let request = client::get_as(&path(which as u64), &tenants[which].token);
@@ -62,25 +62,25 @@ async fn read(
         })
         .await
     };
-    // Every tenant once: what is compared is not the first look-up.
+    // Reads each tenant once, so that first lookups are not compared.
     let once = Limits { requests: tenants.len() as u64, ..Limits::seconds(super::PASS_WITHIN) };
-    ask(&mut ours, once).await;
-    ask(&mut theirs, once).await;
-    // The first ones have idled meanwhile, for longer than the server lets them.
+    send(&mut ours, once).await;
+    send(&mut theirs, once).await;
+    // The first connections have been idle for longer than the server allows.
     [ours, theirs] = open(servers, bench.load.connections).await?;
     let figures = bench
-        .measure_beside(
+        .measure_alternately(
             [what, "  before"],
             [Some(&servers[0]), Some(&servers[1])],
-            async |limits| ask(&mut ours, limits).await,
-            async |limits| ask(&mut theirs, limits).await,
+            async |limits| send(&mut ours, limits).await,
+            async |limits| send(&mut theirs, limits).await,
         )
         .await?;
     compare(bench, what, figures);
     Ok(())
 }
 
-/// Members register for events of their own side, so that neither meets the other.
+/// Each build's members register for their own events, so the builds do not conflict.
 async fn registrations(bench: &mut Bench, before: &Path) -> Result<()> {
     let databases = bench.fresh("compare").await?;
     let stage = Stage::set(&databases, MEMBERS).await?;
@@ -97,7 +97,7 @@ async fn registrations(bench: &mut Bench, before: &Path) -> Result<()> {
             let number = asked[side].replace(asked[side].get() + 1);
             let events = &events[side];
             let event = usize::try_from(number / MEMBERS).unwrap_or_default() % events.len();
-            register::registers(connection, &events[event], stage.token(number)).await
+            register::try_register(connection, &events[event], stage.token(number)).await
         })
         .await
     };
@@ -106,7 +106,7 @@ async fn registrations(bench: &mut Bench, before: &Path) -> Result<()> {
     register(&mut theirs, 1, once).await;
     let what = "register: one occurrence after the other";
     let figures = bench
-        .measure_beside(
+        .measure_alternately(
             [what, "  before"],
             [Some(&servers[0]), Some(&servers[1])],
             async |limits| register(&mut ours, 0, limits).await,

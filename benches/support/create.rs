@@ -1,4 +1,4 @@
-//! `POST /org/create`, whose floors are the bare transaction and the bare hash.
+//! `POST /org/create`. Its floors are the bare transaction and the bare hash.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(crate) async fn run(bench: &mut Bench, server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// What a sign-up has to write, without anything around it.
+/// The writes of a sign-up and nothing else.
 async fn create_bare(
     driver: &Client,
     session: &mut ClientSession,
@@ -73,10 +73,10 @@ async fn create_bare(
             settled => return Ok(settled?),
         }
     }
-    Err("the transaction met a conflict each time".into())
+    Err("the transaction conflicted each time".into())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the floor is the driver without the store")]
+#[expect(clippy::disallowed_methods, reason = "the floor uses the driver without the store")]
 async fn write(
     driver: &Client,
     session: &mut ClientSession,

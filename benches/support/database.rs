@@ -1,5 +1,5 @@
-//! The databases of a run, and a manager of our own on them.
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! The databases of a run, and a manager in this process.
+#![expect(clippy::print_stdout, reason = "prints progress")]
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -26,15 +26,15 @@ pub(crate) struct Databases {
     pub(crate) tenants: String,
 }
 
-/// The databases of a run start with it; those that are left over are dropped.
-const PASSING: &str = "bench_run_";
+/// Prefix of temporary databases; leftover ones are dropped.
+const TEMPORARY: &str = "bench_run_";
 const CREATES_AT_ONCE: usize = 16;
 pub(crate) const SECRET: &str = "a secret that only this harness uses";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 impl Databases {
     pub(crate) fn fresh(uri: String, name: &str) -> Self {
-        Self::named(uri, &format!("{PASSING}{}_{name}", std::process::id()))
+        Self::named(uri, &format!("{TEMPORARY}{}_{name}", std::process::id()))
     }
 
     pub(crate) fn kept(uri: String, organizations: u32) -> Self {
@@ -45,24 +45,24 @@ impl Databases {
         Self { uri, master: format!("{name}_master"), tenants: format!("{name}_tenants") }
     }
 
-    /// The same databases of a `mongod` that has started again.
+    /// The same databases after `mongod` was restarted.
     pub(crate) fn at(&self, uri: String) -> Self {
         Self { uri, master: self.master.clone(), tenants: self.tenants.clone() }
     }
 
-    /// The bare driver, as the server configures it.
+    /// The driver with the server's configuration.
     pub(crate) async fn driver(&self) -> Result<Client> {
         Ok(Client::with_options(ClientOptions::parse(&self.uri).await?)?)
     }
 
-    /// A manager in this process, whose hashes cost next to nothing.
+    /// A manager in this process with cheap password hashes.
     pub(crate) async fn manager(&self) -> Result<(Store, Arc<TenantManager>)> {
         let mut settings = Settings::load(|_| None)?;
         settings.mongo.master_db.clone_from(&self.master);
         settings.mongo.tenant_db.clone_from(&self.tenants);
         settings.hash.memory_kib = 64;
         settings.hash.iterations = 1;
-        // What happens past the ceiling is for `scale` to see.
+        // `scale` measures where the database itself refuses more tenants.
         settings.mongo.max_organizations = 1_000_000;
         let database = startup::store_settings(&settings, Some(self.uri.clone()));
         let store = Store::connect(&database).await?;
@@ -73,18 +73,18 @@ impl Databases {
     }
 }
 
-/// Scatters the numbers of requests evenly.
+/// Distributes request numbers evenly.
 pub(crate) fn scatter(number: u64, of: usize) -> usize {
     let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     usize::try_from(scattered).unwrap_or_default() % of
 }
 
-/// The name of the organization with that number, which is its slug, too.
+/// The name of the organization with that number, which is also its slug.
 pub(crate) fn name_of(number: u64) -> String {
     format!("bench_{number:06}")
 }
 
-/// Creates the organizations that are not there yet.
+/// Creates the missing organizations.
 pub(crate) async fn seed(databases: &Databases, organizations: u32) -> Result<()> {
     let (store, manager) = databases.manager().await?;
     let present: HashSet<String> =
@@ -111,11 +111,11 @@ async fn create(manager: &TenantManager, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Drops the databases of this run and of earlier ones that were killed.
+/// Drops the temporary databases of this run and of killed ones.
 pub(crate) async fn sweep(uri: &str) -> Result<()> {
     let client = Client::with_uri_str(uri).await?;
     for name in client.list_database_names().await? {
-        if name.starts_with(PASSING) {
+        if name.starts_with(TEMPORARY) {
             client.database(&name).drop().await?;
         }
     }

@@ -1,4 +1,4 @@
-//! `GET /org/get`: from the caches, from the database, and beside a flood of logins.
+//! `GET /org/get`: from the caches, from the database, and during a flood of logins.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const FLOODING: usize = 8;
 const BARE_GOAL: f64 = 0.6;
 const FLOOD_GOAL: f64 = 2.0;
 
-/// Every organization once, from the database; then at random, from memory.
+/// Reads each organization once from the database, then random ones from memory.
 pub(crate) async fn run(
     bench: &mut Bench,
     server: &Server,
@@ -38,7 +38,7 @@ pub(crate) async fn run(
     let first = first.await?.rate;
 
     let driver = databases.driver().await?;
-    #[expect(clippy::disallowed_methods, reason = "the floor is the driver without the store")]
+    #[expect(clippy::disallowed_methods, reason = "the floor uses the driver without the store")]
     let collection = driver.database(&databases.master).collection("organizations");
     let mut handles: Vec<Collection<Document>> = vec![collection; bench.load.connections];
     let limits = Limits::seconds(bench.load.window);
@@ -70,7 +70,7 @@ async fn run_bare(bench: &mut Bench, body: &Bytes, organizations: u32) -> Result
     at_random(bench, &bare, &mut connections, organizations, what).await
 }
 
-/// The same look-ups in the same minute, without and with logins beside them.
+/// Alternates the same lookups without and with concurrent logins.
 pub(crate) async fn run_under_logins(
     bench: &mut Bench,
     server: &Server,
@@ -122,7 +122,7 @@ fn path(number: u64) -> String {
     format!("{ROUTE}{}", name_of(number))
 }
 
-/// Scatters the numbers of requests evenly over the organizations.
+/// Distributes request numbers evenly over the organizations.
 fn random(number: u64, organizations: u32) -> u64 {
     (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % u64::from(organizations)
 }

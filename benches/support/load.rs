@@ -1,4 +1,4 @@
-//! The closed loop: each worker asks again when it has its answer.
+//! The closed loop: each worker sends its next request after the answer.
 
 use std::{
     cell::Cell,
@@ -7,7 +7,7 @@ use std::{
 
 use futures::future::join_all;
 
-/// When a measurement ends: whichever comes first.
+/// A measurement ends at whichever limit comes first.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) window: Duration,
@@ -16,9 +16,9 @@ pub(crate) struct Limits {
     pub(crate) first: u64,
 }
 
-/// What was seen.
+/// The results of a measurement.
 pub(crate) struct Sample {
-    /// In ascending order.
+    /// Latencies in ascending order.
     latencies: Vec<Duration>,
     pub(crate) errors: u64,
     pub(crate) elapsed: Duration,
@@ -30,8 +30,8 @@ impl Limits {
     }
 }
 
-/// Runs `step` in every worker until the limits are reached. `step` gets the number of the request
-/// and says whether it was answered well.
+/// Runs `step` in every worker until a limit is reached. `step` gets the request's number and
+/// returns whether it succeeded.
 pub(crate) async fn drive<W>(
     workers: &mut [W],
     limits: Limits,
@@ -67,7 +67,7 @@ impl Sample {
         Self { latencies, errors, elapsed }
     }
 
-    /// Both, one after the other.
+    /// Both samples combined, as taken in sequence.
     pub(crate) fn and(self, other: Self) -> Self {
         let latencies = self.latencies.into_iter().chain(other.latencies);
         Self::new(latencies, self.errors + other.errors, self.elapsed + other.elapsed)
@@ -77,13 +77,13 @@ impl Sample {
         self.latencies.len()
     }
 
-    /// Answers per second; errors are none.
+    /// Successful answers per second.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub(crate) fn rate(&self) -> f64 {
         (self.count() as f64 - self.errors as f64) / self.elapsed.as_secs_f64()
     }
 
-    /// The latency in milliseconds below which `percent` of all answers came.
+    /// The latency in milliseconds that `percent` of all answers did not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.count() * percent).div_ceil(100).max(1) - 1;
         self.latencies.get(rank).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)

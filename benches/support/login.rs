@@ -1,4 +1,4 @@
-//! `POST /admin/login`, whose floor is the bare hash.
+//! `POST /admin/login`. Its floor is the bare hash.
 
 use std::{
     thread,
@@ -25,7 +25,7 @@ const GOAL: f64 = 0.9;
 /// An organization's admin, by e-mail address.
 pub(crate) struct Account(String);
 
-/// Signs an organization up, so that its password is hashed at full cost; or finds it signed up.
+/// Signs up the organization unless it exists. Its password is hashed at full cost.
 pub(crate) async fn account(server: &Server, name: &str) -> Result<Account> {
     let account = Account(format!("{name}@example.com"));
     let sign_up = json!({ "organization_name": name, "email": account.0, "password": PASSWORD });
@@ -61,8 +61,8 @@ pub(crate) async fn run(bench: &mut Bench, server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Hashes per second with the server's parameters, in as many threads as it would use. Each thread
-/// keeps its memory, as the server's do: that is the fastest way.
+/// Hashes per second with the server's parameters and number of threads. Each thread reuses its
+/// memory, as in the server, which is fastest.
 pub(crate) async fn hash_rate(bench: &mut Bench) -> Result<f64> {
     let parameters = Settings::load(|_| None)?.hash;
     let threads = thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).max(1);

@@ -1,4 +1,4 @@
-//! What the figures were measured on, and what processes cost there.
+//! The machine that was measured, and the resources that processes use on it.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use tenantry::domain::{Clock, SystemClock};
 
 use super::{Result, bench::Bench};
 
-/// Linux counts CPU time in hundredths of a second, whatever the kernel's own tick is.
+/// Linux counts CPU time in hundredths of a second, regardless of the kernel's tick rate.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The lines above the table.
@@ -36,22 +36,22 @@ pub(crate) fn description(bench: &Bench) -> String {
     )
 }
 
-/// CPU seconds, user and system, that the process has used so far.
+/// CPU seconds (user and system) that the process has used so far.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, the second field, may hold blanks and parentheses.
-    let (_, fields) = stat.rsplit_once(')').ok_or("/proc has another form here")?;
+    // The name in the second field may contain blanks and parentheses.
+    let (_, fields) = stat.rsplit_once(')').ok_or("/proc has an unexpected format")?;
     let mut times = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<f64>);
     match (times.next(), times.next()) {
         (Some(user), Some(system)) => Ok((user? + system?) / TICKS_PER_SECOND),
-        _ => Err("/proc has another form here".into()),
+        _ => Err("/proc has an unexpected format".into()),
     }
 }
 
-/// What the process holds in memory, in MiB.
+/// The process's resident memory in MiB.
 pub(crate) fn memory_mib(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_ascii_whitespace().next());
-    Ok(kib.ok_or("/proc has another form here")?.parse::<u64>()? >> 10)
+    Ok(kib.ok_or("/proc has an unexpected format")?.parse::<u64>()? >> 10)
 }

@@ -1,4 +1,4 @@
-//! What the load harness is made of.
+//! The parts of the load harness.
 
 pub(crate) mod bench;
 pub(crate) mod chart;
@@ -16,9 +16,9 @@ pub(crate) mod report;
 pub(crate) mod scale;
 pub(crate) mod server;
 
-/// Bounds a pass over everything that is there.
+/// Time limit for a pass over all tenants or members.
 pub(crate) const PASS_WITHIN: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// Why a measurement ended early: a sentence for a person.
+/// Why a run failed, as a sentence.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;

@@ -1,6 +1,6 @@
-//! Registrations by GraphQL, whose floor is a bare transaction with the same writes, and what takes
-//! place in the next thirty days.
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! Registrations by GraphQL, and the occurrences of the next thirty days. The floor is a bare
+//! transaction with the same writes.
+#![expect(clippy::print_stdout, reason = "prints progress")]
 
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ use super::{
     server::Server,
 };
 
-/// Clients that register at the same time.
+/// Concurrent clients.
 pub(crate) const CLIENTS: usize = 64;
-/// Members for each second of a measurement: nobody registers twice.
+/// Members per second of a measurement, because nobody registers twice.
 const MEMBERS_PER_SECOND: u64 = 3_000;
 const SEPARATE: u64 = 32;
 const RECURRING: u64 = 1_000;
@@ -44,13 +44,13 @@ const RATE_GOAL: f64 = 1_500.0;
 const P99_GOAL: f64 = 150.0;
 const MONTH_GOAL: f64 = 50.0;
 
-/// An organization with members, each with a token.
+/// An organization with members and their tokens.
 pub(crate) struct Stage {
     manager: Arc<TenantManager>,
     admin: AdminScope,
     admin_token: String,
     tokens: Vec<String>,
-    /// The first whole day that is ahead.
+    /// The start of the next full day.
     day: DateTime<Utc>,
 }
 
@@ -58,11 +58,11 @@ pub(crate) async fn run(bench: &mut Bench, server: &Server, databases: &Database
     let seconds = bench.load.window.as_secs().max(1);
     let stage = Stage::set(databases, seconds * MEMBERS_PER_SECOND).await?;
     let mut connections = Connection::open_many(server.address, CLIENTS).await?;
-    // Every member once: what is measured is registrations, not the first look-up of an account.
+    // Reads as each member once, so that only registrations are measured and not first lookups.
     let members = u64::try_from(stage.tokens.len())?;
     let pass = Limits { window: std::time::Duration::from_mins(5), requests: members, first: 0 };
     drive(&mut connections, pass, async |connection, number| {
-        connection.succeeds(ask("{ organization { id } }", stage.token(number))).await
+        connection.succeeds(graphql("{ organization { id } }", stage.token(number))).await
     })
     .await;
 
@@ -84,15 +84,15 @@ pub(crate) async fn run(bench: &mut Bench, server: &Server, databases: &Database
     let sample = drive(&mut connections, limits, async |connection, number| {
         let token = stage.token(number);
         if number % 2 == 0 {
-            return connection.succeeds(ask(MY_REGISTRATIONS, token)).await;
+            return connection.succeeds(graphql(MY_REGISTRATIONS, token)).await;
         }
-        registers(connection, &mixed, token).await
+        try_register(connection, &mixed, token).await
     });
-    bench.measure("register: one to one with reads of one's own", Some(server), sample).await?;
+    bench.measure("register: alternating with own reads", Some(server), sample).await?;
     month(bench, server, &stage).await
 }
 
-/// What takes place in thirty days at a thousand recurring events.
+/// Lists the occurrences of thirty days of a thousand recurring events.
 async fn month(bench: &mut Bench, server: &Server, stage: &Stage) -> Result<()> {
     stream::iter(0..RECURRING)
         .map(|number| stage.recurring(number))
@@ -107,7 +107,7 @@ async fn month(bench: &mut Bench, server: &Server, stage: &Stage) -> Result<()> 
     let mut readers = Connection::open_many(server.address, READERS).await?;
     let once = Limits { requests: 1, ..Limits::seconds(bench.load.window) };
     let ask_month = async |connection: &mut Connection, _| {
-        connection.succeeds(ask(&query, &stage.admin_token)).await
+        connection.succeeds(graphql(&query, &stage.admin_token)).await
     };
     let cold = drive(&mut readers[..1], once, ask_month);
     bench.measure("30 days of 1,000 recurring events, cold", Some(server), cold).await?;
@@ -142,14 +142,14 @@ impl Stage {
         &self.tokens[usize::try_from(number).unwrap_or_default() % self.tokens.len()]
     }
 
-    /// An event of an hour, so many days ahead.
+    /// Creates a one-hour event `days` days ahead.
     pub(crate) async fn event(&self, days: i64, capacity: i64) -> Result<OccurrenceId> {
         let start = self.day + Duration::days(days);
         let id = self.create(start, capacity, None).await?;
         Ok(OccurrenceId { start, event: id })
     }
 
-    /// A weekly event at some hour of some day.
+    /// Creates a weekly event at a day and hour that depend on `number`.
     async fn recurring(&self, number: u64) -> Result<EventId> {
         let hours = Duration::hours(i64::try_from(number % 168)?);
         let rule = Some("FREQ=WEEKLY".to_owned());
@@ -177,7 +177,7 @@ impl Stage {
         Ok(self.manager.event_create(&self.admin, input).await?.id)
     }
 
-    /// Each member once, one occurrence after the other.
+    /// Registers each member once, alternating between the occurrences.
     async fn register(
         &self,
         bench: &mut Bench,
@@ -192,7 +192,7 @@ impl Stage {
         };
         let sample = drive(&mut connections, limits, async |connection, number| {
             let which = usize::try_from(number).unwrap_or_default() % occurrences.len();
-            registers(connection, &occurrences[which], self.token(number)).await
+            try_register(connection, &occurrences[which], self.token(number)).await
         });
         bench.measure(what, Some(server), sample).await
     }
@@ -201,8 +201,8 @@ impl Stage {
 const MY_REGISTRATIONS: &str =
     "{ myRegistrations(first: 20) { edges { node { id status occurrence { startsAt } } } } }";
 
-/// Whether the member has a seat now.
-pub(crate) async fn registers(
+/// Registers the member; returns whether that succeeded.
+pub(crate) async fn try_register(
     connection: &mut Connection,
     occurrence: &OccurrenceId,
     token: &str,
@@ -210,12 +210,12 @@ pub(crate) async fn registers(
     let query = format!(
         "mutation {{ register(occurrenceId: \"{occurrence}\") {{ registration {{ id }} }} }}"
     );
-    let Ok(request) = ask(&query, token) else { return false };
+    let Ok(request) = graphql(&query, token) else { return false };
     let reply = connection.json(request).await;
     reply.is_ok_and(|reply| reply["data"]["register"]["registration"]["id"].is_string())
 }
 
-fn ask(query: &str, token: &str) -> Result<Request<Full<Bytes>>> {
+fn graphql(query: &str, token: &str) -> Result<Request<Full<Bytes>>> {
     client::post_as("/graphql", token, &json!({ "query": query }))
 }
 
@@ -232,7 +232,7 @@ fn member_name(number: u64) -> String {
     format!("member_{number}")
 }
 
-/// Members with the admin's password, put beside the admin all at once.
+/// Inserts members with the admin's password directly into the database.
 #[expect(clippy::disallowed_methods, reason = "a million sign-ups would measure something else")]
 async fn add_members(databases: &Databases, admin: &AdminScope, members: u64) -> Result<()> {
     let driver = databases.driver().await?;
@@ -254,7 +254,7 @@ async fn add_members(databases: &Databases, admin: &AdminScope, members: u64) ->
     Ok(())
 }
 
-/// What a registration has to write, in a transaction of its own that meets no other.
+/// The writes of a registration in a transaction without conflicts.
 async fn floor(bench: &mut Bench, databases: &Databases) -> Result<()> {
     let driver = databases.driver().await?;
     let mut sessions = Vec::new();
@@ -270,7 +270,7 @@ async fn floor(bench: &mut Bench, databases: &Databases) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the floor is the driver without the store")]
+#[expect(clippy::disallowed_methods, reason = "the floor uses the driver without the store")]
 async fn write(
     driver: &Client,
     session: &mut ClientSession,

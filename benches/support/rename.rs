@@ -1,4 +1,4 @@
-//! `PUT /org/update` of the name, at several sizes of the tenant; its floor is `renameCollection`.
+//! `PUT /org/update` of the name for tenants of several sizes. The floor is `renameCollection`.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ const SIZES: [i64; 3] = [0, 10_000, 100_000];
 const BATCH: i64 = 2_000;
 const RENAMES: u64 = 200;
 const GOAL_MS: f64 = 100.0;
-/// How much slower than an empty tenant a full one may be before size is taken to matter.
+/// Allowed ratio between the rename of the largest and of an empty tenant.
 const SIZE_GOAL: f64 = 1.5;
 
 pub(crate) async fn run(bench: &mut Bench, server: &Server, databases: &Databases) -> Result<()> {
@@ -71,7 +71,7 @@ async fn scope(manager: &TenantManager) -> Result<OrgScope> {
     Ok(manager.authenticate(&session.token).await?)
 }
 
-/// Writes documents of those numbers through the tenant's fence.
+/// Writes documents with these numbers through the tenant's fence.
 async fn fill(manager: &TenantManager, scope: &OrgScope, numbers: Range<i64>) -> Result<()> {
     let mut start = numbers.start;
     while start < numbers.end {
@@ -94,7 +94,7 @@ fn probe(org: OrgId, number: i64) -> (Key, bson::Document) {
     )
 }
 
-/// The same number of moves of the same collection, to and fro, so that it ends where it began.
+/// The same number of bare renames, back and forth, so that the collection keeps its name.
 async fn rename_bare(
     bench: &mut Bench,
     databases: &Databases,

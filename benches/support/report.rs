@@ -1,10 +1,10 @@
-//! Rows, ratios and the table that they make.
+//! Rows, ratios and the table of a report.
 
 use std::fmt::{self, Display};
 
 use super::load::Sample;
 
-/// CPU seconds that processes have used.
+/// CPU seconds used by the server, `mongod` and the client.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpu {
     pub(crate) server: Option<f64>,
@@ -19,15 +19,15 @@ pub(crate) struct Row {
     cpu: Cpu,
 }
 
-/// What is compared of a row.
+/// The figures of a row that are compared.
 #[derive(Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) rate: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// CPU seconds of the server for 1000 requests.
+    /// The server's CPU seconds per 1000 requests.
     pub(crate) server_cpu: Option<f64>,
-    /// The same of `mongod`.
+    /// The CPU seconds of `mongod` per 1000 requests.
     pub(crate) mongod_cpu: f64,
 }
 
@@ -111,12 +111,12 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// A sentence below the tables.
+    /// Adds a sentence below the tables.
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// How much of its floor was reached; at least `goal`, where there is one.
+    /// Adds the reached share of a floor, which must be at least `goal` if there is one.
     pub(crate) fn share(&mut self, what: &str, measured: f64, floor: f64, goal: Option<f64>) {
         let share = measured / floor;
         let goal = goal.map(|goal| (format!("at least {:.0} %", goal * 100.0), share >= goal));
@@ -124,20 +124,20 @@ impl Report {
         self.ratios.push(Ratio { what: what.to_owned(), value, goal });
     }
 
-    /// How many times more than `base` something took; at most `goal`, where there is one.
+    /// Adds a multiple of `base`, which must be at most `goal` if there is one.
     pub(crate) fn times(&mut self, what: &str, measured: f64, base: f64, goal: Option<f64>) {
         let times = measured / base;
         let goal = goal.map(|goal| (format!("at most {goal:.1}"), times <= goal));
         self.ratios.push(Ratio { what: what.to_owned(), value: format!("{times:.2}"), goal });
     }
 
-    /// A rate that must reach `goal` per second.
+    /// Adds a rate that must reach `goal` per second.
     pub(crate) fn at_least(&mut self, what: &str, rate: f64, goal: f64) {
         let goal = Some((format!("at least {goal:.0}/s"), rate >= goal));
         self.ratios.push(Ratio { what: what.to_owned(), value: format!("{rate:.0}/s"), goal });
     }
 
-    /// A latency that must stay below `goal` milliseconds.
+    /// Adds a latency that must be below `goal` milliseconds.
     pub(crate) fn below(&mut self, what: &str, milliseconds: f64, goal: f64) {
         let value = format!("{milliseconds:.1} ms");
         let goal = Some((format!("below {goal:.0} ms"), milliseconds < goal));

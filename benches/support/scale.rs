@@ -1,5 +1,5 @@
-//! How many tenants one `mongod` bears, and what they cost it.
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! How many tenants one `mongod` can hold, and the resources that they need.
+#![expect(clippy::print_stdout, reason = "prints the measurements")]
 
 use std::{
     fmt::Write as _,
@@ -24,7 +24,7 @@ const COLUMNS: &str = "tenants,creates_per_s,finds_per_s,find_p50_ms,find_p99_ms
                        memory_mib,data_files,checkpoint_ms,restart_after_stop_s,restart_after_kill_s";
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What was measured with so many tenants; one line of the table.
+/// The measurements at one number of tenants; one line of the table.
 struct Step {
     tenants: usize,
     creates: f64,
@@ -37,8 +37,8 @@ struct Step {
     after_stop: Duration,
 }
 
-/// Grows one deployment to each of the sizes and measures it there. Ends early where the server
-/// refuses more tenants.
+/// Grows one deployment to each of the sizes and measures it. Ends early if the server refuses more
+/// tenants.
 pub(crate) async fn run(bench: &mut Bench, sizes: &[u32]) -> Result<()> {
     let databases = Databases::fresh(bench.uri(), "scale");
     let mut table = format!("{COLUMNS}\n");
@@ -60,7 +60,7 @@ pub(crate) async fn run(bench: &mut Bench, sizes: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Creates tenants until there are so many; how many there are, and creations per second.
+/// Creates tenants up to `size`; returns their number and creations per second.
 async fn grow(databases: &Databases, size: u32) -> Result<(usize, f64)> {
     let before = tenants(databases).await?.len();
     let started = Instant::now();
@@ -80,7 +80,7 @@ async fn measure(
 ) -> Result<Step> {
     let driver = databases.driver().await?;
     let checkpoint_ms = longest_checkpoint(&driver).await?;
-    // Else it would be the sign-ups of the last minute, done again one by one, that are measured.
+    // Flushes first, otherwise the restart would replay the last minute of sign-ups.
     driver.database("admin").run_command(doc! { "fsync": 1 }).await?;
     bench.kill_database()?;
     let after_kill = bench.start_database().await?;
@@ -140,7 +140,7 @@ async fn tenants(databases: &Databases) -> Result<Vec<(ObjectId, String)>> {
     Ok(all.try_collect().await?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "what is measured is the database itself")]
+#[expect(clippy::disallowed_methods, reason = "measures the database itself")]
 async fn find(
     driver: &Client,
     databases: &Databases,
@@ -152,7 +152,7 @@ async fn find(
     found.ok_or_else(|| "a tenant document is missing".into())
 }
 
-/// The most file handles that are in use within the time.
+/// The maximum number of file handles in use during the window.
 async fn most_handles(driver: &Client, window: Duration) -> Result<u64> {
     let (until, mut most) = (Instant::now() + window, 0);
     while Instant::now() < until {
@@ -162,13 +162,13 @@ async fn most_handles(driver: &Client, window: Duration) -> Result<u64> {
             .get_document("connection")?
             .get("files currently open")
             .and_then(|open| open.as_i64().or_else(|| open.as_i32().map(i64::from)));
-        most = most.max(u64::try_from(open.ok_or("mongod does not tell its open files")?)?);
+        most = most.max(u64::try_from(open.ok_or("mongod does not report its open files")?)?);
         sleep(LOOK_EVERY).await;
     }
     Ok(most)
 }
 
-/// Milliseconds of the longest checkpoint since `mongod` started.
+/// Duration in milliseconds of the longest checkpoint since `mongod` started.
 async fn longest_checkpoint(driver: &Client) -> Result<i64> {
     let status = driver.database("admin").run_command(doc! { "serverStatus": 1 }).await?;
     let longest = status
@@ -176,5 +176,5 @@ async fn longest_checkpoint(driver: &Client) -> Result<i64> {
         .get_document("transaction")?
         .get("transaction checkpoint max time (msecs)")
         .and_then(|time| time.as_i64().or_else(|| time.as_i32().map(i64::from)));
-    longest.ok_or_else(|| "mongod does not tell its checkpoints".into())
+    longest.ok_or_else(|| "mongod does not report its checkpoints".into())
 }

@@ -1,4 +1,4 @@
-//! The programs under test: the server, and a bare route as its floor, each a process of its own.
+//! The programs under test: the server, and a bare route as its floor, each in its own process.
 
 use std::{
     fs::{self, File},
@@ -17,10 +17,10 @@ use super::Result;
 const POLL: Duration = Duration::from_millis(20);
 const STARTED_WITHIN: Duration = Duration::from_mins(1);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-/// What stands before the address, in the greeting of the server.
+/// The text before the address in the server's greeting.
 const GREETING: &str = "API       http://";
 
-/// A child process that listens; it ends with this value at the latest.
+/// A listening child process that is killed when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -51,7 +51,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for the end.
     pub(crate) async fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         kill_process(pid.ok_or("the server has no process id")?, Signal::TERM)?;
@@ -68,14 +68,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After an orderly stop there is nothing left to kill.
+        // After a normal stop there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// This program as the floor of `get`: the same framework, the same threads, the same answer, and
-/// nothing else.
+/// This program as the floor of `get`: the same framework, threads and answer, and nothing else.
 pub(crate) fn bare(body: &str, workers: usize) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--serve-bare", body, "--workers", &workers.to_string()]);
