@@ -1,4 +1,4 @@
-//! AGENTS.md and the skills in `.agents/skills/` name only what exists.
+//! Checks that AGENTS.md and the skills in `.agents/skills/` name only existing files and tests.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ fn every_path_and_test_that_the_pages_for_assistants_name_exists() {
         let is_source = |word: &&str| Path::new(word).extension().is_some_and(|end| end == "rs");
         for word in quoted(page).filter(is_source).filter(|word| !word.contains('<')) {
             let whole = paths(word).next().is_some();
-            assert!(whole, "{name}: write `{word}` from the root, or no test can find it");
+            assert!(whole, "{name}: write `{word}` with its path from the root");
         }
     }
 }

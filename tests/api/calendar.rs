@@ -1,4 +1,4 @@
-//! Calendar feeds, as programs that subscribe to them read them.
+//! Calendar feeds, parsed as calendar programs do.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use serde_json::json;
 
 use crate::support::{Client, Event, PASSWORD, Reply, TestApp, ahead};
 
-/// The properties of an entry by their names, unfolded and as they stand there.
+/// The properties of an entry by name, unfolded and still escaped.
 type Entry = BTreeMap<String, String>;
 
-/// The entries of a feed that must be well-formed: lines end with CRLF, have at most 75 bytes, and
-/// nothing else breaks them.
+/// The entries of a feed. Asserts that lines end with CRLF, have at most 75 bytes, and contain no
+/// other line breaks.
 #[track_caller]
 fn entries(feed: &Reply) -> Vec<Entry> {
     assert_eq!(feed.status, 200, "{feed:?}");
     assert_eq!(feed.headers[header::CONTENT_TYPE], "text/calendar; charset=utf-8");
     let text = feed.body.as_str().unwrap();
-    let body = text.strip_suffix("\r\n").expect("the last line has no end");
+    let body = text.strip_suffix("\r\n").expect("the last line does not end with CRLF");
     for line in body.split("\r\n") {
-        assert!(!line.contains(['\r', '\n']), "a bare break: {line:?}");
+        assert!(!line.contains(['\r', '\n']), "a line break inside: {line:?}");
         assert!(line.len() <= 75, "{} bytes: {line}", line.len());
         assert!(!line.is_empty(), "an empty line");
     }
@@ -35,9 +35,9 @@ fn entries(feed: &Reply) -> Vec<Entry> {
     while lines.next_if_eq(&"BEGIN:VEVENT").is_some() {
         let mut entry = Entry::new();
         for line in std::iter::from_fn(|| lines.next_if(|line| *line != "END:VEVENT")) {
-            let (name, value) = line.split_once(':').expect("no property");
+            let (name, value) = line.split_once(':').expect("a line without a property");
             let twice = entry.insert(name.to_owned(), value.to_owned());
-            assert!(twice.is_none(), "{name} stands twice");
+            assert!(twice.is_none(), "{name} appears twice");
         }
         assert_eq!(lines.next(), Some("END:VEVENT"));
         entries.push(entry);
@@ -47,7 +47,7 @@ fn entries(feed: &Reply) -> Vec<Entry> {
     entries
 }
 
-/// The text that stands behind the escapes.
+/// Unescapes a text.
 fn unescaped(text: &str) -> String {
     let mut plain = String::new();
     let mut chars = text.chars();
@@ -56,9 +56,9 @@ fn unescaped(text: &str) -> String {
             '\\' => match chars.next() {
                 Some('n' | 'N') => plain.push('\n'),
                 Some(c @ ('\\' | ',' | ';')) => plain.push(c),
-                other => panic!("\\{other:?} is no escape: {text}"),
+                other => panic!("\\{other:?} is not an escape: {text}"),
             },
-            ',' | ';' => panic!("{c} stands for itself: {text}"),
+            ',' | ';' => panic!("{c} is not escaped: {text}"),
             c => plain.push(c),
         }
     }
@@ -69,7 +69,7 @@ fn utc(moment: DateTime<Utc>) -> String {
     moment.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// An admin, and a member with a feed: its client and the path of the feed.
+/// An admin, and a member's client with the path of the member's feed.
 async fn subscriber(app: &TestApp) -> (Client, Client, String) {
     let org = app.sign_up("Gym").await;
     let admin = app.with(&org.token);
@@ -85,7 +85,7 @@ async fn a_feed_shows_the_members_own_seats_in_utc() {
     let (admin, member, path) = subscriber(&app).await;
     assert_eq!(entries(&app.get(&path).await), []);
 
-    // A quarter to nine in Kathmandu, 5:45 ahead of UTC.
+    // 8:45 in Kathmandu, which is 5:45 ahead of UTC.
     let day = (ahead(24 * 10)).format("%Y-%m-%d").to_string();
     let event = json!({ "startsAt": format!("{day}T08:45:00"), "timeZone": "Asia/Kathmandu",
         "durationMinutes": 95, "title": "Yoga", "recurrence": { "frequency": "DAILY" } });
@@ -95,7 +95,7 @@ async fn a_feed_shows_the_members_own_seats_in_utc() {
     for seat in seats.iter().rev() {
         member.register(&event.at(*seat)).await.registration();
     }
-    // Others' seats and what is too far ahead are not shown.
+    // Seats of others and events too far in the future are not shown.
     admin.register(&event.at(start + Duration::days(2))).await.registration();
     member.register(&event.at(start + Duration::days(740))).await.registration();
 
@@ -110,7 +110,7 @@ async fn a_feed_shows_the_members_own_seats_in_utc() {
         assert!(entry["DTSTAMP"].ends_with('Z'), "{entry:?}");
         assert!(!entry.contains_key("DESCRIPTION"), "{entry:?}");
     }
-    // A program that asks again finds the same.
+    // A second request gets the same feed.
     assert_eq!(entries(&app.get(&path).await), shown);
 }
 
@@ -146,7 +146,7 @@ async fn text_is_escaped_and_long_lines_are_folded() {
 }
 
 #[tokio::test]
-async fn what_is_cancelled_disappears_and_what_changes_is_shown_anew() {
+async fn cancelled_seats_disappear_and_changed_events_are_updated() {
     let app = TestApp::start().await;
     let (admin, member, path) = subscriber(&app).await;
     let start = ahead(24);
@@ -174,7 +174,7 @@ async fn what_is_cancelled_disappears_and_what_changes_is_shown_anew() {
 }
 
 #[tokio::test]
-async fn an_address_works_until_it_is_replaced_or_revoked() {
+async fn a_feed_address_works_until_it_is_replaced_or_revoked() {
     let app = TestApp::start().await;
     let (admin, member, first) = subscriber(&app).await;
     let others = admin.calendar_feed().await;
@@ -185,7 +185,7 @@ async fn an_address_works_until_it_is_replaced_or_revoked() {
     let revoke = "mutation { revokeCalendarFeed }";
     assert_eq!(member.query(revoke, json!({})).await["revokeCalendarFeed"], true);
     app.get(&second).await.refused(404, "not_found");
-    // Once more does no harm, and nobody else's is touched.
+    // A repeated revocation is harmless and affects no other feed.
     assert_eq!(member.query(revoke, json!({})).await["revokeCalendarFeed"], true);
     entries(&app.get(&others).await);
     let third = member.calendar_feed().await;
@@ -194,7 +194,7 @@ async fn an_address_works_until_it_is_replaced_or_revoked() {
 }
 
 #[tokio::test]
-async fn an_address_that_was_never_given_is_a_404() {
+async fn an_unknown_feed_address_is_a_404() {
     let app = TestApp::start().await;
     let (_, _, path) = subscriber(&app).await;
     for unknown in [
@@ -221,7 +221,7 @@ async fn an_address_that_was_never_given_is_a_404() {
 }
 
 #[tokio::test]
-async fn a_feed_follows_its_organization_and_ends_with_its_member() {
+async fn a_feed_survives_a_rename_and_ends_with_its_member() {
     let app = TestApp::start().await;
     let org = app.sign_up("Before").await;
     let admin = app.with(&org.token);
@@ -233,7 +233,7 @@ async fn a_feed_follows_its_organization_and_ends_with_its_member() {
     app.with(&token).register(&event.at(start)).await.registration();
     admin.rename("After").await.expect(200);
     assert_eq!(entries(&app.get(&path).await).len(), 1);
-    // The secret is the address, not the password.
+    // The feed depends on its secret address, not on the password.
     let password = json!({ "password": format!("{PASSWORD} two") });
     admin.patch(&format!("/org/members/{id}"), password).await.expect(200);
     assert_eq!(entries(&app.get(&path).await).len(), 1);
@@ -246,7 +246,7 @@ async fn a_feed_follows_its_organization_and_ends_with_its_member() {
 }
 
 #[tokio::test]
-async fn the_address_is_the_public_one_of_the_server() {
+async fn feed_addresses_start_with_the_public_url() {
     let create = "mutation { createCalendarFeed { url } }";
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;

@@ -1,4 +1,4 @@
-//! More organizations than the database has room for: they are refused, and it lives.
+//! Sign-ups beyond the database's capacity are refused, and the database keeps running.
 
 use std::{
     path::Path,
@@ -15,19 +15,19 @@ use tenantry::{
 
 use crate::support::{Database, ServerProcess, TestApp, eventually, limited, mongod_program};
 
-/// File handles that the server and its `mongod` may have, each for itself.
+/// Limit of open files for the server and for its `mongod`.
 const HANDLES: u64 = 1_000;
 const AT_ONCE: usize = 8;
 
 #[tokio::test]
-async fn organizations_past_the_ceiling_are_refused_until_one_is_deleted() {
+async fn organizations_beyond_the_limit_are_refused_until_one_is_deleted() {
     let app = TestApp::start_with(|settings| settings.mongo.max_organizations = 1).await;
     let full = app.database.store().await.file_usage().await.unwrap();
-    let full = full.expect("the database does not tell how full it is");
+    let full = full.expect("the database does not report its file usage");
     assert!(full.collections > 0 && full.handles > 0 && full.most_handles > 0, "{full:?}");
 
     let first = app.sign_up("First").await;
-    // What was seen before is believed for half a second.
+    // The last count is reused for half a second.
     eventually("a refusal", || async {
         let refused = app.create("First", "one@example.com").await;
         refused.body["code"] == "capacity_reached"
@@ -39,12 +39,14 @@ async fn organizations_past_the_ceiling_are_refused_until_one_is_deleted() {
     assert_eq!(app.database.tenant_collections().await, ["org_first"]);
 
     app.with(&first.token).delete_org("First").await.expect(200);
-    eventually("room", || async { app.create("Second", "second@example.com").await.status == 201 })
-        .await;
+    eventually("capacity", || async {
+        app.create("Second", "second@example.com").await.status == 201
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn seeding_again_needs_no_room_and_seeding_more_does() {
+async fn repeated_seeding_needs_no_capacity_but_seeding_more_does() {
     let app = TestApp::start_with(|settings| settings.mongo.max_organizations = 2).await;
     let seed = async |charts| {
         let password = Password::parse("seed password".to_owned()).unwrap();
@@ -61,7 +63,7 @@ async fn seeding_again_needs_no_room_and_seeding_more_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_with_few_file_handles_outlives_those_who_fill_it() {
+async fn a_database_with_few_file_handles_survives_being_filled() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ceiling");
     let _ = std::fs::remove_dir_all(&dir);
     let server = ServerProcess::spawn(&mut with_few_handles(&dir).await);
@@ -74,13 +76,13 @@ async fn a_database_with_few_file_handles_outlives_those_who_fill_it() {
     let mut replies = replies.buffer_unordered(AT_ONCE);
     let (mut created, until) = (0, Instant::now() + Duration::from_mins(3));
     loop {
-        assert!(Instant::now() < until, "nothing but busy after {created} organizations");
+        assert!(Instant::now() < until, "only busy answers after {created} organizations");
         match replies.next().await {
             Some((201, _)) => created += 1,
-            // For a moment too many files are open.
+            // Temporarily too many files are open.
             Some((503, code)) if code == "busy" => {}
             Some((503, code)) if code == "capacity_reached" => break,
-            other => panic!("{other:?} after {created}"),
+            other => panic!("{other:?} after {created} organizations"),
         }
     }
     drop(replies);
@@ -90,7 +92,7 @@ async fn a_database_with_few_file_handles_outlives_those_who_fill_it() {
     let metrics = metrics.body.as_str().unwrap();
     assert!(metrics.contains("tenantry_sign_ups_without_room_total"), "{metrics}");
 
-    // Everybody at once opens every file.
+    // Opens the files of all tenants at once.
     let port = std::fs::read_to_string(dir.join("port")).unwrap();
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", port.trim());
     let database = Database::at(&uri).named("tenantry_master", "tenantry_tenants");
@@ -105,7 +107,7 @@ async fn a_database_with_few_file_handles_outlives_those_who_fill_it() {
     server.client.get("/health/ready").await.expect(200);
 }
 
-/// The program with an embedded database of its own, both with few file handles.
+/// The program with an embedded database, both with a low limit of open files.
 async fn with_few_handles(dir: &Path) -> Command {
     let mut few = limited(&Database::at("unused"), HANDLES);
     few.env_remove("MONGO_URI").env_remove("MASTER_DB").env_remove("TENANT_DB");

@@ -1,5 +1,5 @@
-//! The server killed in the middle of a large change of a chart and started again: the chart is
-//! exactly as before, and the same change goes through.
+//! Kills the server during a large change of a chart and starts another one. The chart is
+//! unchanged, and the same change then succeeds.
 
 use bson::doc;
 use reqwest::{Method, RequestBuilder};
@@ -11,12 +11,12 @@ use crate::{
 };
 
 const REPORTS: i64 = 2_000;
-/// The first report of a team of 2,000.
+/// The first report of the team of 2,000.
 const REPORT: i64 = 3;
-/// Whom the manager of that team may move to.
+/// The employee that the team's manager moves to.
 const PEER: i64 = REPORTS + 3;
 
-/// 1 over 2 and the peer; 2 over 2,000 people.
+/// 1 manages 2 and the peer; 2 manages 2,000 employees.
 async fn large_chart(database: &Database, client: &Client) -> (Org, Chart, Stored) {
     let org = client.sign_up("Acme").await;
     let chart = Chart::create(&client.with(&org.token), "Engineering").await;
@@ -27,8 +27,8 @@ async fn large_chart(database: &Database, client: &Client) -> (Org, Chart, Store
     (org, chart, stored)
 }
 
-/// Kills the server with everything of `change` written and nothing committed, then lets another
-/// server do it.
+/// Kills the server after all writes of `change` and before its commit, then repeats the change on
+/// another server.
 async fn assert_all_or_nothing(
     change: impl Fn(&Chart) -> RequestBuilder,
     expected: impl FnOnce(&mut Managers),
@@ -56,7 +56,7 @@ async fn assert_all_or_nothing(
 }
 
 #[tokio::test]
-async fn a_departure_that_is_cut_short_reassigns_nobody() {
+async fn an_interrupted_removal_reassigns_nobody() {
     let leave = |chart: &Chart| chart.client.request(Method::DELETE, &chart.path("/employees/2"));
     assert_all_or_nothing(leave, |managers| {
         managers.remove(&2);
@@ -66,7 +66,7 @@ async fn a_departure_that_is_cut_short_reassigns_nobody() {
 }
 
 #[tokio::test]
-async fn a_promotion_that_is_cut_short_leaves_the_ceo() {
+async fn an_interrupted_promotion_keeps_the_ceo() {
     let promote = |chart: &Chart| {
         chart.client.request(Method::PUT, &chart.path(&format!("/employees/{REPORT}/promote")))
     };
@@ -78,7 +78,7 @@ async fn a_promotion_that_is_cut_short_leaves_the_ceo() {
 }
 
 #[tokio::test]
-async fn a_move_that_is_cut_short_moves_nobody() {
+async fn an_interrupted_move_moves_nobody() {
     let manager = json!({ "manager_id": PEER });
     let moved = |chart: &Chart| {
         chart.client.request(Method::PUT, &chart.path("/employees/2")).json(&manager)

@@ -1,4 +1,4 @@
-//! Org charts at their limits, filled past the server, and what the database itself refuses.
+//! Org charts at their limits, written directly to the database, and what its validator refuses.
 
 use std::fmt::Write as _;
 
@@ -13,16 +13,16 @@ use mongodb::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Chart, Client, Database, Org, TestApp};
+use crate::support::{Chart, Client, Database, Org, TestApp, ids};
 
-/// A chart as the database holds it.
+/// A chart as stored in the database.
 pub(crate) struct Stored {
     pub(crate) collection: Collection<Document>,
     org: ObjectId,
     chart: i64,
 }
 
-/// Whom everybody reports to.
+/// Each employee's manager.
 pub(crate) type Managers = BTreeMap<i64, Option<i64>>;
 
 impl Stored {
@@ -36,8 +36,8 @@ impl Stored {
         doc! { "org": self.org, "kind": "employee", "chart": self.chart, "employee": employee }
     }
 
-    /// Fills an empty chart with the people 1 to `count`; `ancestors` is an expression over the
-    /// person's number `$n`. The database makes them itself, which takes it a moment for 170 MB.
+    /// Fills an empty chart with the employees 1 to `count`; `ancestors` is an expression over the
+    /// employee's number `$n`. The database generates the documents, which is fast even for 170 MB.
     pub(crate) async fn fill(&self, count: i64, ancestors: Document) {
         let long = doc! { "$map": { "input": ancestors, "in": { "$toLong": "$$this" } } };
         let mut id = self.key(0);
@@ -60,7 +60,7 @@ impl Stored {
         self.collection.update_one(chart, doc! { "$set": set }).await.unwrap();
     }
 
-    /// Every document of the tenant, byte for byte.
+    /// The raw bytes of every document of the tenant.
     pub(crate) async fn dump(&self) -> Vec<RawDocumentBuf> {
         self.find(doc! {}).await
     }
@@ -70,16 +70,16 @@ impl Stored {
         raw.find(filter).sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap()
     }
 
-    /// The managers, if the chart is valid.
+    /// The managers; panics if the chart is invalid.
     #[track_caller]
     pub(crate) fn assert_valid(&self) -> impl Future<Output = Managers> {
         let caller = std::panic::Location::caller();
         async move { self.managers().await.unwrap_or_else(|why| panic!("{caller}: {why}")) }
     }
 
-    /// The managers, or what is wrong: one without a manager, who is the chart's CEO, as many
-    /// people as the chart counts, and above everybody the manager's ancestors and the manager.
-    /// That this holds for everybody leaves no room for a cycle: ancestors grow on the way down.
+    /// The managers, or what is wrong. In a valid chart, only the CEO has no manager, the chart
+    /// counts its people, and everyone's ancestors are the manager's ancestors plus the manager.
+    /// This also excludes cycles, because ancestors get longer on the way down.
     pub(crate) async fn managers(&self) -> Result<Managers, String> {
         let kind = |kind| doc! { "_id.kind": kind, "_id.chart": self.chart };
         let (chart, people) = (self.find(kind("chart")).await, self.find(kind("employee")).await);
@@ -114,7 +114,7 @@ impl Stored {
     }
 }
 
-/// Whether these bytes are one element of a BSON array: the 64-bit number `value`.
+/// Whether these bytes are one element of a BSON array, the 64-bit number `value`.
 fn is_element(bytes: &[u8], value: i64) -> bool {
     let Some((index, number)) = bytes.split_last_chunk::<8>() else { return false };
     let index = index.strip_prefix(&[0x12]).and_then(|index| index.strip_suffix(&[0]));
@@ -122,8 +122,8 @@ fn is_element(bytes: &[u8], value: i64) -> bool {
         && *number == value.to_le_bytes()
 }
 
-/// Reads `/tree` without recursion and checks that it is one tree, in which everybody stands inside
-/// their manager.
+/// Reads `/tree` without recursion and asserts that it is one tree, in which each person is nested
+/// in their manager.
 pub(crate) async fn read_tree(chart: &Chart) -> Managers {
     let text = chart.client.get(&chart.path("/tree")).await.expect(200).raw;
     let (mut managers, mut open) = (Managers::new(), Vec::new());
@@ -146,20 +146,19 @@ pub(crate) async fn read_tree(chart: &Chart) -> Managers {
     managers
 }
 
-/// The ids of a list, page by page as the links lead.
+/// The ids of a list, page by page, following the links.
 async fn ids_of_pages(chart: &Chart, path: &str) -> Vec<Vec<i64>> {
     let (mut pages, mut next) = (Vec::new(), Some(chart.path(path)));
     while let Some(path) = next {
         let page = chart.client.get(&path).await.expect(200);
-        let people = page.body.as_array().unwrap();
-        pages.push(people.iter().map(|person| person["id"].as_i64().unwrap()).collect());
+        pages.push(ids(&page.body));
         let link = page.headers.get("link").map(|link| link.to_str().unwrap());
         next = link.map(|link| link[1..].split_once('>').unwrap().0.to_owned());
     }
     pages
 }
 
-/// A chart without people of the organization "Acme".
+/// An empty chart of the organization "Acme".
 pub(crate) async fn prepared() -> (TestApp, Chart, Stored) {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
@@ -174,7 +173,7 @@ async fn hire_below(chart: &Chart, manager: i64) -> crate::support::Reply {
 }
 
 #[tokio::test]
-async fn a_chain_of_a_thousand_levels_is_read_and_changed_and_gets_no_deeper() {
+async fn a_chain_of_a_thousand_levels_can_be_read_and_changed_but_not_deepened() {
     const LOWEST: i64 = 1_001;
     let (app, chart, stored) = prepared().await;
     stored.fill(LOWEST, doc! { "$range": [1, "$n"] }).await;
@@ -209,7 +208,7 @@ async fn a_list_of_five_thousand_levels_is_refused() {
     assert!(refused.body["errors"][0]["message"].as_str().unwrap().contains("1001 levels"));
 }
 
-/// Takes one person out of a chain; the team stays as it is.
+/// Removes one person from a chain; their team stays intact.
 async fn leave_chain(chart: &Chart, who: i64) {
     let mut managers = read_tree(chart).await;
     let path = chart.path(&format!("/employees/{who}?reparent=direct"));
@@ -240,8 +239,7 @@ async fn a_manager_of_fifty_thousand_is_read_in_pages_and_leaves_in_one_step() {
 }
 
 #[tokio::test]
-async fn the_database_refuses_whoever_is_above_themselves_or_below_somebody_else_than_the_manager()
-{
+async fn the_database_refuses_employees_whose_ancestors_do_not_fit_their_manager() {
     let (_app, chart, stored) = prepared().await;
     for manager in [None, Some(1), Some(2)] {
         chart.hire("Person", manager).await;
@@ -251,15 +249,15 @@ async fn the_database_refuses_whoever_is_above_themselves_or_below_somebody_else
         ("their own manager", Some(3_i64), vec![1_i64, 2]),
         ("their own manager and ancestor", Some(3), vec![1, 2, 3]),
         ("among their own ancestors", Some(2), vec![1, 3, 2]),
-        ("below somebody else than the manager", Some(1), vec![1, 2]),
-        ("below nobody, with a manager", Some(2), vec![]),
-        ("below somebody, without a manager", None, vec![1, 2]),
+        ("ancestors of another manager", Some(1), vec![1, 2]),
+        ("no ancestors, but a manager", Some(2), vec![]),
+        ("ancestors, but no manager", None, vec![1, 2]),
     ] {
         let place = doc! { "manager": manager, "ancestors": ancestors.clone() };
         let filter = doc! { "_id": stored.key(3) };
         let update = stored.collection.update_one(filter, doc! { "$set": place }).await;
         assert_refused(what, update);
-        // Nor does it take somebody new in such a place.
+        // The database also refuses to insert a new employee like that.
         let shifted = |id: i64| if id == 3 { 4 } else { id };
         let mut newcomer = doc! { "_id": stored.key(4), "manager": manager.map(shifted) };
         newcomer.insert("ancestors", ancestors.into_iter().map(shifted).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! Changes of one chart, many at once and many in a row: whatever the order, always one valid tree.
+//! Concurrent and random changes of one chart. The chart must always be one valid tree.
 
 use std::{cell::Cell, collections::BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::{
     support::{Chart, Client, Database, Pair, Reply, ServerProcess, patiently},
 };
 
-/// A change of a chart's structure.
+/// A change of the chart's structure.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Hire { manager: i64 },
@@ -23,11 +23,11 @@ enum Change {
 }
 
 impl Change {
-    /// Mostly of people who were there, now and then of nobody.
+    /// A random change, mostly of existing employees, sometimes of unknown ones.
     fn random(rng: &mut StdRng, people: &Managers) -> Self {
         let ids: Vec<i64> = people.keys().copied().chain([1_000_000]).collect();
-        let mut anybody = || ids[rng.random_range(0..ids.len())];
-        let (who, manager) = (anybody(), anybody());
+        let mut anyone = || ids[rng.random_range(0..ids.len())];
+        let (who, manager) = (anyone(), anyone());
         match rng.random_range(0..10) {
             0..4 => Self::Hire { manager },
             4..7 => Self::Move { who, manager },
@@ -58,7 +58,8 @@ impl Change {
         }
     }
 
-    /// What a naive chart makes of it, and the status that says so. `next` is the id of who comes.
+    /// Applies the change to a simple model; returns the expected status. `next` is the next new
+    /// id.
     fn apply(self, people: &mut Managers, next: i64) -> u16 {
         let is_below = |people: &Managers, who: i64, top: i64| {
             std::iter::successors(people[&who], |above| people[above]).any(|above| above == top)
@@ -104,7 +105,7 @@ impl Change {
     }
 }
 
-/// A list about somebody; none if nobody is there.
+/// A list about an employee; `None` if the employee does not exist.
 async fn list(chart: &Chart, id: i64, name: &str) -> Option<Vec<Value>> {
     let path = chart.path(&format!("/employees/{id}/{name}?limit=1000"));
     let mut reply = chart.client.get(&path).await;
@@ -115,15 +116,15 @@ async fn list(chart: &Chart, id: i64, name: &str) -> Option<Vec<Value>> {
     Some(reply.body.as_array_mut().unwrap().drain(..).collect())
 }
 
-/// Each one in a chain reports to the next, the last one to nobody.
+/// Asserts that each person in the chain reports to the next, and the last one to nobody.
 async fn read_chain(chart: &Chart, id: i64) {
     let Some(chain) = list(chart, id, "manager_chain").await else { return };
     let managers = chain.iter().map(|person| person["manager_id"].as_i64());
     let next = chain.iter().skip(1).map(|person| person["id"].as_i64()).chain([None]);
-    assert!(managers.eq(next.take(chain.len())), "the chain of {id} is torn: {chain:#?}");
+    assert!(managers.eq(next.take(chain.len())), "the chain of {id} is broken: {chain:#?}");
 }
 
-/// Everybody in a subtree but its top reports to somebody in it who is one level higher.
+/// Asserts that everyone in the subtree but its root reports to someone in it, one level higher.
 async fn read_subtree(chart: &Chart, id: i64) {
     let Some(team) = list(chart, id, "subtree").await else { return };
     let place = |person: &Value| (person["id"].as_i64(), person["depth"].as_i64().unwrap());
@@ -135,11 +136,11 @@ async fn read_subtree(chart: &Chart, id: i64) {
         } else {
             places.contains(&(person["manager_id"].as_i64(), depth - 1))
         };
-        assert!(fits, "{who:?} hangs loose in the subtree of {id}: {team:#?}");
+        assert!(fits, "the manager of {who:?} is not in the subtree of {id}: {team:#?}");
     }
 }
 
-/// Reads without pause until `done`.
+/// Reads continuously until `done`.
 async fn read_all(chart: &Chart, mut rng: StdRng, done: &Cell<bool>) {
     while !done.get() {
         let tree = read_tree(chart).await;
@@ -150,7 +151,7 @@ async fn read_all(chart: &Chart, mut rng: StdRng, done: &Cell<bool>) {
 }
 
 #[tokio::test]
-async fn no_reader_of_a_chart_under_64_changes_at_once_ever_sees_an_invalid_one() {
+async fn readers_of_a_chart_never_see_an_invalid_tree_during_64_changes_at_once() {
     let (app, chart, stored) = prepared().await;
     let above = doc! { "$filter": { "input": [1, 2, 4, 8], "cond": { "$lt": ["$$this", "$n"] } } };
     stored.fill(30, above).await;
@@ -168,10 +169,7 @@ async fn no_reader_of_a_chart_under_64_changes_at_once_ever_sees_an_invalid_one(
                 assert!(fine, "round {round}, seed {seed}: {change:?}: {reply:?}");
             }
             let succeeded = replies.iter().filter(|reply| reply.status < 300).count();
-            assert!(
-                succeeded > 20,
-                "hardly a race, seed {seed}: {succeeded} of 64 have changed it"
-            );
+            assert!(succeeded > 20, "seed {seed}: only {succeeded} of 64 changes succeeded");
         }
         done.set(true);
     };
@@ -181,9 +179,9 @@ async fn no_reader_of_a_chart_under_64_changes_at_once_ever_sees_an_invalid_one(
     app.assert_sound().await;
 }
 
-/// A read of so many people is no single moment to MongoDB, unless it is made one.
+/// MongoDB reads this many documents in several batches, which need a snapshot to be consistent.
 #[tokio::test]
-async fn the_tree_of_a_large_chart_is_whole_while_its_ceo_and_its_teams_change() {
+async fn the_tree_of_a_large_chart_is_consistent_while_its_ceo_and_teams_change() {
     const PEOPLE: i64 = 4_000;
     let (_app, chart, stored) = prepared().await;
     let above = doc! { "$filter": { "input": [1, 2], "cond": { "$lt": ["$$this", "$n"] } } };
@@ -209,8 +207,8 @@ async fn the_tree_of_a_large_chart_is_whole_while_its_ceo_and_its_teams_change()
     stored.assert_valid().await;
 }
 
-/// Three people, of whom 2 and 3 report to 1, through two servers that take their time between what
-/// they read and their commit.
+/// Three employees, of whom 2 and 3 report to 1, and two servers that pause between their reads and
+/// their commit.
 struct Trio {
     pair: Pair,
     charts: [Chart; 2],
@@ -231,7 +229,7 @@ impl Trio {
         Self { charts: [chart, other], stored, pair }
     }
 
-    /// Moves 2 under 3 and 3 under 2 at once, each through one of the servers.
+    /// Moves 2 below 3 and 3 below 2 at once, each through one server.
     async fn cross(&self) -> (Reply, Reply) {
         let [one, two] = &self.charts;
         let one = async || Change::Move { who: 2, manager: 3 }.send(one).await;
@@ -239,7 +237,7 @@ impl Trio {
         join(patiently(one), patiently(two)).await
     }
 
-    /// Has both report to 1 again, after one of them has moved.
+    /// Undoes the successful move, so that both report to 1.
     async fn uncross(&self, mover: i64) {
         let back = async || Change::Move { who: mover, manager: 1 }.send(&self.charts[0]).await;
         patiently(back).await.expect(200);
@@ -247,7 +245,7 @@ impl Trio {
 }
 
 #[tokio::test]
-async fn of_two_moves_that_would_build_a_cycle_together_one_is_refused() {
+async fn of_two_moves_that_together_form_a_cycle_one_is_refused() {
     let trio = Trio::new("").await;
     for _ in 0..10 {
         let (one, two) = trio.cross().await;
@@ -257,15 +255,15 @@ async fn of_two_moves_that_would_build_a_cycle_together_one_is_refused() {
         trio.stored.assert_valid().await;
         trio.uncross(mover).await;
     }
-    let met = r#"tenantry_transaction_retries_total{transaction="employee.update"}"#;
-    let met = (trio.pair.one.client.metric(met).await, trio.pair.two.client.metric(met).await);
-    assert_ne!(met, (0, 0), "no two moves have met");
+    let retries = r#"tenantry_transaction_retries_total{transaction="employee.update"}"#;
+    let (one, two) = (&trio.pair.one.client, &trio.pair.two.client);
+    assert_ne!((one.metric(retries).await, two.metric(retries).await), (0, 0), "no two moves met");
 }
 
-/// The control of the test above: it is the chart's document that decides the race. Neither
-/// snapshot isolation nor the validator sees anything wrong with either move.
+/// Negative control of the test above: only the write to the chart's document makes the moves
+/// conflict. Snapshot isolation and the validator accept both.
 #[tokio::test]
-async fn without_the_charts_document_two_moves_build_a_cycle_together() {
+async fn without_the_write_to_the_chart_two_moves_form_a_cycle() {
     let trio = Trio::new("chart.skip_touch=return").await;
     for _ in 0..20 {
         let (one, two) = trio.cross().await;
@@ -280,11 +278,11 @@ async fn without_the_charts_document_two_moves_build_a_cycle_together() {
         }
         trio.uncross(if one.status == 200 { 2 } else { 3 }).await;
     }
-    panic!("no two moves have met");
+    panic!("no two moves met");
 }
 
 #[tokio::test]
-async fn a_long_random_sequence_of_changes_agrees_with_a_naive_chart() {
+async fn a_long_random_sequence_of_changes_matches_a_simple_model() {
     const SEED: u64 = 20_261_121;
     let (app, chart, stored) = prepared().await;
     let mut next = chart.hire("CEO", None).await + 1;
@@ -303,9 +301,9 @@ async fn a_long_random_sequence_of_changes_agrees_with_a_naive_chart() {
     app.assert_sound().await;
 }
 
-/// Changes that take turns do not meet in the database, so none is run again.
+/// Changes in one process are queued per chart, so their transactions never conflict.
 #[tokio::test]
-async fn changes_of_charts_in_one_process_take_turns() {
+async fn changes_of_charts_in_one_process_never_conflict() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let org = server.client.sign_up("Acme").await;
@@ -318,7 +316,7 @@ async fn changes_of_charts_in_one_process_take_turns() {
     let renaming = join_all((0..8).map(|_| admin.put(&one, rename.clone())));
     let (_, renamed) = join(hiring, renaming).await;
     assert!(renamed.iter().all(|reply| reply.status == 200), "{renamed:?}");
-    // The deletion comes in the middle; whoever is hired after it finds no chart.
+    // The deletion comes in between; later hires find no chart.
     let person = json!({ "name": "Cy", "title": "Engineer", "manager_id": 1 });
     let (people, path) = (|| person.clone(), chart.path("/employees"));
     let hiring = join_all((0..16).map(|_| admin.post(&path, people())));

@@ -1,4 +1,4 @@
-//! What reads of a chart cost the database, as its own profiler tells.
+//! The database commands that chart reads need, as recorded by MongoDB's profiler.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::{
     lists::{import, list},
-    support::{Chart, Client, Database, Reply, TestApp},
+    support::{Chart, Client, Database, Reply, TestApp, ids},
 };
 
-/// What was asked of the tenant's collection while `work` ran, one entry a command.
+/// The answer to `work`, and the profiled commands on the tenant's collection.
 async fn profiled(
     database: &Database,
     work: impl Future<Output = Reply>,
@@ -28,7 +28,8 @@ async fn profiled(
     (answer, commands)
 }
 
-/// The one command that a read took, and how many documents the database looked at for it.
+/// The answer to a read that needs one command, and how many documents the database examined for
+/// it.
 async fn examined(chart: &Chart, database: &Database, path: &str) -> (Value, i32) {
     let path = chart.path(path);
     let (answer, commands) = profiled(database, chart.client.get(&path)).await;
@@ -36,11 +37,7 @@ async fn examined(chart: &Chart, database: &Database, path: &str) -> (Value, i32
     (answer, command.get_i32("docsExamined").unwrap())
 }
 
-fn ids(answer: &Value) -> Vec<i64> {
-    answer.as_array().unwrap().iter().map(|person| person["id"].as_i64().unwrap()).collect()
-}
-
-/// So many people, seven to a manager, in a chart that has no indexes.
+/// A chart of `people`, seven per manager, without indexes.
 async fn prepared(people: i64) -> (TestApp, Chart) {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
@@ -50,7 +47,7 @@ async fn prepared(people: i64) -> (TestApp, Chart) {
 }
 
 #[tokio::test]
-async fn a_chain_is_one_command_that_finds_everybody_by_key() {
+async fn a_manager_chain_is_read_by_key_in_one_command() {
     let (app, chart) = prepared(900).await;
     let chain = async |path: &str| {
         let (answer, documents) = examined(&chart, &app.database, path).await;
@@ -58,7 +55,7 @@ async fn a_chain_is_one_command_that_finds_everybody_by_key() {
     };
     let (above, documents) = chain("/employees/900/manager_chain").await;
     assert_eq!(above, [129, 19, 3, 1]);
-    // Five keys, each of which may count for two documents where it ends a scan of one.
+    // Five keys, each of which may examine two documents at the end of its scan.
     assert!(documents <= 12, "{documents} documents");
     assert_eq!(chain("/employees/900/manager_chain?limit=2").await.0, [129, 19]);
     assert_eq!(chain("/employees/900/manager_chain?limit=1&cursor=19").await.0, [3]);
@@ -71,18 +68,18 @@ async fn a_chain_is_one_command_that_finds_everybody_by_key() {
 }
 
 #[tokio::test]
-async fn that_somebody_has_no_reports_takes_one_command() {
+async fn direct_reports_take_one_command_even_if_there_are_none() {
     let (app, chart) = prepared(30).await;
     let reports = async |path: &str| ids(&examined(&chart, &app.database, path).await.0);
     assert_eq!(reports("/employees/30/direct_reports").await, [0; 0]);
     assert_eq!(reports("/employees/30/subtree").await, [30]);
     assert_eq!(reports("/employees/4/direct_reports").await, (23..30).collect::<Vec<_>>());
     assert_eq!(reports("/employees/5/direct_reports").await, [30]);
-    // The person is among those who were read, and takes nobody's place.
+    // The manager is read in the same command, but does not count towards the limit.
     assert_eq!(reports("/employees/4/direct_reports?limit=6").await, (23..29).collect::<Vec<_>>());
     assert_eq!(reports("/employees/4/direct_reports?limit=7").await, (23..30).collect::<Vec<_>>());
     assert_eq!(reports("/employees/4/direct_reports?cursor=27").await, [28, 29]);
-    // So it is where the reports have smaller numbers than the person.
+    // The same if the reports have smaller ids than the manager.
     let promote = chart.client.request(Method::PUT, &chart.path("/employees/30/promote"));
     Client::send(promote).await.expect(200);
     for path in ["", "?limit=1"] {
@@ -92,7 +89,7 @@ async fn that_somebody_has_no_reports_takes_one_command() {
 }
 
 #[tokio::test]
-async fn a_new_chart_and_a_new_tenant_prove_that_they_are_empty() {
+async fn empty_lists_of_a_new_chart_and_tenant_take_two_commands() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -102,16 +99,16 @@ async fn a_new_chart_and_a_new_tenant_prove_that_they_are_empty() {
     let path = chart.path("/employees");
     let (people, commands) = profiled(&app.database, admin.get(&path)).await;
     assert_eq!((people, commands.len()), (json!([]), 2), "{commands:#?}");
-    // Nothing proves it where there was something.
+    // An empty page of a chart that has had people, and a list after its last chart was deleted.
     let ceo = chart.hire("Ada", None).await;
-    let behind = format!("{path}?cursor={ceo}");
-    assert_eq!(admin.get(&behind).await.expect(200).body, json!([]));
+    let after = format!("{path}?cursor={ceo}");
+    assert_eq!(admin.get(&after).await.expect(200).body, json!([]));
     admin.delete(&chart.path("")).await.expect(200);
     assert_eq!(admin.get("/orgcharts").await.expect(200).body, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chains_and_empty_lists_stay_right_during_a_hundred_renames() {
+async fn chains_and_empty_lists_stay_correct_during_a_hundred_renames() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);

@@ -1,8 +1,8 @@
-//! Org charts: the contract's fields and statuses.
+//! Org charts: the fields and statuses of the API contract.
 
 use serde_json::{Value, json};
 
-use crate::support::{Chart, Client, Org, TestApp};
+use crate::support::{Chart, Client, Org, TestApp, ids};
 
 async fn prepared() -> (TestApp, Org, Chart) {
     let app = TestApp::start().await;
@@ -11,12 +11,8 @@ async fn prepared() -> (TestApp, Org, Chart) {
     (app, org, chart)
 }
 
-fn ids(people: &Value) -> Vec<i64> {
-    people.as_array().unwrap().iter().map(|person| person["id"].as_i64().unwrap()).collect()
-}
-
 #[tokio::test]
-async fn admins_make_rename_and_delete_charts_and_members_read_them() {
+async fn admins_create_rename_and_delete_charts_and_members_only_read_them() {
     let (app, org, chart) = prepared().await;
     let admin = app.with(&org.token);
     let (_, member) = admin.add_member("member").await;
@@ -56,13 +52,13 @@ async fn admins_make_rename_and_delete_charts_and_members_read_them() {
     admin.get(&chart.path("")).await.refused(404, "not_found");
     admin.get(&chart.path("/employees")).await.refused(404, "not_found");
     admin.get(&chart.path("/employees/1")).await.refused(404, "not_found");
-    // An id is never given twice.
+    // Ids are never reused.
     assert_eq!(Chart::create(&admin, "Next").await.id, 3);
     app.assert_sound().await;
 }
 
 #[tokio::test]
-async fn the_first_person_is_the_ceo_and_everybody_else_has_a_manager() {
+async fn the_first_employee_is_the_ceo_and_all_others_have_a_manager() {
     let (_app, _, chart) = prepared().await;
     let hire = async |body: Value| chart.client.post(&chart.path("/employees"), body).await;
     hire(json!({ "name": "X", "title": "Y", "manager_id": 1 })).await.invalid(&["manager_id"]);
@@ -81,7 +77,7 @@ async fn the_first_person_is_the_ceo_and_everybody_else_has_a_manager() {
     assert_eq!((&got.body["ceo_id"], &got.body["employee_count"]), (&json!(1), &json!(2)));
 }
 
-/// 1 over 2 and 3; 2 over 4 and 5; 4 over 6.
+/// 1 manages 2 and 3; 2 manages 4 and 5; 4 manages 6.
 async fn team() -> (TestApp, Chart) {
     let (app, _, chart) = prepared().await;
     for manager in [None, Some(1), Some(1), Some(2), Some(2), Some(4)] {
@@ -91,7 +87,7 @@ async fn team() -> (TestApp, Chart) {
 }
 
 #[tokio::test]
-async fn reports_chains_subtrees_and_the_tree() {
+async fn reports_chains_subtrees_and_the_tree_show_the_same_structure() {
     let (_app, chart) = team().await;
     let get = async |path: &str| chart.client.get(&chart.path(path)).await;
     assert_eq!(ids(&get("/employees").await.expect(200).body), [1, 2, 3, 4, 5, 6]);
@@ -120,7 +116,7 @@ async fn reports_chains_subtrees_and_the_tree() {
 }
 
 #[tokio::test]
-async fn an_empty_chart_reads_as_empty_and_not_as_missing() {
+async fn an_empty_chart_is_empty_and_not_missing() {
     let (_app, _, chart) = prepared().await;
     assert_eq!(chart.client.get(&chart.path("/employees")).await.expect(200).body, json!([]));
     assert_eq!(chart.client.get(&chart.path("/tree")).await.expect(200).body, Value::Null);
@@ -132,7 +128,7 @@ async fn an_empty_chart_reads_as_empty_and_not_as_missing() {
 }
 
 #[tokio::test]
-async fn moving_somebody_takes_the_team_along() {
+async fn changing_a_manager_moves_the_whole_team() {
     let (app, chart) = team().await;
     let put = async |id: i64, body: Value| {
         chart.client.put(&chart.path(&format!("/employees/{id}")), body).await
@@ -157,7 +153,7 @@ async fn moving_somebody_takes_the_team_along() {
 }
 
 #[tokio::test]
-async fn who_leaves_hands_the_reports_to_the_manager() {
+async fn removing_an_employee_moves_the_team_to_the_manager() {
     for (mode, managers, reassigned) in [
         ("", [None, Some(1), Some(1), Some(1), Some(1)], 3),
         ("?reparent=all", [None, Some(1), Some(1), Some(1), Some(1)], 3),
@@ -178,7 +174,7 @@ async fn who_leaves_hands_the_reports_to_the_manager() {
 }
 
 #[tokio::test]
-async fn promotion_puts_the_ceo_below_and_leaves_all_others() {
+async fn promotion_moves_the_ceo_below_and_keeps_all_other_managers() {
     let (app, chart) = team().await;
     let promote = |id: i64| {
         let path = chart.path(&format!("/employees/{id}/promote"));
@@ -199,11 +195,11 @@ async fn promotion_puts_the_ceo_below_and_leaves_all_others() {
 }
 
 #[tokio::test]
-async fn people_of_another_chart_or_tenant_are_nobody() {
+async fn employees_of_another_chart_or_tenant_are_unknown() {
     let (app, chart) = team().await;
     let other = Chart::create(&chart.client, "Other").await;
     other.hire("Ada", None).await;
-    // Employee 5 exists in the first chart alone.
+    // Only the first chart has an employee 5.
     let body = json!({ "name": "X", "title": "Y", "manager_id": 5 });
     chart.client.post(&other.path("/employees"), body).await.invalid(&["manager_id"]);
     chart.client.get(&other.path("/employees/5")).await.refused(404, "not_found");

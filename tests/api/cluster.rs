@@ -1,11 +1,11 @@
-//! Two server processes on one database: what one changes, the other knows.
+//! Two servers on one database: a change through one takes effect on the other.
 
 use serde_json::json;
 
 use crate::support::{PASSWORD, Pair, eventually};
 
 #[tokio::test]
-async fn a_new_password_in_one_kills_tokens_in_the_other() {
+async fn a_new_password_through_one_revokes_tokens_on_the_other() {
     let pair = Pair::start().await;
     let org = pair.one.client.sign_up("Acme").await;
     let other = pair.two.client.with(&org.token);
@@ -19,14 +19,14 @@ async fn a_new_password_in_one_kills_tokens_in_the_other() {
 }
 
 #[tokio::test]
-async fn a_rename_in_one_is_seen_by_the_other() {
+async fn a_rename_through_one_is_seen_by_the_other() {
     let pair = Pair::start().await;
     let org = pair.one.client.sign_up("Acme").await;
     let (one, two) = (pair.one.client.with(&org.token), pair.two.client.with(&org.token));
     two.get_org("acme").await.expect(200);
     for name in ["Globex", "Initech", "Acme", "Globex"] {
         one.rename(name).await.expect(200);
-        // The new name is a look-up that no cache has an answer to.
+        // No cache has an entry for the new name.
         assert_eq!(two.get_org(name).await.expect(200).text("id"), org.id);
         eventually("the new name in the old entry", || async {
             two.get_org(name).await.text("organization_name") == name
@@ -38,7 +38,7 @@ async fn a_rename_in_one_is_seen_by_the_other() {
 }
 
 #[tokio::test]
-async fn a_delete_in_one_is_seen_by_the_other() {
+async fn a_delete_through_one_is_seen_by_the_other() {
     let pair = Pair::start().await;
     let org = pair.one.client.sign_up("Acme").await;
     let (_, member) = pair.one.client.with(&org.token).add_member("member").await;
@@ -55,7 +55,7 @@ async fn a_delete_in_one_is_seen_by_the_other() {
 }
 
 #[tokio::test]
-async fn a_changed_address_in_one_is_shown_by_the_other() {
+async fn a_changed_address_through_one_is_shown_by_the_other() {
     let pair = Pair::start().await;
     let org = pair.one.client.sign_up("Acme").await;
     let (one, two) = (pair.one.client.with(&org.token), pair.two.client.with(&org.token));
@@ -68,7 +68,7 @@ async fn a_changed_address_in_one_is_shown_by_the_other() {
 }
 
 #[tokio::test]
-async fn a_demotion_in_one_counts_in_the_other() {
+async fn a_demotion_through_one_counts_on_the_other() {
     let pair = Pair::start().await;
     let org = pair.one.client.sign_up("Acme").await;
     let (id, token) = pair.one.client.with(&org.token).add_member("admin").await;
@@ -79,9 +79,9 @@ async fn a_demotion_in_one_counts_in_the_other() {
     eventually("the demotion", || async { two.get("/org/members").await.status == 403 }).await;
 }
 
-/// Changes that never pause must not keep a process from trusting what it hears.
+/// Caches must stay trusted while changes never pause.
 #[tokio::test]
-async fn caches_stay_in_use_under_a_steady_stream_of_changes() {
+async fn caches_stay_in_use_during_a_steady_stream_of_changes() {
     let pair = Pair::start().await;
     let busy = pair.one.client.sign_up("Busy").await;
     pair.one.client.sign_up("Quiet").await;
@@ -96,7 +96,7 @@ async fn caches_stay_in_use_under_a_steady_stream_of_changes() {
         let spelling = if round % 2 == 0 { "BUSY" } else { "Busy" };
         admin.rename(spelling).await.expect(200);
         pair.two.client.get_org("quiet").await.expect(200);
-        // Well past the time for which a silent stream is trusted.
+        // Longer than the time for which a silent change stream is trusted.
         if started.elapsed().as_secs() < 3 {
             before = (lookups("hit").await, lookups("bypass").await);
         } else if started.elapsed().as_secs() >= 4 {
@@ -104,7 +104,7 @@ async fn caches_stay_in_use_under_a_steady_stream_of_changes() {
         }
     }
     let (hits, bypassed) = (lookups("hit").await - before.0, lookups("bypass").await - before.1);
-    assert!(hits > bypassed, "{hits} hits, {bypassed} past the cache");
+    assert!(hits > bypassed, "{hits} hits, {bypassed} bypassed");
 }
 
 #[tokio::test]

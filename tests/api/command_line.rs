@@ -1,4 +1,4 @@
-//! The program as a person starts it.
+//! The command-line program.
 
 use std::{
     fs::File,
@@ -8,12 +8,11 @@ use std::{
     process::{ChildStdout, Command, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use rustix::process::{Signal, kill_process};
 
 use crate::support::{
-    Client, Database, Ending, Raw, ServerProcess, command, embedded_options, mongod_pid,
-    mongod_program,
+    Client, Database, KillOnDrop, Raw, ServerProcess, command, embedded_options, fresh_dir,
+    mongod_pid, mongod_program, send_signal,
 };
 
 fn run(command: &mut Command) -> (bool, String, String) {
@@ -22,7 +21,7 @@ fn run(command: &mut Command) -> (bool, String, String) {
     (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
-/// The program in a directory of its own, without a configured database.
+/// The program in its own directory, without a configured database.
 fn tenantry(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
     command.current_dir(dir).env_remove("MONGO_URI").env("BIND", "127.0.0.1:0");
@@ -32,30 +31,22 @@ fn tenantry(dir: &Path) -> Command {
     command
 }
 
-fn fresh_dir(name: &str) -> std::path::PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
 #[tokio::test]
-async fn a_signal_stops_the_server_after_the_requests_under_way() {
+async fn a_signal_stops_the_server_after_running_requests() {
     let database = Database::new().await;
     let mut server = ServerProcess::start(&database);
     let client = server.client.clone();
     let creating =
         tokio::spawn(async move { client.create("Acme", "ada@example.com").await.status });
     crate::support::eventually("the sign-up", || async { database.counts().await.0 == 1 }).await;
-    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    send_signal(server.pid(), Signal::TERM);
     assert_eq!(creating.await.unwrap(), 201);
-    assert!(server.wait(), "the server did not end well");
+    assert!(server.wait(), "the server did not end with success");
     database.drop_all();
 }
 
 #[tokio::test]
-async fn the_default_start_brings_its_own_database_and_takes_it_down_again() {
+async fn the_default_start_starts_and_stops_its_own_database() {
     let dir = fresh_dir("default-start");
     let mut command = tenantry(&dir);
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
@@ -63,44 +54,45 @@ async fn the_default_start_brings_its_own_database_and_takes_it_down_again() {
     let mut lines = std::io::BufRead::lines(output).map_while(Result::ok);
     let base =
         lines.find_map(|line| line.split_once("API       ").map(|(_, base)| base.to_owned()));
-    let client = crate::support::Client::new(base.expect("no address"));
+    let client = crate::support::Client::new(base.expect("the server printed no address"));
     client.sign_up("Acme").await;
     client.get("/docs/").await.expect(200);
 
-    // Another command in the same directory finds the same database.
+    // A second command in the same directory uses the running database.
     let (sound, text, _) = run(tenantry(&dir).arg("verify"));
     assert!(sound && text.starts_with("1 organizations, 1 tenant collections"), "{text}");
 
     let secret = std::fs::read_to_string(dir.join(".tenantry/jwt_secret")).unwrap();
     assert!(secret.len() >= 32);
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    send_signal(child.id(), Signal::INT);
     assert!(child.wait().unwrap().success());
     assert!(!dir.join(".tenantry/mongod.json").exists(), "the database still runs");
 
-    // Everything is there after a restart, which the command does by itself.
+    // The data is there after a restart, which the command does by itself.
     let (sound, text, _) = run(tenantry(&dir).arg("verify"));
     assert!(sound && text.starts_with("1 organizations"), "{text}");
 }
 
-/// A server whose lines are read one by one.
-struct Talking {
-    process: Ending,
+/// A server whose output is read line by line.
+struct LineReader {
+    process: KillOnDrop,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Talking {
+impl LineReader {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { process: Ending(child), lines }
+        Self { process: KillOnDrop(child), lines }
     }
 
-    /// The next line with that part.
+    /// The next line that contains `part`.
     #[track_caller]
     fn line(&mut self, part: &str) -> String {
         let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("it ends before {part}"))
+        lines
+            .find(|line| line.contains(part))
+            .unwrap_or_else(|| panic!("the output ended before {part}"))
     }
 
     fn client(&mut self) -> Client {
@@ -109,8 +101,7 @@ impl Talking {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.process.0.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        send_signal(self.process.0.id(), signal);
     }
 }
 
@@ -125,9 +116,9 @@ async fn a_second_signal_stops_a_server_at_once_though_a_request_hangs() {
         (Signal::INT, Signal::TERM, 143),
     ] {
         let patient = [("BODY_TIMEOUT_SECONDS", "600"), ("SHUTDOWN_TIMEOUT_SECONDS", "600")];
-        let mut server = Talking::start(command(&database).envs(patient));
+        let mut server = LineReader::start(command(&database).envs(patient));
         let client = server.client();
-        // The server asks for the body, which never comes.
+        // The server waits for the body, which never comes.
         let head = b"POST /org/create HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
             content-length: 99\r\nexpect: 100-continue\r\n\r\n";
         let mut hanging = Raw::sending(&client, head).await;
@@ -135,7 +126,10 @@ async fn a_second_signal_stops_a_server_at_once_though_a_request_hangs() {
         server.signal(first);
         let line = server.line(STOPPING);
         assert!(line.contains("requests under way are finished"), "{line}");
-        assert!(server.process.0.try_wait().unwrap().is_none(), "it did not wait for the request");
+        assert!(
+            server.process.0.try_wait().unwrap().is_none(),
+            "the server did not wait for the request"
+        );
         server.signal(second);
         assert_eq!(server.process.status().code(), Some(code));
     }
@@ -143,16 +137,16 @@ async fn a_second_signal_stops_a_server_at_once_though_a_request_hangs() {
 }
 
 #[tokio::test]
-async fn a_signal_stops_a_server_that_still_waits_for_its_database() {
+async fn a_signal_stops_a_server_that_waits_for_another_to_start_the_database() {
     let dir = fresh_dir("signal-at-the-start");
     let mongod = mongod_program().await;
     let mut first = tenantry(&dir);
     first.env("TENANTRY_MONGOD", &mongod);
     assert!(run(first.arg("verify")).0);
-    // Somebody else is starting the database, and gets no further.
+    // Another process holds the lock for starting the database.
     let lock = File::options().write(true).open(dir.join(".tenantry/start.lock")).unwrap();
     lock.lock().unwrap();
-    let mut server = Talking::start(&mut tenantry(&dir));
+    let mut server = LineReader::start(&mut tenantry(&dir));
     server.line("waiting for it");
     server.signal(Signal::INT);
     server.line(STOPPING);
@@ -160,13 +154,13 @@ async fn a_signal_stops_a_server_that_still_waits_for_its_database() {
 }
 
 #[tokio::test]
-async fn a_signal_stops_a_server_that_looks_for_its_database() {
+async fn a_signal_stops_a_server_that_connects_to_its_database() {
     let database = Database::new().await;
-    // A database that takes connections and says nothing.
+    // A database that accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = command(&database);
     command.env("MONGO_URI", format!("mongodb://{}", silent.local_addr().unwrap()));
-    let mut server = Talking::start(command.env("MONGO_SELECTION_TIMEOUT_MS", "600000"));
+    let mut server = LineReader::start(command.env("MONGO_SELECTION_TIMEOUT_MS", "600000"));
     let _connection = silent.accept().unwrap();
     server.signal(Signal::TERM);
     server.line(STOPPING);
@@ -177,7 +171,7 @@ async fn a_signal_stops_a_server_that_looks_for_its_database() {
 async fn a_second_signal_does_not_wait_for_the_embedded_database_to_stop() {
     let dir = fresh_dir("signal-at-the-end");
     let mongod = mongod_program().await;
-    let mut server = Talking::start(tenantry(&dir).env("TENANTRY_MONGOD", mongod));
+    let mut server = LineReader::start(tenantry(&dir).env("TENANTRY_MONGOD", mongod));
     server.client();
     let mongod = mongod_pid(&dir.join(".tenantry"));
     kill_process(mongod, Signal::STOP).unwrap();
@@ -189,11 +183,11 @@ async fn a_second_signal_does_not_wait_for_the_embedded_database_to_stop() {
     assert_eq!(ended.code(), Some(143));
 }
 
-/// Variables, and what the sentence must contain.
+/// Variables, and parts of the expected message.
 type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
 
 #[tokio::test]
-async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
+async fn a_failed_start_reports_what_to_do() {
     let database = Database::new().await;
     let cases: [Case<'_>; 9] = [
         (
@@ -223,37 +217,7 @@ async fn what_stops_the_start_is_a_sentence_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_standalone_database_is_refused_with_the_remedy() {
-    let dir = fresh_dir("standalone");
-    std::fs::create_dir(dir.join("db")).unwrap();
-    let database = Database::new().await;
-    let mongod = std::fs::read_link(format!("/proc/{}/exe", test_mongod())).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut standalone = Command::new(mongod)
-        .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string()])
-        .arg("--dbpath")
-        .arg(dir.join("db"))
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let uri = format!("mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS=20000");
-    let variables = [("MONGO_URI", uri.as_str()), ("MONGO_SELECTION_TIMEOUT_MS", "20000")];
-    let (started, _, error) = run(command(&database).envs(variables));
-    standalone.kill().unwrap();
-    standalone.wait().unwrap();
-    assert!(!started);
-    assert!(error.contains("standalone") && error.contains("--replSet"), "{error}");
-}
-
-/// The `mongod` of the test run.
-fn test_mongod() -> i64 {
-    let record = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongodb/mongod.json");
-    let record: Value = serde_json::from_str(&std::fs::read_to_string(record).unwrap()).unwrap();
-    record["pid"].as_i64().unwrap()
-}
-
-#[tokio::test]
-async fn the_health_command_asks_the_server() {
+async fn the_health_command_checks_the_server() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let address = server.client.address();
@@ -290,14 +254,14 @@ async fn seeding_makes_charts_that_verify_and_adds_only_what_is_missing() {
 }
 
 #[test]
-fn the_openapi_document_in_the_repository_is_the_one_of_the_code() {
+fn the_openapi_document_in_the_repository_is_up_to_date() {
     let (_, printed, _) = run(Command::new(env!("CARGO_BIN_EXE_tenantry")).arg("openapi"));
     let kept = include_str!("../../docs/openapi.json");
     assert!(printed.trim() == kept.trim(), "run: cargo run -- openapi > docs/openapi.json");
 }
 
 #[test]
-fn the_graphql_schema_in_the_repository_is_the_one_of_the_code() {
+fn the_graphql_schema_in_the_repository_is_up_to_date() {
     let (_, printed, _) = run(Command::new(env!("CARGO_BIN_EXE_tenantry")).arg("graphql-schema"));
     let kept = include_str!("../../docs/schema.graphql");
     let remedy = "run: cargo run -- graphql-schema > docs/schema.graphql";

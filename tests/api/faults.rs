@@ -1,5 +1,5 @@
-//! The server killed between any two steps of create, rename and delete, and started again: the old
-//! state or the new one, every acknowledged write, and nothing left over.
+//! Kills the server between any two steps of create, rename and delete and starts another one. The
+//! state is the old or the new one, acknowledged writes are kept, and nothing is left over.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ async fn prepared(database: &Database) -> Org {
 }
 
 #[tokio::test]
-async fn a_sign_up_that_is_cut_short_leaves_all_or_nothing() {
+async fn an_interrupted_sign_up_leaves_all_or_nothing() {
     let points = [
         ("create.before", false),
         ("create.after_account", false),
@@ -61,7 +61,7 @@ async fn a_sign_up_that_is_cut_short_leaves_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_rename_that_is_cut_short_ends_in_one_name_with_everything_there() {
+async fn an_interrupted_rename_ends_with_one_name_and_all_data() {
     let points = [
         ("rename.before", false),
         ("rename.after_record", true),
@@ -84,7 +84,7 @@ async fn a_rename_that_is_cut_short_ends_in_one_name_with_everything_there() {
         eventually("the name", || async { client.get_org(name).await.status == 200 }).await;
         client.get_org(gone).await.expect(404);
         assert_eq!(database.tenant_collections().await, [format!("org_{name}")], "{point}");
-        // Name and password were one change: both are there, or neither.
+        // Name and password were one change: both or neither are there.
         let token = client.token(&org.email, password).await;
         let admin = client.with(&token);
         patiently(async || admin.rename("Initech").await).await.expect(200);
@@ -100,7 +100,7 @@ async fn a_tenant_is_readable_while_its_rename_waits_for_recovery() {
         let org = prepared(&database).await;
         let body = json!({ "organization_name": "Globex" });
         let armed = format!("{point}=return");
-        // What nobody takes over within this test.
+        // The lease is too long for a takeover within this test.
         let lease = ("OPERATION_LEASE_SECONDS", "600");
         let mut dying = ServerProcess::start_with(&database, &[("FAILPOINTS", &armed), lease]);
         assert!(put(&dying.client.with(&org.token), &body).await.is_none());
@@ -117,7 +117,7 @@ async fn a_tenant_is_readable_while_its_rename_waits_for_recovery() {
 }
 
 #[tokio::test]
-async fn a_delete_that_is_cut_short_is_finished_and_frees_the_name() {
+async fn an_interrupted_delete_is_finished_and_frees_the_name() {
     for point in ["delete.after_record", "delete.after_drop", "delete.after_close"] {
         let database = Database::new().await;
         let org = prepared(&database).await;
@@ -126,7 +126,7 @@ async fn a_delete_that_is_cut_short_is_finished_and_frees_the_name() {
             Client::try_send(request.query(&[("organization_name", "acme")]))
         })
         .await;
-        // From the first step on nobody gets in, also before recovery has done the rest.
+        // From the first step on the account is locked out, even before recovery has finished.
         server.client.with(&org.token).get("/org/members").await.refused(401, "unauthenticated");
         server.client.get_org("acme").await.expect(404);
         database.assert_recovered().await;
@@ -138,10 +138,10 @@ async fn a_delete_that_is_cut_short_is_finished_and_frees_the_name() {
     }
 }
 
-/// A process that wakes up late with the drop of a delete that another one has finished must not
-/// touch the namesake that has signed up since.
+/// A process executes the drop of a delete late, after another process finished the delete. It must
+/// not affect an organization that has since signed up with the same name.
 #[tokio::test]
-async fn a_late_drop_does_not_touch_a_namesake() {
+async fn a_late_drop_does_not_affect_a_new_organization_of_the_same_name() {
     let database = Database::new().await;
     let store = database.store().await;
     let server = ServerProcess::start(&database);

@@ -1,11 +1,11 @@
-//! Two server processes on one database: what one changes the other shows at once.
+//! Two servers on one database: a change through one is visible through the other at once.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Database, Event, ServerProcess, ahead};
 
-/// Everything that a server shows of an event: by its id, in the list, and in the calendar.
+/// An event as a server shows it: by id, in the list, and in the calendar.
 async fn shown(client: &Client, event: &Event, from: DateTime<Utc>) -> (Value, Value, Value) {
     let query = "query S($id: ID!, $from: DateTime!, $to: DateTime!) {
         event(id: $id) { ...whole }
@@ -27,7 +27,7 @@ async fn an_event_changed_through_one_server_is_seen_through_the_other_at_once()
     let clients = [0, 1].map(|i: usize| servers[i].client.with(&org.token));
     let start = ahead(48);
     for round in 0..20_i64 {
-        // They take turns, so that each has the event of the round before in its memory.
+        // They alternate, so each server has cached the event of the previous round.
         let turn = usize::from(round % 2 == 1);
         let (one, other) = (&clients[turn], &clients[1 - turn]);
         let event = Event::once(one, start, 5).await;
@@ -61,7 +61,7 @@ async fn an_event_changed_through_one_server_is_seen_through_the_other_at_once()
         });
         assert_eq!(calendar, json!(expected));
 
-        // A seat taken here is taken there.
+        // A seat taken through one server counts on the other.
         one.register(&event.at(later)).await.registration();
         assert_eq!(other.occurrence(&event.at(later)).await["seatsTaken"], 1);
         event.delete(true).await.done("deletedId");

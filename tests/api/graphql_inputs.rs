@@ -1,4 +1,4 @@
-//! Events that cannot be: each wrong field is named, and no rule keeps the server busy.
+//! Invalid events: each wrong field is named, and no recurrence rule keeps the server busy.
 
 use serde_json::{Value, json};
 
@@ -9,12 +9,7 @@ const UPDATE: &str =
     "mutation U($id: ID!, $i: UpdateEventInput!) { updateEvent(id: $id, input: $i) {
     event { id version recurrence { rule } } refusal { code } } }";
 
-async fn admin(app: &TestApp) -> Client {
-    let org = app.sign_up("Gym").await;
-    app.with(&org.token)
-}
-
-/// A sensible event with other values in it.
+/// A valid event with other values in some fields.
 fn event(fields: &Value) -> Value {
     let mut input = json!({ "title": "Yoga", "timeZone": "Europe/Berlin", "durationMinutes": 60,
         "capacity": 10, "startsAt": "2027-01-04T09:00:00" });
@@ -25,7 +20,7 @@ fn event(fields: &Value) -> Value {
 }
 
 async fn create(client: &Client, fields: &Value) -> Reply {
-    client.ask(CREATE, json!({ "i": event(fields) })).await.expect(200)
+    client.graphql(CREATE, json!({ "i": event(fields) })).await.expect(200)
 }
 
 fn dates(count: usize) -> Vec<String> {
@@ -34,7 +29,7 @@ fn dates(count: usize) -> Vec<String> {
     (0..count).map(date).collect()
 }
 
-/// What is wrong with an event, and how the answer names it.
+/// Invalid events, each with the fields that the answer must name.
 fn wrong_inputs() -> Vec<(Value, Vec<&'static str>)> {
     let weekly = |more: Value| {
         let mut recurrence = json!({ "frequency": "WEEKLY" });
@@ -95,7 +90,7 @@ fn wrong_inputs() -> Vec<(Value, Vec<&'static str>)> {
     ]
 }
 
-/// Wrong numbers beside wrong texts.
+/// Several wrong fields at once.
 fn wrong_together() -> Vec<(Value, Vec<&'static str>)> {
     vec![
         (
@@ -129,7 +124,7 @@ fn wrong_together() -> Vec<(Value, Vec<&'static str>)> {
 #[tokio::test]
 async fn every_wrong_field_of_an_event_is_named() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let stored = Event::create(&client, json!({ "startsAt": "2027-01-04T09:00:00" })).await;
     for (wrong, fields) in wrong_inputs().into_iter().chain(wrong_together()) {
         let reply = create(&client, &wrong).await;
@@ -137,8 +132,8 @@ async fn every_wrong_field_of_an_event_is_named() {
         for error in reply.body["errors"][0]["extensions"]["errors"].as_array().unwrap() {
             assert!(!error["message"].as_str().unwrap().is_empty(), "{wrong}");
         }
-        // A change of an event is held to the same.
-        let reply = client.ask(UPDATE, json!({ "id": stored.id, "i": wrong })).await;
+        // The same rules hold for updates.
+        let reply = client.graphql(UPDATE, json!({ "id": stored.id, "i": wrong })).await;
         assert_eq!(wrong_fields(&reply), fields, "{wrong}: {reply:?}");
     }
     let query = "query E($id: ID!) { event(id: $id) { version title } events { nodes { id } } }";
@@ -150,7 +145,7 @@ async fn every_wrong_field_of_an_event_is_named() {
 #[tokio::test]
 async fn values_of_a_wrong_type_are_refused() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     for wrong in [
         json!({ "startsAt": "2027-01-04T09:00:00Z" }),
         json!({ "startsAt": "2027-02-30T09:00:00" }),
@@ -177,7 +172,7 @@ async fn values_of_a_wrong_type_are_refused() {
     assert_eq!(found["events"]["nodes"], json!([]));
 }
 
-/// Rules that match nothing, that match far too often, or that nobody would send by accident.
+/// Rules that match nothing, match far too often, or are malformed on purpose.
 fn hostile_rules() -> Vec<String> {
     let all = |count: u32| (0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
     let mut rules: Vec<String> = [
@@ -241,12 +236,12 @@ fn hostile_rules() -> Vec<String> {
 #[tokio::test]
 async fn hostile_rules_are_refused_at_once() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     for rule in hostile_rules() {
         let start: String = rule.chars().take(60).collect();
         let refused = json!({ "recurrence": { "rule": rule } });
         let reply = in_time(&start, create(&client, &refused)).await;
-        assert!(reply.body["data"].is_null(), "{start} was taken: {reply:?}");
+        assert!(reply.body["data"].is_null(), "{start} was accepted: {reply:?}");
         assert_eq!(wrong_fields(&reply), ["recurrence.rule"], "{start}: {reply:?}");
     }
 }
@@ -254,7 +249,7 @@ async fn hostile_rules_are_refused_at_once() {
 #[tokio::test]
 async fn rare_and_endless_rules_cost_no_more_than_others() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     for rule in [
         "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO",
         "FREQ=DAILY;INTERVAL=65535;COUNT=5000",
@@ -282,9 +277,9 @@ async fn rare_and_endless_rules_cost_no_more_than_others() {
 }
 
 #[tokio::test]
-async fn ids_that_are_none_find_nothing() {
+async fn malformed_ids_find_nothing() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let event = Event::create(&client, json!({})).await;
     let start = "2027-01-04T09:00:00Z";
     for id in [
@@ -316,17 +311,17 @@ async fn ids_that_are_none_find_nothing() {
             "query Q($id: ID!) { registrations(memberId: $id) { nodes { id } } }",
             "query Q($id: ID!) { registrations(occurrenceId: $id) { nodes { id } } }",
         ] {
-            let reply = client.ask(change, json!({ "id": id })).await.expect(200);
+            let reply = client.graphql(change, json!({ "id": id })).await.expect(200);
             assert_eq!(code(&reply), "not_found", "{change} {id}");
         }
     }
     let query = "{ occurrences(from: \"1800-01-01T00:00:00Z\", to: \"2300-01-01T00:00:00Z\",
         first: 0, after: \"x\") { nodes { id } } }";
-    let refused = client.ask(query, json!({})).await;
+    let refused = client.graphql(query, json!({})).await;
     assert_eq!(wrong_fields(&refused), ["first", "after", "from", "to"]);
-    // Exactly one of the two says whose registrations.
+    // Exactly one of the two arguments must be given.
     for both in ["first: 1", "memberId: \"x\", occurrenceId: \"x\""] {
         let query = format!("{{ registrations({both}) {{ nodes {{ id }} }} }}");
-        assert_eq!(wrong_fields(&client.ask(&query, json!({})).await), ["memberId"]);
+        assert_eq!(wrong_fields(&client.graphql(&query, json!({})).await), ["memberId"]);
     }
 }

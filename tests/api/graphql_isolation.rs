@@ -1,5 +1,5 @@
-//! Every field of GraphQL with another tenant's ids: nothing of somebody else can be seen or
-//! touched.
+//! Sends every field of the GraphQL schema with another tenant's ids: it must neither read nor
+//! change that tenant's data.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use tenantry::domain::{AccountId, EventId};
 
 use crate::support::{Client, Event, Reply, TestApp, ahead, code};
 
-/// Who may have a request carried out on things of their own tenant.
+/// Who may send a request about data of their own tenant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Role {
     Everybody,
@@ -22,8 +22,8 @@ enum Role {
 }
 use Role::{Admin, Everybody};
 
-/// Requests that name every field and every argument of the root types, aimed by their variables.
-/// The one that deletes everything comes last.
+/// Requests that use every field and argument of the root types; variables carry the ids. The
+/// request that deletes everything comes last.
 #[rustfmt::skip]
 const CASES: [(Role, &str); 24] = [
     (Everybody, "{ organization { id name createdAt } }"),
@@ -76,7 +76,7 @@ const CASES: [(Role, &str); 24] = [
     (Everybody, "mutation Q { revokeCalendarFeed createCalendarFeed { url } }"),
 ];
 
-/// Those that name nothing of anybody: they show the caller's own, and work for everybody's own.
+/// Requests without ids, which show the caller's own data.
 fn names_no_id(query: &str) -> bool {
     !query.contains("$event")
         && !query.contains("$occ")
@@ -84,7 +84,7 @@ fn names_no_id(query: &str) -> bool {
         && !query.contains("$member")
 }
 
-/// What a tenant has that an intruder could want.
+/// A tenant's ids that an intruder would use.
 #[derive(Clone)]
 struct Ids {
     member: String,
@@ -97,7 +97,8 @@ impl Ids {
         format!("{}@{}", self.event, self.start.format("%Y-%m-%dT%H:%M:%SZ"))
     }
 
-    /// The variables of all requests, aimed at these from a tenant that has `own`.
+    /// The variables of all requests, with these ids; `own` is an occurrence of the caller's
+    /// tenant.
     fn variables(&self, own: &str) -> Value {
         let cursor = |text: &str| URL_SAFE_NO_PAD.encode(text);
         json!({
@@ -110,21 +111,22 @@ impl Ids {
     }
 }
 
-/// Two tenants. The victim has one event with one seat a week; a member holds the first, for which
-/// the admin waits, and the admin the next. The intruder has an event before and one after it.
+/// Two tenants. The victim has a weekly event with one seat. A member holds the first seat and the
+/// admin waits for it; the admin holds the next one. The intruder has an event before and one
+/// after.
 struct Scene {
     app: TestApp,
     victim: Client,
     victims_member: Client,
     intruder: Client,
     ids: Ids,
-    /// Ids that never existed. They sort as the victim's do, so that a cursor made of them is at
-    /// the same place.
+    /// Ids that never existed. They sort like the victim's, so cursors made of them point to the
+    /// same place.
     never: Ids,
     feed: String,
-    /// An occurrence of the intruder's.
+    /// An occurrence of the intruder.
     own: String,
-    /// Words that belong to the victim.
+    /// Texts that only the victim may see.
     secrets: Vec<String>,
 }
 
@@ -142,7 +144,7 @@ impl Scene {
             "startsAt": start.format("%Y-%m-%dT%H:%M:%S").to_string(),
         });
         let event = Event::create(&victim, event).await;
-        // Ids sort by their moments, so these come next.
+        // Ids sort by creation time, so this one comes right after the victim's event.
         let no_event = EventId::generate().to_string();
         let (member, token) = victim.add_member("member").await;
         let nobody = AccountId::generate().to_string();
@@ -163,7 +165,7 @@ impl Scene {
         Self { app, victim, victims_member, intruder, ids, never, feed, own, secrets }
     }
 
-    /// Everything that the victim has.
+    /// All data of the victim.
     async fn belongings(&self) -> Vec<Value> {
         let query = "query All($event: ID!, $occurrence: ID!, $member: ID!, $from: DateTime!,
             $to: DateTime!) {
@@ -182,9 +184,9 @@ impl Scene {
     }
 }
 
-async fn ask(client: &Client, query: &str, aimed: &Ids, own: &str) -> Reply {
-    let mut reply = client.ask(query, aimed.variables(own)).await;
-    // What the client said itself is not told to it.
+async fn send_masked(client: &Client, query: &str, aimed: &Ids, own: &str) -> Reply {
+    let mut reply = client.graphql(query, aimed.variables(own)).await;
+    // The answer may repeat the ids that the client sent.
     let mut text = reply.body.to_string();
     for id in [&aimed.event, &aimed.member] {
         text = text.replace(id.as_str(), "some-id");
@@ -193,7 +195,7 @@ async fn ask(client: &Client, query: &str, aimed: &Ids, own: &str) -> Reply {
     reply
 }
 
-/// The fields and arguments of the root types, `Query.event(id)`.
+/// The fields and arguments of the root types, such as `Query.event(id)`.
 fn fields_of_the_schema() -> BTreeSet<String> {
     let schema = parse_schema(tenantry::web::graphql::GraphQl::new(true).sdl()).unwrap();
     let mut all = BTreeSet::new();
@@ -239,25 +241,25 @@ fn fields_of_the_cases() -> BTreeSet<String> {
 fn every_field_and_argument_of_the_schema_has_a_case() {
     let (schema, cases) = (fields_of_the_schema(), fields_of_the_cases());
     let missing: Vec<_> = schema.difference(&cases).collect();
-    assert!(missing.is_empty(), "without a case of isolation: {missing:?}");
+    assert!(missing.is_empty(), "without an isolation case: {missing:?}");
     assert!(schema.len() > 40, "the schema was not read: {schema:?}");
 }
 
 #[tokio::test]
-async fn an_intruder_learns_and_changes_nothing_by_ids_of_another_tenant() {
+async fn ids_of_another_tenant_reveal_and_change_nothing() {
     let scene = Scene::set().await;
     let before = scene.belongings().await;
     for (_, query) in CASES {
-        let real = ask(&scene.intruder, query, &scene.ids, &scene.own).await.expect(200);
-        let unreal = ask(&scene.intruder, query, &scene.never, &scene.own).await;
+        let real = send_masked(&scene.intruder, query, &scene.ids, &scene.own).await.expect(200);
+        let unreal = send_masked(&scene.intruder, query, &scene.never, &scene.own).await;
         if query.contains("createCalendarFeed") {
             assert_eq!(real.body["data"]["revokeCalendarFeed"], true);
             continue;
         }
         assert_eq!(real.body, unreal.body, "{query}");
         let text = real.body.to_string();
-        let told = scene.secrets.iter().find(|secret| text.contains(secret.as_str()));
-        assert!(told.is_none(), "{query} tells {told:?}: {text}");
+        let leaked = scene.secrets.iter().find(|secret| text.contains(secret.as_str()));
+        assert!(leaked.is_none(), "{query} reveals {leaked:?}: {text}");
     }
     assert_eq!(scene.belongings().await, before);
     scene.app.assert_sound().await;
@@ -267,7 +269,7 @@ async fn an_intruder_learns_and_changes_nothing_by_ids_of_another_tenant() {
 async fn lists_show_the_callers_own() {
     let scene = Scene::set().await;
     for (_, query) in CASES.iter().filter(|(_, query)| names_no_id(query)) {
-        let own = ask(&scene.intruder, query, &scene.ids, &scene.own).await.expect(200);
+        let own = send_masked(&scene.intruder, query, &scene.ids, &scene.own).await.expect(200);
         assert!(own.body.get("errors").is_none(), "{query}: {own:?}");
     }
     let organization = scene.intruder.query("{ organization { name } }", json!({})).await;
@@ -281,55 +283,56 @@ async fn lists_show_the_callers_own() {
     );
 }
 
-/// Without it, a request that finds nothing for a reason of its own would prove nothing.
+/// Control of the tests above: the requests fail only because of the tenant.
 #[tokio::test]
-async fn the_same_requests_do_find_what_they_name_for_its_owner() {
+async fn the_same_requests_find_the_data_for_its_owner() {
     let scene = Scene::set().await;
     let (ids, own) = (&scene.ids, &scene.own);
     for (_, query) in CASES.iter().filter(|(_, query)| !names_no_id(query)) {
-        // The occurrence that is one's own, and is another tenant's for the intruder.
-        let victim = scene.victim.ask(query, ids.variables(&ids.occurrence())).await.expect(200);
-        let intruder = ask(&scene.intruder, query, ids, own).await;
+        // For the intruder, `own` is their own occurrence; for the victim, the victim's.
+        let victim =
+            scene.victim.graphql(query, ids.variables(&ids.occurrence())).await.expect(200);
+        let intruder = send_masked(&scene.intruder, query, ids, own).await;
         assert!(victim.body.get("errors").is_none(), "{query}: {victim:?}");
         assert_ne!(victim.body, intruder.body, "{query}");
     }
     let gone = scene.victim.query("{ events { nodes { id } } }", json!({})).await;
-    assert_eq!(gone["events"]["nodes"], json!([]), "what the intruder could not, its admin could");
+    assert_eq!(gone["events"]["nodes"], json!([]), "the victim's admin can delete the event");
 }
 
 #[tokio::test]
-async fn members_may_do_what_the_contract_gives_them_and_no_more() {
+async fn members_may_do_what_the_contract_allows_and_nothing_else() {
     let scene = Scene::set().await;
     let (_, token) = scene.victim.add_member("member").await;
     let other = scene.app.with(&token);
     let before = scene.belongings().await;
     let variables = scene.ids.variables(&scene.ids.occurrence());
     for (_, query) in CASES.iter().filter(|(role, _)| *role == Admin) {
-        let refused = other.ask(query, variables.clone()).await.expect(200);
-        // Somebody else's registration is unknown to a member.
+        let refused = other.graphql(query, variables.clone()).await.expect(200);
+        // Members do not see registrations of others.
         let expected =
             if query.contains("cancelRegistration(") { "not_found" } else { "forbidden" };
         assert_eq!(code(&refused), expected, "{query}: {refused:?}");
     }
     assert_eq!(scene.belongings().await, before);
     for (_, query) in CASES.iter().filter(|(role, _)| *role == Everybody) {
-        let done = other.ask(query, variables.clone()).await.expect(200);
+        let done = other.graphql(query, variables.clone()).await.expect(200);
         assert!(done.body.get("errors").is_none(), "{query}: {done:?}");
     }
-    // To name oneself is no privilege.
+    // Members may name themselves.
     let (occurrence, member) = (scene.ids.occurrence(), &scene.ids.member);
     let named = scene.victims_member.register_for(&occurrence, Some(member)).await;
     named.refused("ALREADY_REGISTERED");
 }
 
 #[tokio::test]
-async fn without_a_good_token_no_field_is_answered() {
+async fn without_a_valid_token_no_field_is_answered() {
     let scene = Scene::set().await;
     let before = scene.belongings().await;
     let variables = scene.ids.variables(&scene.own);
     for (_, query) in CASES {
         for client in [&scene.app, &scene.app.with("rubbish")] {
-            let refused = client.ask(query, variables.clone()).await.expect(401);
+            let refused = client.graphql(query, variables.clone()).await.expect(401);
             assert_eq!(code(&refused), "unauthenticated", "{query}");
             assert_eq!(refused.headers["content-type"], "application/json");
             assert!(!refused.body.to_string().contains("Secret"), "{refused:?}");
@@ -339,7 +342,7 @@ async fn without_a_good_token_no_field_is_answered() {
         scene.app.post("/graphql", batch).await.expect(401);
     }
     assert_eq!(scene.belongings().await, before);
-    // A bad token goes before a bad body.
+    // The token is checked before the body.
     let rubbish = scene.app.with("rubbish").post("/graphql", json!("rubbish")).await.expect(401);
     assert_eq!(code(&rubbish), "unauthenticated");
 }

@@ -1,14 +1,15 @@
-//! What one request may ask for: hostile documents and bodies are refused, and soon.
+//! Limits of a GraphQL request: hostile documents and bodies are refused quickly.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Event, Reply, TestApp, code, in_time, wrong_fields};
 
-/// The sentence of a request that is refused with that code, soon, and in few words.
+/// Asserts that the query is refused quickly with that code and a short answer; returns the
+/// message.
 async fn refused(client: &Client, query: &str, expected: &str) -> String {
     let start: String = query.chars().take(60).collect();
-    let reply = in_time(&start, client.ask(query, json!({}))).await.expect(200);
+    let reply = in_time(&start, client.graphql(query, json!({}))).await.expect(200);
     assert_eq!(code(&reply), expected, "{start}: {reply:?}");
     assert!(reply.body["data"].is_null(), "{start}: {reply:?}");
     let length = reply.body.to_string().len();
@@ -16,16 +17,12 @@ async fn refused(client: &Client, query: &str, expected: &str) -> String {
     reply.body["errors"][0]["message"].as_str().unwrap().to_owned()
 }
 
-async fn admin(app: &TestApp) -> Client {
-    let org = app.sign_up("Gym").await;
-    app.with(&org.token)
-}
-
-fn numbered(count: usize, one: impl Fn(usize) -> String) -> String {
+/// The texts for 0 to `count - 1`, separated by spaces.
+pub(crate) fn numbered(count: usize, one: impl Fn(usize) -> String) -> String {
     (0..count).map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// As many fragments as that, each of which spreads the next one `times` times.
+/// `count` fragments, each of which spreads the next one `times` times.
 fn fragments(count: usize, times: usize) -> String {
     let spread = |i: usize| format!("...f{i} ").repeat(times);
     let all = numbered(count, |i| format!("fragment f{i} on Query {{ {} }}", spread(i + 1)));
@@ -33,9 +30,9 @@ fn fragments(count: usize, times: usize) -> String {
 }
 
 #[tokio::test]
-async fn documents_that_grow_when_they_are_followed_are_refused_at_once() {
+async fn documents_that_expand_exponentially_are_refused_at_once() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     for document in [
         fragments(30, 2),
         fragments(5, 40),
@@ -49,7 +46,7 @@ async fn documents_that_grow_when_they_are_followed_are_refused_at_once() {
     ] {
         refused(&client, &document, "validation").await;
     }
-    // What clients make of parts is fine.
+    // Normal use of fragments is accepted.
     let names = "fragment names on Query { organization { name ...more } }
         fragment more on Organization { id }";
     let org = client.query(&format!("{{ ...names ...names }} {names}"), json!({})).await;
@@ -57,9 +54,9 @@ async fn documents_that_grow_when_they_are_followed_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn documents_that_no_parser_likes_are_refused_in_few_words() {
+async fn documents_that_do_not_parse_are_refused_in_few_words() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     for document in [
         String::new(),
         "{".to_owned(),
@@ -80,7 +77,7 @@ async fn documents_that_no_parser_likes_are_refused_in_few_words() {
 #[tokio::test]
 async fn nesting_and_cost_are_bounded() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let nested = |levels: usize| {
         let (open, close) = ("ofType { ".repeat(levels), " }".repeat(levels));
         format!("{{ __type(name: \"Event\") {{ {open} name {close} }} }}")
@@ -107,9 +104,9 @@ async fn nesting_and_cost_are_bounded() {
 }
 
 #[tokio::test]
-async fn one_request_asks_for_fifty_things_at_most() {
+async fn a_selection_has_at_most_fifty_fields() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let aliases = |count: usize| {
         format!("{{ {} }}", numbered(count, |i| format!("a{i}: organization {{ id }}")))
     };
@@ -118,11 +115,11 @@ async fn one_request_asks_for_fifty_things_at_most() {
     let sentence = "The request is not valid.";
     assert_eq!(refused(&client, &aliases(51), "validation").await, sentence);
 
-    // The same field again and again is one in the answer, and would be carried out each time.
+    // A repeated field appears once in the answer, but would be executed each time.
     let feeds =
         |count: usize| format!("mutation {{ {} }}", "createCalendarFeed { url } ".repeat(count));
     client.query(&feeds(2), json!({})).await;
-    let reply = client.ask(&feeds(51), json!({})).await;
+    let reply = client.graphql(&feeds(51), json!({})).await;
     assert_eq!(wrong_fields(&reply), ["query"]);
     let hidden = format!("{{ {} }}", "... on Query { organization { id } } ".repeat(51));
     refused(&client, &hidden, "validation").await;
@@ -137,7 +134,7 @@ async fn one_request_asks_for_fifty_things_at_most() {
 #[tokio::test]
 async fn a_body_holds_one_to_ten_requests() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let one = json!({ "query": "{ organization { name } }" });
     let batch = |count: usize| Value::Array(vec![one.clone(); count]);
     let answers = client.post("/graphql", batch(10)).await.expect(200).body;
@@ -148,7 +145,7 @@ async fn a_body_holds_one_to_ten_requests() {
         let refused = client.post("/graphql", wrong).await.expect(200);
         assert_eq!(wrong_fields(&refused), [""]);
     }
-    // One that fails does not spoil the others.
+    // A failed request does not affect the others.
     let mixed = json!([one, { "query": "{" }, one]);
     let answers = client.post("/graphql", mixed).await.expect(200).body;
     assert_eq!(answers[1]["errors"][0]["extensions"]["code"], "validation");
@@ -156,9 +153,9 @@ async fn a_body_holds_one_to_ten_requests() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_requests_are_refused() {
+async fn bodies_that_are_not_requests_are_refused() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let send = |kind: &'static str, body: String| {
         let request = client.request(Method::POST, "/graphql").header(header::CONTENT_TYPE, kind);
         Client::send(request.body(body))
@@ -197,9 +194,9 @@ async fn bodies_that_are_no_requests_are_refused() {
 }
 
 #[tokio::test]
-async fn queries_are_posted() {
+async fn queries_must_be_posted() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::PATCH] {
         let request = client.request(method, "/graphql?query=%7B__typename%7D");
         let refused = Client::send(request).await.refused(405, "method_not_allowed");
@@ -208,15 +205,15 @@ async fn queries_are_posted() {
 }
 
 #[tokio::test]
-async fn without_introspection_only_the_typename_is_told() {
+async fn without_introspection_only_typename_is_answered() {
     let app = TestApp::start_with(|settings| settings.graphql.introspection = false).await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     for query in [
         "{ __schema { types { name } } }",
         "{ __type(name: \"Event\") { name fields { name } } }",
         "{ organization { name } __schema { queryType { name } } }",
     ] {
-        let reply = client.ask(query, json!({})).await.expect(200);
+        let reply = client.graphql(query, json!({})).await.expect(200);
         let text = reply.body.to_string();
         assert!(!text.contains("Occurrence") && !text.contains("\"Query\""), "{query}: {text}");
         assert!(reply.body["data"]["__schema"].is_null(), "{query}: {text}");
@@ -224,19 +221,22 @@ async fn without_introspection_only_the_typename_is_told() {
     let named = client.query("{ __typename organization { __typename name } }", json!({})).await;
     let organization = json!({ "__typename": "Organization", "name": "Gym" });
     assert_eq!(named, json!({ "__typename": "Query", "organization": organization }));
-    // What does not exist is not described by what does.
-    let reply = client.ask("{ organisation { name } }", json!({})).await;
+    // Error messages must not suggest existing names.
+    let reply = client.graphql("{ organisation { name } }", json!({})).await;
     assert!(!reply.body.to_string().contains("Did you mean"), "{reply:?}");
 }
 
 async fn list(client: &Client, arguments: &str) -> Reply {
-    client.ask(&format!("{{ {arguments} {{ edges {{ cursor }} }} }}"), json!({})).await.expect(200)
+    client
+        .graphql(&format!("{{ {arguments} {{ edges {{ cursor }} }} }}"), json!({}))
+        .await
+        .expect(200)
 }
 
 #[tokio::test]
-async fn pages_have_one_to_five_hundred_items_behind_a_cursor_of_their_list() {
+async fn pages_have_1_to_500_items_and_only_accept_cursors_of_their_list() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let event = Event::create(&client, json!({})).await;
     let window = "from: \"2026-01-01T00:00:00Z\", to: \"2026-12-31T00:00:00Z\"";
     let id = format!("{}@2026-01-01T00:00:00Z", event.id);
@@ -250,7 +250,7 @@ async fn pages_have_one_to_five_hundred_items_behind_a_cursor_of_their_list() {
     for start in &lists {
         for first in ["0", "501", "-1", "-2147483648", "2147483647"] {
             let reply = list(&client, &format!("{start} first: {first})")).await;
-            // A page of two thousand million is too complex before it is too large.
+            // A page of two billion items is refused for its complexity, not its size.
             assert_eq!(code(&reply), "validation", "{start} {first}");
             assert!(reply.body["data"].is_null(), "{reply:?}");
         }
@@ -261,7 +261,7 @@ async fn pages_have_one_to_five_hundred_items_behind_a_cursor_of_their_list() {
             assert_eq!(wrong_fields(&reply), ["after"], "{start} {cursor}: {reply:?}");
         }
     }
-    // A cursor of another kind of list is none of this one.
+    // A cursor is valid only in its own kind of list.
     let events = list(&client, "events(first: 500)").await;
     let cursor = events.body["data"]["events"]["edges"][0]["cursor"].as_str().unwrap();
     for start in &lists[1..3] {
@@ -271,9 +271,9 @@ async fn pages_have_one_to_five_hundred_items_behind_a_cursor_of_their_list() {
 }
 
 #[tokio::test]
-async fn windows_are_in_order_in_our_time_and_at_most_366_days_long() {
+async fn windows_are_ordered_between_1900_and_2199_and_at_most_366_days_long() {
     let app = TestApp::start().await;
-    let client = admin(&app).await;
+    let client = app.sign_up_admin("Gym").await;
     let window = |from: &str, to: &str| format!("occurrences(from: \"{from}\", to: \"{to}\")");
     for (from, to, fields) in [
         ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &["to"][..]),

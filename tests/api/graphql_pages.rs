@@ -1,4 +1,4 @@
-//! Lists while things come and go, and what a page costs the database.
+//! Paging while items are added and removed, and how many database commands a page needs.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ const ATTENDEES: &str = "query P($occurrence: ID, $first: Int, $after: String) {
     list: registrations(occurrenceId: $occurrence, first: $first, after: $after) {
         edges { cursor node { id } } pageInfo { hasNextPage endCursor } } }";
 
-/// The ids of a list, three to a page; something happens between any two pages.
+/// The ids of a list, read in pages of three; calls `between` after each page.
 async fn paged(
     client: &Client,
     query: &str,
@@ -46,17 +46,17 @@ async fn paged(
     }
 }
 
-/// What was there all the time is told once, in its order, whatever came and went; nothing else
+/// Asserts that items that existed all the time appear once and in order, and no item appears
 /// twice.
 #[track_caller]
 fn assert_stable(found: &[String], stayed: &[String]) {
     let once: BTreeSet<&String> = found.iter().collect();
-    assert_eq!(once.len(), found.len(), "something is told twice: {found:?}");
-    let told: Vec<&String> = found.iter().filter(|id| stayed.contains(id)).collect();
-    assert_eq!(told, stayed.iter().collect::<Vec<_>>());
+    assert_eq!(once.len(), found.len(), "an item appears twice: {found:?}");
+    let kept: Vec<&String> = found.iter().filter(|id| stayed.contains(id)).collect();
+    assert_eq!(kept, stayed.iter().collect::<Vec<_>>());
 }
 
-/// A gym whose events of every second hour stay, while others come and go between them.
+/// A gym with permanent events every second hour, and passing events in between.
 struct Gym {
     admin: Client,
     admin_id: String,
@@ -88,7 +88,7 @@ impl Gym {
         self.passing.push((Event::once(&self.admin, start, 60).await, start));
     }
 
-    /// Two go, one early and one late in the list, and two come.
+    /// Deletes two passing events, one early and one late in the list, and creates two.
     async fn churn(&mut self, round: i64) {
         for at in [self.passing.len() - 1, 0] {
             let (event, _) = self.passing.remove(at);
@@ -124,10 +124,10 @@ async fn pages_of_events_are_stable_while_events_come_and_go() {
         gym.churn(round).await;
     });
     assert_stable(&found.await, &occurrences);
-    assert!(round > 8, "hardly anything came or went");
+    assert!(round > 8, "only {round} changes between pages");
 }
 
-/// Takes a seat, or gives it back.
+/// Registers, or cancels if already registered.
 async fn toggle(client: &Client, occurrence: &str) {
     let refusal = client.register(occurrence).await.0["refusal"].clone();
     if let Some(held) = refusal["conflictsWith"]["id"].as_str() {
@@ -154,7 +154,7 @@ async fn pages_of_registrations_are_stable_while_seats_are_taken_and_given_back(
             round += 1;
         });
         assert_stable(&found.await, &held);
-        assert!(round > 2, "hardly anything came or went");
+        assert!(round > 2, "only {round} changes between pages");
     }
     app.assert_sound().await;
 }
@@ -171,7 +171,7 @@ async fn pages_of_attendees_are_stable_while_seats_are_taken_and_given_back() {
     for member in &members {
         held.push(admin.register_for(&occurrence, Some(member)).await.registration());
     }
-    // Every second one comes and goes; the others stay.
+    // Every second member registers and cancels; the others stay registered.
     let (mut round, mut stayed) = (0, held.clone());
     let passing: Vec<String> = (1..20).rev().step_by(2).map(|i| stayed.remove(i)).collect();
     let found = paged(&admin, ATTENDEES, json!({ "occurrence": occurrence }), async || {
@@ -198,24 +198,14 @@ async fn members(admin: &Client, count: usize) -> Vec<String> {
     ids
 }
 
-/// How many commands of this kind a server process has sent to MongoDB.
-async fn sent(client: &Client, command: &str) -> u64 {
-    let metrics = client.get("/metrics").await.expect(200);
-    let name = "tenantry_mongo_command_seconds_count{";
-    let label = format!("command=\"{command}\"");
-    let lines = metrics.body.as_str().unwrap().lines();
-    let counts = lines.filter(|line| line.starts_with(name) && line.contains(&label));
-    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
-}
-
-/// How many reads a query takes when what it needs of accounts and events is known already. The
-/// server's own work may fall in between, so it is the least of five.
+/// The number of reads for a query once accounts and events are cached. The server's background
+/// work may add reads, so this is the minimum of five runs.
 async fn reads(client: &Client, query: &str, variables: &Value, expected: usize) -> u64 {
     let mut least = u64::MAX;
     for _ in 0..5 {
         let mut counts = [0; 2];
         for count in &mut counts {
-            *count = sent(client, "find").await + sent(client, "aggregate").await;
+            *count = client.commands("find").await + client.commands("aggregate").await;
             let found = client.query(query, variables.clone()).await;
             assert_eq!(found["list"]["nodes"].as_array().unwrap().len(), expected);
         }
@@ -225,7 +215,7 @@ async fn reads(client: &Client, query: &str, variables: &Value, expected: usize)
 }
 
 #[tokio::test]
-async fn a_page_of_many_takes_hardly_more_reads_than_a_page_of_one() {
+async fn a_page_of_many_needs_hardly_more_reads_than_a_page_of_one() {
     let database = Database::new().await;
     let quiet = [("MONGO_COMMAND_METRICS", "true"), ("RECOVERY_INTERVAL_SECONDS", "600")];
     let server = ServerProcess::start_with(&database, &quiet);
@@ -260,7 +250,7 @@ async fn a_page_of_many_takes_hardly_more_reads_than_a_page_of_one() {
             reads(&admin, attendees, &variables, people).await,
         ]);
     }
-    // A loader waits a millisecond; on a busy machine it may go more often.
+    // A loader collects keys for one millisecond; on a busy machine it may need more batches.
     let bounded = |(one, many): (&u64, &u64)| (2..=6).contains(one) && *many <= 3 * one;
     assert!(costs[0].iter().zip(&costs[1]).all(bounded), "reads for one and for many: {costs:?}");
     drop(server);

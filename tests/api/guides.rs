@@ -1,4 +1,4 @@
-//! The README and the guides as printed: their commands run, their answers are right, their links work.
+//! Checks the README and the guides: their commands run, their answers match, their links work.
 
 mod compare;
 mod page;
@@ -15,16 +15,16 @@ use tenantry::config::{SECRETS, VARIABLES};
 
 use crate::support::{Database, ServerProcess};
 
-/// The address in the guides.
+/// The server's address as printed in the guides.
 const PRINTED_API: &str = "http://127.0.0.1:8080";
 
-/// The blocks of a guide as one program, with `number` for its `$RANDOM`.
+/// A guide's blocks as one shell program, with `number` for `$RANDOM`.
 fn program(page: &Page, api: &str, number: u32) -> String {
     let steps = page.steps.iter().enumerate().map(|(at, step)| {
         let mark = format!("printf '\\036{at}\\n'");
         format!("{mark}\n{mark} >&2\n{}", step.script.replace(PRINTED_API, api))
     });
-    // Every curl reports its status. `-q` and NO_PROXY keep the settings of this machine out.
+    // Each curl reports its status. `-q` and NO_PROXY ignore this machine's settings.
     format!(
         "set -euo pipefail\nunset RANDOM\nRANDOM={number}\nexport NO_PROXY='*'\n\
          curl() {{ command curl -q --max-time 60 -w '%{{stderr}}\\nHTTP %{{http_code}}\\n' \"$@\"; }}\n\
@@ -34,7 +34,7 @@ fn program(page: &Page, api: &str, number: u32) -> String {
 }
 
 /// Runs the guide against the server.
-fn try_out(
+fn run_guide(
     page: &Page,
     server: &ServerProcess,
     database: &Database,
@@ -63,21 +63,21 @@ fn try_out(
     Ok(())
 }
 
-/// What each block has written. A mark stands in front of it, on a line of its own.
+/// The output of each block. The program prints a mark before each of them.
 fn blocks(output: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(output);
     let parts = text.split('\u{1e}').skip(1);
     parts.filter_map(|part| part.split_once('\n')).map(|(_, text)| text.to_owned()).collect()
 }
 
-/// Where the guides write their files.
+/// The directory for the guides' files.
 fn scratch() -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guides");
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }
 
-/// A block shows all that it prints, and no request fails without being shown.
+/// Asserts that each block shows all its output and each failed request.
 fn check(
     step: &Step,
     written: &str,
@@ -89,7 +89,7 @@ fn check(
         statuses.filter_map(|status| status.parse().ok()).filter(|status| *status >= 400).collect();
     let shown = step.answer.as_ref().map_or_else(Vec::new, page::Answer::statuses);
     if failed != shown {
-        return Err((step.line, format!("failed with {failed:?}, the page shows {shown:?}")));
+        return Err((step.line, format!("failed with {failed:?}, but the page shows {shown:?}")));
     }
     match &step.answer {
         Some(answer) => comparison.check(answer, written).map_err(|error| (answer.line, error)),
@@ -102,7 +102,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The Markdown files of a directory of the repository.
+/// The Markdown files in a directory of the repository.
 fn documents(dir: &str) -> BTreeSet<PathBuf> {
     let files = std::fs::read_dir(root().join(dir)).unwrap().map(|file| file.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
@@ -114,19 +114,19 @@ fn read(path: &Path) -> Page {
 }
 
 #[tokio::test]
-async fn the_readme_and_every_guide_work_as_printed_and_again() {
+async fn the_readme_and_every_guide_work_as_printed_twice() {
     let mut paths = documents("docs/guides");
     paths.insert(root().join("README.md"));
     let pages: Vec<Page> = paths.iter().map(|path| read(path)).collect();
     let with_steps = pages.iter().filter(|page| !page.steps.is_empty()).count();
-    assert!(with_steps >= 4, "only {with_steps} guides have something to run");
+    assert!(with_steps >= 4, "only {with_steps} guides have blocks to run");
 
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let mut wrong = Vec::new();
     let runs = [&pages, &pages].into_iter().flatten();
     for (number, page) in (10_001..).zip(runs) {
-        wrong.extend(try_out(page, &server, &database, number).err());
+        wrong.extend(run_guide(page, &server, &database, number).err());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     database.assert_recovered().await;
@@ -135,7 +135,7 @@ async fn the_readme_and_every_guide_work_as_printed_and_again() {
 }
 
 #[tokio::test]
-async fn a_guide_that_shows_something_else_fails_with_its_name_and_line() {
+async fn a_guide_with_a_wrong_answer_fails_with_its_name_and_line() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let asks = "# Guide\n\n```sh\nAPI=http://127.0.0.1:8080\ncurl -sS \"$API/health/live\"\n```\n";
@@ -149,16 +149,16 @@ async fn a_guide_that_shows_something_else_fails_with_its_name_and_line() {
         ("```json\n{\"status\":\"ok\"}\n```\n```sh\nfalse\n```\n", "guide.md:11: failed"),
         (
             "```json\n{\"status\":\"ok\"}\n```\n```sh\ncurl -so /dev/null \"$API/nowhere\"\n```\n",
-            "guide.md:11: failed with [404], the page shows []",
+            "guide.md:11: failed with [404], but the page shows []",
         ),
     ];
     for (answer, expected) in cases {
         let page = Page::parse("guide.md", &format!("{asks}\n{answer}")).unwrap();
-        let error = try_out(&page, &server, &database, 1).expect_err(answer);
+        let error = run_guide(&page, &server, &database, 1).expect_err(answer);
         assert!(error.starts_with(expected), "{answer}: {error}");
     }
     let right = format!("{asks}\n```json\n{{\"status\":\"ok\"}}\n```\n");
-    try_out(&Page::parse("guide.md", &right).unwrap(), &server, &database, 1).unwrap();
+    run_guide(&Page::parse("guide.md", &right).unwrap(), &server, &database, 1).unwrap();
     let unknown = Page::parse("guide.md", "```bash\ntrue\n```\n").err();
     assert_eq!(unknown.as_deref(), Some("guide.md:1: a block of the unknown kind `bash`"));
     drop(server);
@@ -166,7 +166,7 @@ async fn a_guide_that_shows_something_else_fails_with_its_name_and_line() {
 }
 
 #[test]
-fn the_reference_of_the_configuration_lists_every_variable_and_no_other() {
+fn the_configuration_guide_lists_every_variable_and_no_other() {
     let text = std::fs::read_to_string(root().join("docs/guides/configuration.md")).unwrap();
     let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     let listed: BTreeSet<_> = cells
@@ -180,7 +180,7 @@ fn the_reference_of_the_configuration_lists_every_variable_and_no_other() {
 }
 
 #[test]
-fn every_link_between_the_documents_leads_somewhere() {
+fn every_link_between_the_documents_has_a_target() {
     let paths = [".", "docs", "docs/guides"].into_iter().flat_map(documents);
     let pages: Vec<(PathBuf, Page)> = paths
         .map(|path| path.canonicalize().unwrap())

@@ -1,4 +1,4 @@
-//! What should never have been sent.
+//! Malformed and invalid requests.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ async fn raw(app: &TestApp, kind: Option<&str>, body: impl Into<reqwest::Body>) 
 }
 
 #[tokio::test]
-async fn operators_in_json_are_wrong_types_and_not_queries() {
+async fn query_operators_in_json_are_refused_as_wrong_types() {
     let app = TestApp::start().await;
     app.sign_up("Acme").await;
     for value in [json!({ "$ne": null }), json!(["a"]), json!(1), json!(true), json!(null)] {
@@ -30,7 +30,7 @@ async fn operators_in_json_are_wrong_types_and_not_queries() {
 }
 
 #[tokio::test]
-async fn nul_bytes_are_refused_where_they_mean_nothing() {
+async fn nul_bytes_are_refused() {
     let app = TestApp::start().await;
     app.create("a\u{0}b", "ada@example.com").await.invalid(&["organization_name"]);
     app.create("Acme", "a\u{0}da@example.com").await.invalid(&["email"]);
@@ -60,7 +60,7 @@ async fn malformed_bodies_are_refused() {
 }
 
 #[tokio::test]
-async fn only_json_is_taken() {
+async fn only_json_is_accepted() {
     let app = TestApp::start().await;
     let body = r#"{"email": "a@example.com", "password": "b"}"#;
     for kind in [
@@ -87,7 +87,7 @@ async fn only_json_is_taken() {
     }
 }
 
-/// The methods and paths of the document that take JSON, each with the schema of its body.
+/// Each method and path of the OpenAPI document that accepts JSON, with the schema of its body.
 fn bodies(document: &Value) -> Vec<(Method, String, Value)> {
     let mut bodies = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -120,7 +120,7 @@ async fn every_wrong_field_of_every_body_of_the_document_is_named() {
         let required: Vec<&str> = schema["required"].as_array().map_or_else(Vec::new, |required| {
             required.iter().map(|field| field.as_str().unwrap()).collect()
         });
-        // No field is a list.
+        // No field accepts a list.
         let wrong = fields.iter().map(|field| ((*field).to_owned(), json!([])));
         let refused = send(&wrong.clone().collect()).await.refused(400, "validation");
         assert_eq!(named(&refused.body), sorted(&fields), "{method} {path}");
@@ -128,11 +128,11 @@ async fn every_wrong_field_of_every_body_of_the_document_is_named() {
             let message = error["message"].as_str().unwrap();
             assert!(message.starts_with("must be "), "{method} {path}: {error}");
         }
-        // One more that nobody knows.
+        // The same with an unknown field.
         let refused = send(&wrong.chain([("colour".to_owned(), json!(1))]).collect()).await;
         let expected = sorted(&[&fields[..], &["colour"]].concat());
         assert_eq!(named(&refused.refused(400, "validation").body), expected, "{method} {path}");
-        // Nothing at all.
+        // An empty body.
         let refused = send(&json!({})).await.refused(400, "validation");
         let expected = if required.is_empty() { vec![""] } else { sorted(&required) };
         assert_eq!(named(&refused.body), expected, "{method} {path}");
@@ -151,8 +151,7 @@ fn sorted<'a>(fields: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn fields_that_are_missing_unknown_of_a_wrong_type_and_without_a_meaning_are_named_together()
-{
+async fn missing_unknown_mistyped_and_invalid_fields_are_named_together() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -171,7 +170,7 @@ async fn fields_that_are_missing_unknown_of_a_wrong_type_and_without_a_meaning_a
     let account = format!("/org/members/{}", org.admin_id);
     let patch = json!({ "revoke_calendar": true, "role": "root", "name": 7, "email": "@" });
     admin.patch(&account, patch).await.invalid(&["revoke_calendar", "email", "name", "role"]);
-    // A password of a wrong type is no missing one.
+    // A password of the wrong type counts as present.
     let patch = json!({ "revoke_calendar": true, "password": 7 });
     admin.patch(&account, patch).await.invalid(&["password"]);
     let query = "/org/members?page=2&cursor=x&limit=0";
@@ -204,7 +203,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
 }
 
 #[tokio::test]
-async fn a_well_formed_request_id_is_taken_over_and_any_other_replaced() {
+async fn a_well_formed_request_id_is_kept_and_any_other_replaced() {
     let app = TestApp::start().await;
     let send = |id: &'static str| {
         let request = app.request(Method::GET, "/org/get?organization_name=x");
@@ -236,7 +235,7 @@ async fn every_answer_carries_security_headers() {
 }
 
 #[tokio::test]
-async fn other_origins_are_let_in_as_configured() {
+async fn only_configured_origins_are_allowed() {
     let app = TestApp::start_with(|settings| {
         settings.server.cors_origins = vec!["https://console.example".to_owned()];
     })

@@ -1,4 +1,5 @@
-//! Every endpoint with another tenant's token: nothing of somebody else can be seen or touched.
+//! Calls every endpoint with another tenant's token: it must neither read nor change that tenant's
+//! data.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Chart, Client, Event, Org, PASSWORD, TestApp, ahead};
 
-/// Endpoints that need no scope, or say the same to everybody.
+/// Endpoints that need no token or show everyone the same.
 const OPEN: [(&str, &str); 9] = [
     ("POST", "/org/create"),
     ("GET", "/org/get"),
@@ -17,15 +18,15 @@ const OPEN: [(&str, &str); 9] = [
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
-    // Open to whoever knows its secret, see below.
+    // Protected by the secret in its path, see the last test.
     ("GET", "/calendar/{token}.ics"),
 ];
 
-/// One call by an intruder against what belongs to the victim, and what must come of it.
+/// A call with the victim's ids and the expected status for an intruder.
 struct Case {
     method: &'static str,
     path: &'static str,
-    /// The path with the victim's ids in it.
+    /// The path with the victim's ids.
     aimed: String,
     body: Option<Value>,
     status: u16,
@@ -65,8 +66,7 @@ fn cases(victim: &Org) -> Vec<Case> {
     .collect()
 }
 
-/// The victim has a second chart; the intruder makes one chart of its own, so this one is a number
-/// that only the victim's tenant knows.
+/// The victim's second chart. The intruder has only one, so this number is unknown in its tenant.
 const VICTIMS_CHART: &str = "/orgcharts/2";
 
 fn chart_cases() -> impl Iterator<Item = Case> {
@@ -98,7 +98,7 @@ fn chart_cases() -> impl Iterator<Item = Case> {
     })
 }
 
-/// A victim with charts that an intruder could want.
+/// A victim with charts.
 async fn victim(app: &TestApp) -> Org {
     let victim = app.sign_up("Victim").await;
     let admin = app.with(&victim.token);
@@ -134,12 +134,12 @@ async fn every_endpoint_of_the_document_has_a_case() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             let endpoint = (method.to_uppercase(), path.clone());
-            assert!(known.contains(&endpoint), "{endpoint:?} has no case of isolation");
+            assert!(known.contains(&endpoint), "{endpoint:?} has no isolation case");
         }
     }
 }
 
-/// Everything that the victim has.
+/// All data of the victim.
 async fn belongings(victim: &Client) -> Vec<Value> {
     let mut all = Vec::new();
     for path in ["/org/members", "/orgcharts", "/orgcharts/1/tree", "/orgcharts/2/tree"] {
@@ -157,8 +157,8 @@ async fn an_intruder_sees_and_changes_nothing_of_another_tenant() {
         let reply = call(&app.with(&intruder.token), &case).await;
         assert_eq!(reply.status, case.status, "{} {}: {reply:?}", case.method, case.aimed);
         let text = reply.body.to_string();
-        assert!(!text.contains(&victim.admin_id), "{} {} tells: {text}", case.method, case.path);
-        assert!(!text.contains(&victim.email), "{} {} tells: {text}", case.method, case.path);
+        assert!(!text.contains(&victim.admin_id), "{} {} reveals: {text}", case.method, case.path);
+        assert!(!text.contains(&victim.email), "{} {} reveals: {text}", case.method, case.path);
     }
     assert_eq!(belongings(&app.with(&victim.token)).await, before);
     app.token(&victim.email, PASSWORD).await;
@@ -166,7 +166,7 @@ async fn an_intruder_sees_and_changes_nothing_of_another_tenant() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_somebody_else_is_as_unknown_as_what_never_was() {
+async fn data_of_another_tenant_is_answered_like_data_that_never_existed() {
     let app = TestApp::start().await;
     let (victim, intruder) = (victim(&app).await, app.sign_up("Intruder").await);
     let client = app.with(&intruder.token);
@@ -178,14 +178,14 @@ async fn what_belongs_to_somebody_else_is_as_unknown_as_what_never_was() {
         b.body["request_id"] = Value::Null;
         assert_eq!((a.status, a.body), (b.status, b.body), "{} {}", real.method, real.path);
     }
-    // A cursor is a place in one's own list, whoever's id it names.
+    // A cursor only marks a position in the caller's own list, even with a foreign id.
     let page = format!("/org/members?cursor={}", victim.admin_id);
     let text = client.get(&page).await.expect(200).body.to_string();
     assert!(!text.contains(&victim.email));
 }
 
 #[tokio::test]
-async fn without_a_token_every_closed_endpoint_is_closed() {
+async fn without_a_token_every_protected_endpoint_answers_401() {
     let app = TestApp::start().await;
     let victim = victim(&app).await;
     for case in cases(&victim) {
@@ -195,7 +195,7 @@ async fn without_a_token_every_closed_endpoint_is_closed() {
 }
 
 #[tokio::test]
-async fn a_calendar_opens_to_its_secret_alone() {
+async fn a_calendar_feed_opens_only_with_its_secret() {
     let app = TestApp::start().await;
     let (victim, intruder) = (app.sign_up("Victim").await, app.sign_up("Intruder").await);
     let (admin, intruder) = (app.with(&victim.token), app.with(&intruder.token));
@@ -205,12 +205,12 @@ async fn a_calendar_opens_to_its_secret_alone() {
     let path = admin.calendar_feed().await;
     let secret = path.trim_start_matches("/calendar/").trim_end_matches(".ics");
 
-    // Nobody needs a token, and another tenant's token neither helps nor harms.
+    // The feed needs no token, and another tenant's token makes no difference.
     for client in [&app, &intruder, &app.with("rubbish")] {
         let feed = client.get(&path).await.expect(200);
         assert!(feed.body.as_str().unwrap().contains(&event.id), "{feed:?}");
     }
-    // What is near the secret, or known of the victim, opens nothing, and tells nothing apart.
+    // Similar secrets and known ids open nothing, and all answers are the same.
     let mut near = secret.to_owned();
     let last = near.pop().unwrap();
     near.push(if last == 'A' { 'B' } else { 'A' });
@@ -221,7 +221,7 @@ async fn a_calendar_opens_to_its_secret_alone() {
         assert_eq!(refused.text("detail"), "No such calendar.");
         assert!(refused.body.get("errors").is_none(), "{refused:?}");
     }
-    // The intruder's own feed shows the intruder's own.
+    // The intruder's own feed shows only the intruder's seats.
     let own = intruder.calendar_feed().await;
     let own = app.get(&own).await.expect(200);
     assert!(!own.body.as_str().unwrap().contains("BEGIN:VEVENT"), "{own:?}");

@@ -1,4 +1,4 @@
-//! Renames under load: nothing that was acknowledged is lost, nothing is read as missing.
+//! Renames under load: no acknowledged write is lost, and no read misses a document.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use tenantry::{
 
 use crate::support::{Database, Org, TestApp, patiently, unbusy, unique};
 
-/// Control tests repeat what is a matter of luck so often at most.
+/// Maximum number of rounds in a negative control.
 const ROUNDS: usize = 10;
 
 async fn write_probe(app: &TestApp, scope: &OrgScope, number: i64) -> Result<()> {
@@ -33,7 +33,7 @@ async fn write_probe(app: &TestApp, scope: &OrgScope, number: i64) -> Result<()>
         .await
 }
 
-/// Whether every one of the twenty probes is read, alone and in a list.
+/// Whether all twenty probes are found, individually and in a list.
 async fn reads_all(app: &TestApp, scope: &OrgScope, number: i64) -> Result<bool> {
     let key = Key::probe(scope.org_id(), number);
     let found = app.manager.tenant_read(scope, "test.get", key, |mut reader, key| {
@@ -46,7 +46,7 @@ async fn reads_all(app: &TestApp, scope: &OrgScope, number: i64) -> Result<bool>
     Ok(found && listed.await?.len() == 20)
 }
 
-/// Fills the tenant with so many documents, numbered from one million on.
+/// Inserts `count` documents, numbered from one million.
 async fn fill(app: &TestApp, scope: &OrgScope, count: i64) {
     const BATCH: i64 = 5_000;
     let org = scope.org_id();
@@ -65,7 +65,7 @@ async fn fill(app: &TestApp, scope: &OrgScope, count: i64) {
         .await;
 }
 
-/// The numbers of the probes below one million that are really in the collection.
+/// The numbers of the stored probes below one million.
 async fn stored(database: &Database, collection: &str) -> BTreeSet<i64> {
     let collection = database.tenant(collection).await;
     let cursor = collection.find(doc! { "_id.probe": { "$lt": 1_000_000 } }).await.unwrap();
@@ -81,8 +81,8 @@ async fn identity(database: &Database, collection: &str) -> Vec<u8> {
     listed.try_next().await.unwrap().expect("no such collection").info.uuid.unwrap().bytes
 }
 
-/// Eight writers write while the organization is renamed again and again; its last collection, and
-/// what was acknowledged.
+/// Eight writers write while the organization is renamed repeatedly. Returns its last collection
+/// and the acknowledged writes.
 async fn write_during_renames(
     app: &TestApp,
     org: &Org,
@@ -117,7 +117,7 @@ async fn write_during_renames(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_tenant_is_renamed_under_writers_without_losing_one() {
+async fn renaming_a_large_tenant_loses_no_concurrent_write() {
     let app = TestApp::start().await;
     let org = app.sign_up("Large").await;
     let scope = app.scope(&org).await;
@@ -133,14 +133,14 @@ async fn a_large_tenant_is_renamed_under_writers_without_losing_one() {
     assert!(acknowledged.len() > 10, "only {} writes", acknowledged.len());
     assert_eq!(stored(&app.database, &last).await, acknowledged);
     assert_eq!(app.database.tenant_collections().await, [last.as_str()]);
-    // The same collection under another name: whatever it holds, nothing was copied.
+    // The UUID is the same, so the collection was renamed and not copied.
     assert_eq!(identity(&app.database, &last).await, before);
     let documents = app.database.tenant(&last).await.count_documents(doc! {}).await.unwrap();
     assert_eq!(documents, 100_000 + acknowledged.len() as u64 + 1);
     app.assert_sound().await;
 }
 
-/// The control of the test above.
+/// Negative control of the test above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_fence_a_write_during_a_rename_is_lost() {
     let app = TestApp::start().await;
@@ -151,7 +151,7 @@ async fn without_the_fence_a_write_during_a_rename_is_lost() {
     for _ in 0..ROUNDS {
         let (last, acknowledged) = write_during_renames(&app, &org, 10, write).await;
         if !acknowledged.is_subset(&stored(&app.database, &last).await) {
-            // What was lost lies in collections that are nobody's.
+            // Lost writes are in collections that belong to no organization.
             assert!(app.database.tenant_collections().await.len() > 1);
             assert!(!upkeep::verify(&app.manager, |_| {}).await.unwrap().findings.is_empty());
             return;
@@ -161,7 +161,7 @@ async fn without_the_fence_a_write_during_a_rename_is_lost() {
 }
 
 #[tokio::test]
-async fn with_the_fence_a_write_to_a_stale_location_is_refused_and_finds_its_way() {
+async fn a_write_to_a_stale_location_is_refused_and_retried_at_the_new_one() {
     let app = TestApp::start().await;
     let org = app.sign_up("Before").await;
     let scope = app.scope(&org).await;
@@ -183,20 +183,20 @@ async fn with_the_fence_a_write_to_a_stale_location_is_refused_and_finds_its_way
     assert_eq!(app.database.tenant_collections().await, ["org_after"]);
 }
 
-/// Twenty probes, and four readers who look for them while the organization is renamed again and
-/// again; what each of them saw of all its looks.
+/// Four readers check twenty probes while the organization is renamed repeatedly. Returns each
+/// reader's results.
 async fn read_during_renames(
     app: &TestApp,
     org: &Org,
     renames: usize,
-    look: impl AsyncFn(i64) -> Result<bool>,
+    read: impl AsyncFn(i64) -> Result<bool>,
 ) -> Vec<Vec<bool>> {
     let done = AtomicBool::new(false);
-    let (done, look) = (&done, &look);
+    let (done, read) = (&done, &read);
     let reader = |number: i64| async move {
         let mut seen = Vec::new();
         while !done.load(Ordering::Relaxed) {
-            seen.push(unbusy(async || look(number).await).await.unwrap());
+            seen.push(unbusy(async || read(number).await).await.unwrap());
         }
         seen
     };
@@ -221,37 +221,36 @@ async fn twenty_probes(app: &TestApp) -> (Org, OrgScope) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_see_everything_during_a_hundred_renames() {
+async fn readers_find_everything_during_a_hundred_renames() {
     let app = TestApp::start().await;
     let (org, scope) = twenty_probes(&app).await;
-    let look = async |number| reads_all(&app, &scope, number).await;
-    for seen in read_during_renames(&app, &org, 100, look).await {
+    let read = async |number| reads_all(&app, &scope, number).await;
+    for seen in read_during_renames(&app, &org, 100, read).await {
         assert!(!seen.is_empty());
         let missed = seen.iter().filter(|all| !**all).count();
-        assert_eq!(missed, 0, "of {} looks", seen.len());
+        assert_eq!(missed, 0, "of {} reads", seen.len());
     }
 }
 
-/// The control of the test above: a reader who believes what a location says right after the tenant
-/// has left it.
+/// Negative control of the test above: a reader trusts a location that the tenant has just left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_second_look_a_stale_location_reads_as_empty() {
+async fn without_a_second_lookup_a_stale_location_reads_as_empty() {
     let app = TestApp::start().await;
     let (org, scope) = twenty_probes(&app).await;
-    let look = async |number| {
+    let read = async |number| {
         failpoint::without("fence.skip_second_look", reads_all(&app, &scope, number)).await
     };
     for _ in 0..ROUNDS {
-        let seen = read_during_renames(&app, &org, 10, look).await;
+        let seen = read_during_renames(&app, &org, 10, read).await;
         if seen.concat().contains(&false) {
             return;
         }
     }
-    panic!("everything was seen every time");
+    panic!("every read found all probes");
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_reported_as_not_there() {
+async fn a_missing_document_is_reported_as_missing() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let scope = app.scope(&org).await;
@@ -263,7 +262,7 @@ async fn what_is_not_there_is_reported_as_not_there() {
 }
 
 #[tokio::test]
-async fn counters_never_hand_out_a_number_twice() {
+async fn counters_never_return_a_number_twice() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let scope = app.scope(&org).await;

@@ -1,4 +1,4 @@
-//! Charts as lists: in, out, and what they add up to.
+//! Org charts: CSV import and export, statistics, pictures, and the admission of large charts.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ async fn prepared() -> (TestApp, Chart) {
 }
 
 #[tokio::test]
-async fn what_is_exported_imports_again_to_the_same_chart() {
+async fn an_exported_chart_imports_to_the_same_chart() {
     let (app, chart) = prepared().await;
     for (name, manager) in
         [("Ada", None), ("Bobby \"Tables\", Jr.", Some(1)), ("=1+1", Some(1)), ("Zoë", Some(3))]
@@ -45,20 +45,20 @@ async fn what_is_exported_imports_again_to_the_same_chart() {
     import(&chart, "", list.clone()).await.refused(409, "chart_not_empty");
     import(&chart, "?replace=true", list.clone()).await.expect(200);
     assert_eq!(export(&chart).await, list);
-    // Ids go on behind the highest that was ever given.
+    // New ids follow the highest id ever used.
     assert_eq!(copy.hire("New", Some(1)).await, 5);
     app.assert_sound().await;
 }
 
 #[tokio::test]
-async fn a_chart_with_the_largest_id_grows_and_is_exported_and_imported_again() {
+async fn a_chart_with_the_largest_importable_id_still_grows() {
     let (app, chart) = prepared().await;
     let highest = (1_i64 << 52) - 1;
     let refused = format!("id,name,title,manager_id\n{},Ada,CEO,\n", highest + 1);
     import(&chart, "", refused).await.invalid(&["line 2"]);
     let list = format!("id,name,title,manager_id\n1,Ada,CEO,\n{highest},Bob,x,1\n");
     import(&chart, "", list).await.expect(200);
-    // Whoever comes next is beyond what a list may say, and still a number in JSON.
+    // The next id is too large for a list, but still exact as a JSON number.
     assert_eq!(chart.hire("Cy", Some(highest)).await, highest + 1);
     assert_eq!(chart.managers().await, [None, Some(1), Some(highest)]);
     app.assert_sound().await;
@@ -77,7 +77,7 @@ async fn managers_may_be_named_by_name_or_key() {
 }
 
 #[tokio::test]
-async fn every_wrong_line_is_told_and_nothing_is_written() {
+async fn every_wrong_line_is_named_and_nothing_is_imported() {
     let (_app, chart) = prepared().await;
     let list = "id,name,title,manager_id\n1,Ada,CEO,\n2,,CTO,1\n2,Cy,x,9\nx,Dan,x,1\n5,Eve,x,\n";
     let refused = import(&chart, "", list).await;
@@ -105,7 +105,7 @@ async fn every_wrong_line_is_told_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_chart_adds_up() {
+async fn statistics_describe_the_chart() {
     let (_app, chart) = prepared().await;
     let stats = async || chart.client.get(&chart.path("/stats")).await.expect(200).body;
     assert_eq!(stats().await["people"], 0);
@@ -123,7 +123,7 @@ async fn a_chart_adds_up() {
 }
 
 #[tokio::test]
-async fn a_picture_shows_the_chart_and_no_markup_of_a_name() {
+async fn a_picture_escapes_markup_in_names() {
     let (_app, chart) = prepared().await;
     let picture =
         async |query: &str| chart.client.get(&chart.path(&format!("/chart.svg{query}"))).await;
@@ -144,7 +144,7 @@ async fn a_picture_shows_the_chart_and_no_markup_of_a_name() {
     picture("?depth=-1").await.invalid(&["depth"]);
 }
 
-/// A list of so many people, seven to a manager.
+/// A list of `people`, seven per manager.
 pub(crate) fn list(people: i64) -> String {
     let mut csv = "id,name,title,manager_id\n1,Ada,CEO,\n".to_owned();
     for id in 2..=people {
@@ -154,7 +154,7 @@ pub(crate) fn list(people: i64) -> String {
 }
 
 #[tokio::test]
-async fn a_large_chart_gets_indexes_and_gives_the_same_answers_without() {
+async fn a_large_chart_gets_indexes_that_do_not_change_its_answers() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let chart = Chart::create(&app.with(&org.token), "Chart").await;
@@ -164,7 +164,7 @@ async fn a_large_chart_gets_indexes_and_gives_the_same_answers_without() {
     let indexes = async || documents.list_index_names().await.unwrap();
     import(&chart, "", list(2_000)).await.expect(200);
     eventually("the indexes", || async { indexes().await.len() == 4 }).await;
-    // Asking once more waits for a build that is under way, and changes nothing.
+    // A repeated call waits for a running build and changes nothing.
     let store = app.database.store().await;
     let id = app.scope(&org).await.org_id();
     let place = store.organization(id).await.unwrap().unwrap().location;
@@ -184,7 +184,7 @@ async fn a_large_chart_gets_indexes_and_gives_the_same_answers_without() {
         answers
     };
     let with = answers().await;
-    // No read of a team scans the chart, let alone the collection.
+    // No read of a team scans the whole chart or collection.
     let scanned = async |filter: bson::Document| {
         let find = doc! { "find": "org_acme", "filter": filter };
         let explain = doc! { "explain": find, "verbosity": "executionStats" };
@@ -217,14 +217,14 @@ async fn a_large_chart_gets_indexes_and_gives_the_same_answers_without() {
 }
 
 #[tokio::test]
-async fn large_charts_are_worked_on_a_few_at_a_time_and_small_ones_always() {
+async fn few_large_charts_are_processed_at_once_but_small_ones_always() {
     let app = TestApp::start_with(|settings| settings.operations.patience_ms = 500).await;
     let org = app.sign_up("Acme").await;
     let chart = Chart::create(&app.with(&org.token), "Large").await;
     let small = Chart::create(&chart.client, "Small").await;
     import(&chart, "", list(10_000)).await.expect(200);
     import(&small, "", list(600)).await.expect(200);
-    let rooms = [
+    let permits = [
         app.manager.admit_chart(5_000).await.unwrap(),
         app.manager.admit_chart(5_000).await.unwrap(),
     ];
@@ -235,12 +235,12 @@ async fn large_charts_are_worked_on_a_few_at_a_time_and_small_ones_always() {
     }
     import(&chart, "?replace=true", list(10_000)).await.refused(503, "busy");
     import(&small, "?replace=true", list(600)).await.expect(200);
-    drop(rooms);
+    drop(permits);
     for path in whole {
         patiently(async || chart.client.get(&chart.path(path)).await).await.expect(200);
     }
     patiently(async || import(&chart, "?replace=true", list(10_000)).await).await.expect(200);
-    // Nobody keeps a room.
+    // All permits were returned.
     for _ in 0..2 {
         drop([
             app.manager.admit_chart(5_000).await.unwrap(),

@@ -1,5 +1,5 @@
-//! The API against a real MongoDB: one binary, a database of its own for every test.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! Tests of the API against a real MongoDB. Each test has its own databases.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod agents;
 mod calendar;

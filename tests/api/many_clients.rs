@@ -1,31 +1,32 @@
-//! Thousands of connections that do nothing: what they cost, and that others are served meanwhile.
+//! Thousands of idle connections: their cost, and service for other clients meanwhile.
 
 use std::fs;
 
 use futures::{StreamExt, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::{Client, Database, Raw, ServerProcess, eventually};
+use crate::support::{Client, Database, Raw, ServerProcess, eventually, resident_bytes};
 
-const CROWD: usize = 5_000;
-/// What a connection may cost the server, in KiB.
-const EACH: usize = 64;
+const CROWD: u64 = 5_000;
+/// Maximum memory per connection in bytes.
+const EACH: u64 = 64 * 1024;
+const CONNECTIONS: &str = "tenantry_connections";
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 const LONG: [(&str, &str); 2] = [("HEADER_TIMEOUT_SECONDS", "600"), ("KEEP_ALIVE_SECONDS", "600")];
 
-/// This process needs as many descriptors as it makes connections.
+/// Raises this process's limit of open files, because each connection needs one.
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).unwrap();
     let most = limit.maximum.unwrap_or(u64::MAX);
-    let needed = CROWD as u64 + 1_000;
-    assert!(most >= needed, "the limit of open files is {most}: this test needs {needed}");
+    let needed = CROWD + 1_000;
+    assert!(most >= needed, "the limit of open files is {most}, but this test needs {needed}");
 }
 
-/// Connections of which every second one has asked something before.
-async fn crowd(client: &Client, size: usize) -> Vec<Raw> {
-    let connect = |number: usize| async move {
+/// Idle connections; every second one has sent a request before.
+async fn crowd(client: &Client, size: u64) -> Vec<Raw> {
+    let connect = |number: u64| async move {
         let mut raw = Raw::connect(client).await;
         if number.is_multiple_of(2) {
             raw.send(LIVE).await;
@@ -36,55 +37,44 @@ async fn crowd(client: &Client, size: usize) -> Vec<Raw> {
     stream::iter((0..size).map(connect)).buffer_unordered(100).collect().await
 }
 
-async fn connections(client: &Client) -> usize {
-    let metrics = client.get("/metrics").await.expect(200);
-    let metrics = metrics.body.as_str().unwrap();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("tenantry_connections "));
-    line.expect("no gauge").parse().unwrap()
-}
-
-/// The memory that the server holds, in KiB.
-fn resident(server: &ServerProcess) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches("kB").trim().parse().unwrap()
-}
-
 #[tokio::test]
-async fn five_thousand_idle_connections_cost_little_and_harm_nobody() {
+async fn five_thousand_idle_connections_need_little_memory_and_do_not_disturb_others() {
     raise_limit();
     let database = Database::new().await;
     let server = ServerProcess::start_with(&database, &LONG);
     let client = &server.client;
     let org = client.sign_up("Acme").await;
-    let before = resident(&server);
+    let before = resident_bytes(server.pid());
     let mut held = Vec::new();
     for round in ["First", "Second"] {
         let crowd = crowd(client, CROWD).await;
-        eventually("a full house", || async { connections(client).await > CROWD }).await;
+        eventually("all connections", || async { client.metric(CONNECTIONS).await > CROWD }).await;
         client.with(&org.token).get("/org/members").await.expect(200);
         client.sign_up(round).await;
-        held.push(resident(&server));
+        held.push(resident_bytes(server.pid()));
         drop(crowd);
-        eventually("an empty house", || async { connections(client).await < 100 }).await;
+        eventually("closed connections", || async { client.metric(CONNECTIONS).await < 100 }).await;
     }
     let grown = held[0].saturating_sub(before);
-    assert!(grown < CROWD * EACH, "{CROWD} connections cost {grown} KiB");
+    assert!(grown < CROWD * EACH, "{CROWD} connections need {grown} bytes");
     let more = held[1].saturating_sub(held[0]);
-    // What the first ones left would be as much again; the allocator takes some of it anew.
-    assert!(more < grown / 4 * 3, "{more} KiB more the second time, after {grown} KiB");
+    // A leak would cost the same amount again. The allocator does not reuse all memory.
+    assert!(
+        more < grown / 4 * 3,
+        "{more} bytes more in the second round, after {grown} in the first"
+    );
     drop(server);
     database.drop_all();
 }
 
 #[tokio::test]
-async fn who_comes_when_all_connections_are_taken_waits_for_one() {
+async fn clients_beyond_the_connection_limit_wait_for_a_free_connection() {
     let database = Database::new().await;
     let settings = [("MAX_CONNECTIONS", "20"), ("HEADER_TIMEOUT_SECONDS", "1")];
     let server = ServerProcess::start_with(&database, &settings);
     let silent = stream::iter(0..60).then(|_| Raw::connect(&server.client));
     let silent: Vec<Raw> = silent.collect().await;
-    assert!(connections(&server.client).await <= 21);
+    assert!(server.client.metric(CONNECTIONS).await <= 21);
     server.client.get_org("nobody").await.refused(404, "not_found");
     drop((silent, server));
     database.drop_all();
@@ -102,7 +92,7 @@ async fn connections_leave_descriptors_for_the_database() {
 }
 
 #[tokio::test]
-async fn a_server_that_ran_out_of_descriptors_serves_again_afterwards() {
+async fn a_server_recovers_after_running_out_of_descriptors() {
     let database = Database::new().await;
     let settings = [LONG.as_slice(), &[("MAX_CONNECTIONS", "10000")]].concat();
     let mut server = ServerProcess::start_limited(&database, 200, &settings);
@@ -110,9 +100,9 @@ async fn a_server_that_ran_out_of_descriptors_serves_again_afterwards() {
     let silent: Vec<Raw> = silent.collect().await;
     let descriptors = format!("/proc/{}/fd", server.pid());
     let open = || async { fs::read_dir(&descriptors).unwrap().count() };
-    eventually("the end of all descriptors", || async { open().await >= 200 }).await;
+    eventually("no free descriptors", || async { open().await >= 200 }).await;
     drop(silent);
-    eventually("room", || async { open().await < 100 }).await;
+    eventually("free descriptors", || async { open().await < 100 }).await;
     server.client.sign_up("Acme").await;
     assert!(!server.is_dead());
     drop(server);

@@ -72,7 +72,7 @@ async fn members_may_not_manage_accounts() {
 }
 
 #[tokio::test]
-async fn a_role_counts_from_the_moment_it_changes() {
+async fn a_changed_role_takes_effect_at_once() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let (id, token) = app.with(&org.token).add_member("admin").await;
@@ -85,7 +85,7 @@ async fn a_role_counts_from_the_moment_it_changes() {
 }
 
 #[tokio::test]
-async fn pages_lead_through_all_accounts_once() {
+async fn pages_list_every_account_once() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -111,7 +111,7 @@ async fn pages_lead_through_all_accounts_once() {
 }
 
 #[tokio::test]
-async fn the_last_admin_stays() {
+async fn the_last_admin_cannot_be_demoted_or_removed() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -124,7 +124,7 @@ async fn the_last_admin_stays() {
     app.assert_sound().await;
 }
 
-/// Two admins of an organization demote each other at once; how many of them can.
+/// Two admins demote each other at once; returns how many succeed.
 async fn duel(client: &Client) -> usize {
     let org = client.sign_up(&unique("Duel ")).await;
     let (id, token) = client.with(&org.token).add_member("admin").await;
@@ -145,7 +145,7 @@ async fn two_admins_who_demote_each_other_at_once_do_not_both_succeed() {
     app.assert_sound().await;
 }
 
-/// The control of the test above.
+/// Negative control of the test above.
 #[tokio::test]
 async fn without_a_touch_two_admins_demote_each_other() {
     let database = Database::new().await;
@@ -154,11 +154,11 @@ async fn without_a_touch_two_admins_demote_each_other() {
     let both = stream::iter(0..20).any(async |_| duel(&server.client).await == 2).await;
     drop(server);
     database.drop_all();
-    assert!(both, "no two have met");
+    assert!(both, "no two demotions met");
 }
 
 #[tokio::test]
-async fn of_many_accounts_with_one_address_exactly_one_is_made() {
+async fn of_many_accounts_with_one_address_exactly_one_is_created() {
     let app = TestApp::start().await;
     let orgs = join_all((0..4).map(|i| app.sign_up(["A", "B", "C", "D"][i]))).await;
     let body = json!({ "email": "same@example.com", "password": PASSWORD });

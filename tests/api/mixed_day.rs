@@ -1,10 +1,10 @@
-//! A day in the life of a deployment, in a minute: two servers, three nodes of MongoDB, everything
-//! that clients do at once, and every few seconds something that breaks. Whatever was acknowledged
-//! is there in the end, and nobody has ever seen a fault that a retry would not have mended.
+//! A soak test: two servers on a replica set of three nodes, many kinds of concurrent requests, and
+//! a fault every few seconds. In the end everything acknowledged is stored, and no request ever
+//! failed in a way that a retry would not have fixed.
 //!
-//! `DAY_SECONDS` makes it longer, with more time between two faults, `TENANTRY_PROGRAM` names a release
-//! build to run it with, and `--nocapture` shows how it went.
-#![expect(clippy::print_stdout, reason = "whoever makes the day long wants to see how it went")]
+//! `DAY_SECONDS` makes it longer, with more time between faults. `TENANTRY_PROGRAM` names a release
+//! build to run it with, and `--nocapture` shows the progress.
+#![expect(clippy::print_stdout, reason = "long runs show their progress")]
 
 mod charts;
 mod day;
@@ -34,7 +34,7 @@ const FOUNDERS: u64 = 2;
 const READERS: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_breaks_nothing_that_was_acknowledged_is_lost() {
+async fn nothing_acknowledged_is_lost_whatever_fails() {
     let length = std::env::var("DAY_SECONDS").map_or(SHORT, |text| text.parse().unwrap());
     let set = ReplicaSet::start(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("day")).await;
     let database = Database::at(&set.uri());
@@ -59,7 +59,7 @@ async fn whatever_breaks_nothing_that_was_acknowledged_is_lost() {
     };
     let begin = Instant::now();
     let trouble = async {
-        faults.go_on_for(&day, Duration::from_secs(length)).await;
+        faults.run_for(&day, Duration::from_secs(length)).await;
         day.end();
     };
     let founders = (0..FOUNDERS).map(|number| Founder::new(number).work(&day, dice(100 + number)));
@@ -90,8 +90,8 @@ async fn whatever_breaks_nothing_that_was_acknowledged_is_lost() {
     }
     for (tenant, journals) in tenants.iter().zip(journals) {
         let seats = database.seats(&tenant.org).await;
-        // Members may wait for a free seat here: the events overlap, and a member who was busy when
-        // the seat was given away stays on the list.
+        // Members may still wait for free seats here: the events overlap, and a member who was busy
+        // when a seat was freed stays on the list.
         seats.assert_sound();
         for journal in &journals {
             journal.assert_kept(&seats);

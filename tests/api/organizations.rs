@@ -1,4 +1,4 @@
-//! Sign-up, look-up, change, deletion: the contract's fields and statuses.
+//! Organizations: the fields and statuses of the API contract.
 
 use reqwest::Method;
 use serde_json::json;
@@ -16,7 +16,7 @@ const PUBLIC: [&str; 6] =
     ["collection_name", "created_at", "id", "organization_name", "status", "updated_at"];
 
 #[tokio::test]
-async fn signing_up_answers_with_the_organization_and_where_to_get_it() {
+async fn signing_up_returns_the_organization_and_its_location() {
     let app = TestApp::start().await;
     let created = app.create("  Acme,  Inc. ", "Ada@Example.com").await.expect(201);
     assert_eq!(created.text("organization_name"), "Acme,  Inc.");
@@ -31,7 +31,7 @@ async fn signing_up_answers_with_the_organization_and_where_to_get_it() {
 }
 
 #[tokio::test]
-async fn only_its_own_admins_see_where_an_organization_lives() {
+async fn only_its_own_admins_see_the_collection_of_an_organization() {
     let app = TestApp::start().await;
     let (acme, globex) = (app.sign_up("Acme").await, app.sign_up("Globex").await);
     let (_, member) = app.with(&acme.token).add_member("member").await;
@@ -65,7 +65,7 @@ async fn an_admin_sees_a_changed_address_at_once() {
 }
 
 #[tokio::test]
-async fn a_name_is_found_whatever_its_case_accents_and_punctuation() {
+async fn a_name_is_found_in_any_case_and_without_accents_or_punctuation() {
     let app = TestApp::start().await;
     let org = app.sign_up("Ärger & Söhne").await;
     for name in ["arger sohne", "ARGER_SOHNE", "Ärger, Söhne!"] {
@@ -121,14 +121,14 @@ async fn renaming_moves_the_collection_and_frees_the_old_name() {
     assert_eq!(renamed.body["admin"]["email"], org.email);
     app.get_org("Acme").await.refused(404, "not_found");
     assert_eq!(app.get_org("globex inc").await.expect(200).text("id"), org.id);
-    // The token goes on, and the old name may be taken by somebody else.
+    // The token stays valid, and another organization may take the old name.
     app.with(&org.token).get("/org/members").await.expect(200);
     app.sign_up("Acme").await;
     app.assert_sound().await;
 }
 
 #[tokio::test]
-async fn a_name_that_reads_the_same_is_respelled_without_a_move() {
+async fn an_equivalent_name_is_changed_without_renaming_the_collection() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme Inc").await;
     let respelled = app.with(&org.token).rename("ACME, Inc.").await.expect(200);
@@ -140,7 +140,7 @@ async fn a_name_that_reads_the_same_is_respelled_without_a_move() {
 }
 
 #[tokio::test]
-async fn a_name_of_somebody_else_is_refused_and_both_stay_as_they_are() {
+async fn a_name_of_another_organization_is_refused_and_both_stay_unchanged() {
     let app = TestApp::start().await;
     let (acme, globex) = (app.sign_up("Acme").await, app.sign_up("Globex").await);
     for name in ["Globex", "GLOBEX!", "glöbex"] {
@@ -153,7 +153,7 @@ async fn a_name_of_somebody_else_is_refused_and_both_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_refused_changes_nothing_at_all() {
+async fn a_refused_change_changes_nothing() {
     let app = TestApp::start().await;
     let (acme, globex) = (app.sign_up("Acme").await, app.sign_up("Globex").await);
     let admin = app.with(&acme.token);
@@ -182,7 +182,7 @@ async fn an_admin_changes_name_address_and_password_at_once() {
 }
 
 #[tokio::test]
-async fn deleting_takes_everything_and_frees_the_name() {
+async fn deleting_removes_everything_and_frees_the_name() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let (_, member) = app.with(&org.token).add_member("member").await;
@@ -200,7 +200,7 @@ async fn deleting_takes_everything_and_frees_the_name() {
 }
 
 #[tokio::test]
-async fn the_name_of_a_delete_may_stand_in_the_query_or_the_body() {
+async fn the_name_to_delete_may_be_in_the_query_or_the_body() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -214,7 +214,7 @@ async fn the_name_of_a_delete_may_stand_in_the_query_or_the_body() {
 }
 
 #[tokio::test]
-async fn another_organization_cannot_be_deleted_nor_its_existence_found_out() {
+async fn deleting_another_organization_is_refused_without_revealing_whether_it_exists() {
     let app = TestApp::start().await;
     let (acme, globex) = (app.sign_up("Acme").await, app.sign_up("Globex").await);
     let (_, member) = app.with(&acme.token).add_member("member").await;
@@ -252,7 +252,7 @@ async fn odd_names_get_the_documented_answer() {
         assert_eq!(created.text("collection_name"), collection);
         assert_eq!(app.get_org(name).await.expect(200).body["id"], created.body["id"]);
     }
-    // A name that starts with a dollar is taken literally by the operation that renames to it.
+    // The operation that renames to a name starting with a dollar must take it literally.
     let org = app.sign_up("Plain").await;
     let renamed = app.with(&org.token).rename("$name").await.expect(200);
     assert_eq!(renamed.text("organization_name"), "$name");

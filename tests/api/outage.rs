@@ -1,5 +1,5 @@
-//! The database killed and started again under load: only 503 in between, and no restart of the
-//! server afterwards.
+//! Kills the database under load and starts it again: requests get 503 meanwhile, and the server
+//! recovers without a restart.
 
 use std::{
     path::Path,
@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
+async fn a_killed_database_means_503_and_loses_nothing_acknowledged() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("outage");
     let _ = std::fs::remove_dir_all(&dir);
     let options = embedded_options(&dir);
@@ -42,7 +42,7 @@ async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
                     503 => {
                         refused.fetch_add(1, Ordering::Relaxed);
                     }
-                    // The first try of the same request may have come through before the crash.
+                    // A 409 would mean that a request answered with 503 was carried out.
                     other => panic!("{other} for {name}"),
                 }
             }
@@ -79,7 +79,7 @@ async fn a_killed_database_means_503_and_nothing_acknowledged_is_lost() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_given_up() {
+async fn a_request_that_takes_too_long_gets_503() {
     let app = crate::support::TestApp::start_with(|settings| {
         settings.server.request_timeout_seconds = 1;
         settings.server.cors_origins = vec!["https://console.example".to_owned()];
@@ -96,8 +96,8 @@ async fn a_request_that_takes_too_long_is_given_up() {
     });
     let replies = futures::future::join_all(attempts).await;
     let last = replies.into_iter().filter(|reply| reply.status == 503).last();
-    let last = last.expect("nothing was given up").refused(503, "busy");
-    // Pages of another origin may read it, and when to try again.
+    let last = last.expect("no request timed out").refused(503, "busy");
+    // Pages of other origins may read the answer and its Retry-After.
     assert_eq!(last.headers["access-control-allow-origin"], "https://console.example");
     let exposed = last.headers["access-control-expose-headers"].to_str().unwrap();
     assert!(exposed.contains("retry-after"), "{exposed}");

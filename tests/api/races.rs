@@ -1,4 +1,4 @@
-//! Many at once for one name or one address: exactly one wins, and nothing is left of the others.
+//! Concurrent requests for one name or one address: exactly one wins, and the others leave nothing.
 
 use bson::doc;
 use futures::future::{join, join_all};
@@ -24,8 +24,8 @@ async fn of_many_sign_ups_for_one_name_exactly_one_wins() {
     app.assert_sound().await;
 }
 
-/// The control of the test above: with neither the unique index nor the collection of that name,
-/// looking first and then inserting lets several through.
+/// Negative control of the test above: without the unique index and the named collection, several
+/// sign-ups succeed.
 #[tokio::test]
 async fn without_its_index_a_name_is_taken_many_times() {
     let database = Database::new().await;
@@ -35,7 +35,7 @@ async fn without_its_index_a_name_is_taken_many_times() {
     let seen = is_won_twice(async |round| race_for_one_name(&server.client, round).await).await;
     drop(server);
     database.drop_all();
-    assert!(seen, "nobody has met");
+    assert!(seen, "no race was won twice");
 }
 
 async fn race_for_one_name(client: &Client, round: usize) -> Vec<Reply> {
@@ -61,7 +61,7 @@ async fn of_many_sign_ups_with_one_address_exactly_one_wins() {
     app.assert_sound().await;
 }
 
-/// The control of the test above: it is the unique index that decides the race.
+/// Negative control of the test above, without the unique index.
 #[tokio::test]
 async fn without_its_index_an_address_is_taken_many_times() {
     let app = TestApp::start().await;
@@ -78,7 +78,7 @@ async fn race_for_one_address(client: &Client, round: usize) -> Vec<Reply> {
     join_all(race).await
 }
 
-/// Whether several win in one of a few races.
+/// Whether several sign-ups win in one of ten races.
 async fn is_won_twice(race: impl AsyncFn(usize) -> Vec<Reply>) -> bool {
     for round in 0..10 {
         if winners(&race(round).await, 201) > 1 {
@@ -143,7 +143,7 @@ async fn renames_and_deletes_of_one_organization_end_in_one_state() {
         let (renamed, deleted) =
             join(rename, patiently(async || two.delete_org(&name).await)).await;
         assert!([200, 401].contains(&renamed.status), "{renamed:?}");
-        // Whoever asks again after a delete that was late to answer has no account any more.
+        // The retry of a delete that succeeded after its first answer finds no account any more.
         assert!([200, 401, 403].contains(&deleted.status), "{deleted:?}");
         let gone = deleted.status != 403;
         assert_eq!(app.get_org(&target).await.status, if gone { 404 } else { 200 });

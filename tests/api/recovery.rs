@@ -1,21 +1,21 @@
-//! What a process has left undone, taken over by another: nothing holds up anything else, and
-//! nobody takes over what is being worked on.
+//! Unfinished work of a process is continued by another one: it does not block other work, and a
+//! process does not take over work that is still running.
 
 use std::{process::Stdio, time::Duration};
 
 use bson::{DateTime, Document, doc, oid::ObjectId};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tenantry::domain::scheduling::OccurrenceId;
 
 use crate::support::{
     Client, Database, Event, Org, ServerProcess, TestApp, ahead, command, eventually, made_ago,
-    seconds_from_now,
+    seconds_from_now, send_signal,
 };
 
-/// What never ends within a test.
-const WITHOUT_END: u64 = 600_000;
+/// A patience in milliseconds that never ends within a test.
+const ENDLESS: u64 = 600_000;
 
-/// Records that seats are to be given back, as a process leaves it that has died.
+/// Inserts a mass cancellation as a dead process leaves it.
 async fn leave_mass_cancellation(
     database: &Database,
     id: ObjectId,
@@ -33,8 +33,8 @@ async fn leave_mass_cancellation(
     database.master("drains").await.insert_one(cancellation).await.unwrap();
 }
 
-/// One that fails whenever it is tried, once patience ends: its tenant is nowhere.
-async fn leave_hopeless_mass_cancellation(database: &Database, client: &Client) -> ObjectId {
+/// Inserts one that fails after the patience, because its tenant's collection is missing.
+async fn leave_failing_mass_cancellation(database: &Database, client: &Client) -> ObjectId {
     let lost = client.sign_up("Lost").await;
     database.tenant("org_lost").await.drop().await.unwrap();
     let (id, event) = (ObjectId::new(), ObjectId::new().into());
@@ -52,20 +52,20 @@ async fn set_lease(database: &Database, collection: &str, filter: Document, leas
     database.master(collection).await.update_one(filter, set).await.unwrap();
 }
 
-/// Waits until somebody has taken the cancellation over and renews its lease.
-async fn held(database: &Database, id: ObjectId) {
-    eventually("a take-over", || async { lease_of(database, id).await > DateTime::now() }).await;
-    let taken = lease_of(database, id).await;
-    eventually("a renewal", || async { lease_of(database, id).await > taken }).await;
+/// Waits until a process has claimed the mass cancellation and renewed its lease.
+async fn wait_for_renewal(database: &Database, id: ObjectId) {
+    eventually("a claim", || async { lease_of(database, id).await > DateTime::now() }).await;
+    let claimed = lease_of(database, id).await;
+    eventually("a renewal", || async { lease_of(database, id).await > claimed }).await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_finished_holds_up_nothing_else() {
+async fn failing_work_does_not_block_other_work() {
     let database = Database::new().await;
     let armed = [("FAILPOINTS", "rename.after_record=return")];
     let mut dying = ServerProcess::start_with(&database, &armed);
     let client = dying.client.clone();
-    let hopeless = leave_hopeless_mass_cancellation(&database, &client).await;
+    let failing = leave_failing_mass_cancellation(&database, &client).await;
     let gym = client.sign_up("Gym").await;
     let start = ahead(24);
     let admin = client.with(&gym.token);
@@ -76,26 +76,29 @@ async fn what_cannot_be_finished_holds_up_nothing_else() {
     assert!(Client::try_send(rename).await.is_none());
     dying.died(&database).await;
     leave_mass_cancellation(&database, ObjectId::new(), &gym, &occurrence.parse().unwrap()).await;
-    // So that the cancellation that never ends is met first.
-    set_lease(&database, "drains", doc! { "_id": hopeless }, DateTime::MIN).await;
+    // With the oldest lease, the failing one is claimed first.
+    set_lease(&database, "drains", doc! { "_id": failing }, DateTime::MIN).await;
     set_lease(&database, "operations", doc! {}, seconds_from_now(3)).await;
 
-    let patience = WITHOUT_END.to_string();
+    let patience = ENDLESS.to_string();
     let server = ServerProcess::start_with(&database, &[("PATIENCE_MS", &patience)]);
     eventually("the rename", || async { database.counts().await.2 == 0 }).await;
-    eventually("the other drain", || async { database.mass_cancellations().await == 1 }).await;
+    eventually("the other mass cancellation", || async {
+        database.mass_cancellations().await == 1
+    })
+    .await;
     assert_eq!(database.seats(&gym).await.at(&occurrence), (0, 0));
     server.client.get_org("Climbing").await.expect(200);
-    held(&database, hopeless).await;
+    wait_for_renewal(&database, failing).await;
     drop(server);
     database.drop_all();
 }
 
-/// As when another process has moved the collection since this one read where it is.
+/// The collection has been moved since the server looked up its location.
 #[tokio::test]
-async fn a_rename_that_was_overtaken_tries_again() {
+async fn a_rename_retries_until_it_finds_the_collection() {
     let database = Database::new().await;
-    let patience = WITHOUT_END.to_string();
+    let patience = ENDLESS.to_string();
     let settings = [("PATIENCE_MS", patience.as_str()), ("MONGO_COMMAND_METRICS", "true")];
     let server = ServerProcess::start_with(&database, &settings);
     let org = server.client.sign_up("Acme").await;
@@ -104,20 +107,13 @@ async fn a_rename_that_was_overtaken_tries_again() {
         let rename = doc! { "renameCollection": name(from), "to": name(to) };
         database.client().await.database("admin").run_command(rename).await.unwrap();
     };
-    let looks = || async {
-        let text = server.client.get("/metrics").await.body.as_str().unwrap().to_owned();
-        let lines = text.lines().filter(|line| {
-            line.starts_with("tenantry_mongo_command_seconds_count")
-                && line.contains("command=\"listCollections\"")
-        });
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
-    };
+    let lookups = || server.client.commands("listCollections");
     move_by_hand("org_acme", "elsewhere").await;
-    let before = looks().await;
+    let before = lookups().await;
     let admin = server.client.with(&org.token);
     let renaming = tokio::spawn(async move { admin.rename("Globex").await });
-    // Each try looks at both places.
-    eventually("another try", || async { looks().await > before + 2 }).await;
+    // Each attempt looks at both places.
+    eventually("another try", || async { lookups().await > before + 2 }).await;
     move_by_hand("elsewhere", "org_acme").await;
     renaming.await.unwrap().expect(200);
     database.assert_recovered().await;
@@ -126,14 +122,13 @@ async fn a_rename_that_was_overtaken_tries_again() {
 }
 
 #[tokio::test]
-async fn a_shutdown_leaves_what_never_ends_to_the_next_process() {
+async fn a_shutdown_leaves_endless_work_to_the_next_process() {
     let database = Database::new().await;
-    let patience = WITHOUT_END.to_string();
+    let patience = ENDLESS.to_string();
     let mut server = ServerProcess::start_with(&database, &[("PATIENCE_MS", &patience)]);
-    let hopeless = leave_hopeless_mass_cancellation(&database, &server.client).await;
-    held(&database, hopeless).await;
-    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    let failing = leave_failing_mass_cancellation(&database, &server.client).await;
+    wait_for_renewal(&database, failing).await;
+    send_signal(server.pid(), Signal::TERM);
     eventually("the server's end", || {
         let ended = server.is_dead();
         async move { ended }
@@ -145,11 +140,11 @@ async fn a_shutdown_leaves_what_never_ends_to_the_next_process() {
 }
 
 #[tokio::test]
-async fn a_change_stream_that_was_closed_says_so() {
+async fn a_closed_change_stream_reports_an_error() {
     let database = Database::new().await;
     let store = database.store().await;
     let mut changes = store.changes(Duration::from_millis(100)).await.unwrap();
-    // Only that ends it: without its database it has nothing to follow.
+    // Dropping the master database ends the stream.
     database.client().await.database(&database.master).drop().await.unwrap();
     let error = loop {
         if let Err(error) = changes.next().await {
@@ -160,13 +155,14 @@ async fn a_change_stream_that_was_closed_says_so() {
     database.drop_all();
 }
 
-/// The record is an hour old, but the work on it is not: the first of two batches was just done.
+/// The record is an hour old, but its last progress is recent: the first of two batches was just
+/// done.
 #[tokio::test]
-async fn what_is_being_worked_on_is_not_stuck() {
+async fn work_with_recent_progress_is_not_stuck() {
     let database = Database::new().await;
     let before = ServerProcess::start(&database);
     let gym = before.client.sign_up("Gym").await;
-    // More seats than one transaction gives back.
+    // More registrations than one transaction cancels.
     let members = database.add_members(&gym, 600).await;
     let start = ahead(24);
     let admin = before.client.with(&gym.token);
@@ -194,22 +190,22 @@ async fn what_is_being_worked_on_is_not_stuck() {
 }
 
 #[tokio::test]
-async fn a_process_takes_over_from_others_alone() {
+async fn a_process_does_not_claim_its_own_work() {
     let app = TestApp::start_with(|settings| {
-        settings.operations.patience_ms = WITHOUT_END;
+        settings.operations.patience_ms = ENDLESS;
         settings.operations.recovery_interval_seconds = 1;
         settings.operations.lease_seconds = 1;
     })
     .await;
-    let id = leave_hopeless_mass_cancellation(&app.database, &app).await;
-    held(&app.database, id).await;
-    // As if the renewals had not got through.
+    let id = leave_failing_mass_cancellation(&app.database, &app).await;
+    wait_for_renewal(&app.database, id).await;
+    // As if the renewals had failed.
     set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
     let recovered = tokio::time::timeout(Duration::from_secs(30), app.manager.recover()).await;
     assert_eq!(recovered.unwrap().unwrap(), 0);
-    // Another process would take it.
+    // Another process can claim it.
     let other = app.database.store().await;
-    eventually("another's take-over", || async {
+    eventually("another process's claim", || async {
         set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
         other.claim_mass_cancellation(&[]).await.unwrap().is_some()
     })

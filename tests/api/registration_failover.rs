@@ -1,5 +1,5 @@
-//! The primary of a replica set killed in the middle of a storm of registrations, and the next one,
-//! too: whoever was told of a seat has it, and whoever was told that it is given back has not.
+//! Kills the primary of a replica set twice during many registrations. Confirmed seats are kept,
+//! and confirmed cancellations too.
 
 use std::{
     path::Path,
@@ -12,14 +12,14 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Duration as Time, Instant, sleep};
 
 use crate::support::{
-    Ask, Client, Database, Event, Journal, ReplicaSet, SOON_LOST, ServerProcess, ahead,
+    Action, Client, Database, Event, Journal, ReplicaSet, SOON_LOST, ServerProcess, ahead,
 };
 
 const CLIENTS: usize = 24;
 const SEATS: i64 = 8;
 
-/// Words of a server that has its database, and the one of a server that has not. Nobody needs to
-/// hear that: a new primary may be there before a client's patience ends.
+/// Outcomes of a working server, and the one of a server without its database. That one need not
+/// occur: a new primary may be elected before a client's time limit.
 const FINE: [&str; 10] = [
     "done",
     "EVENT_FULL",
@@ -33,7 +33,7 @@ const FINE: [&str; 10] = [
     "database_unavailable",
 ];
 
-/// How it goes.
+/// Counts confirmations while the members work.
 #[derive(Default)]
 struct Progress {
     done: AtomicBool,
@@ -41,18 +41,18 @@ struct Progress {
 }
 
 impl Progress {
-    /// Waits for so many more confirmations.
+    /// Waits until there are `than` more confirmations.
     async fn more(&self, than: usize) {
         let wanted = self.confirmed.load(Ordering::Relaxed) + than;
         let until = Instant::now() + Time::from_mins(1);
         while self.confirmed.load(Ordering::Relaxed) < wanted {
-            assert!(Instant::now() < until, "it stands still");
+            assert!(Instant::now() < until, "nothing was confirmed any more");
             sleep(Time::from_millis(10)).await;
         }
     }
 }
 
-async fn ask_on(
+async fn send_to(
     server: &Client,
     occurrences: &[String],
     progress: &Progress,
@@ -60,19 +60,19 @@ async fn ask_on(
     mut rng: StdRng,
 ) -> Journal {
     while !progress.done.load(Ordering::Relaxed) {
-        let ask = match rng.random_range(0..10) {
-            0..5 => Ask::Register,
-            5..8 => Ask::Cancel,
-            8 => Ask::Join,
-            _ => Ask::Leave,
+        let action = match rng.random_range(0..10) {
+            0..5 => Action::Register,
+            5..8 => Action::Cancel,
+            8 => Action::Join,
+            _ => Action::Leave,
         };
         let some = &occurrences[rng.random_range(0..occurrences.len())];
-        let fit = journal.fit_for(ask, rng.random_range(0..100));
-        let word = journal.ask(server, ask, fit.as_ref().unwrap_or(some)).await;
+        let fit = journal.fit_for(action, rng.random_range(0..100));
+        let word = journal.send(server, action, fit.as_ref().unwrap_or(some)).await;
         if word == "done" {
             progress.confirmed.fetch_add(1, Ordering::Relaxed);
         } else {
-            assert!(FINE.contains(&word.as_str()), "{word} to {ask:?}");
+            assert!(FINE.contains(&word.as_str()), "{word} to {action:?}");
         }
     }
     journal
@@ -94,7 +94,7 @@ async fn nothing_that_was_confirmed_is_lost_when_primaries_are_killed() {
     let (seed, progress) = (rand::random(), Progress::default());
     let clients = join_all(members.into_iter().zip(seed..).map(|(member, seed)| {
         let rng = StdRng::seed_from_u64(seed);
-        ask_on(&server.client, &occurrences, &progress, Journal::of(member), rng)
+        send_to(&server.client, &occurrences, &progress, Journal::of(member), rng)
     }));
     let kills = async {
         for _ in 0..2 {
@@ -103,7 +103,7 @@ async fn nothing_that_was_confirmed_is_lost_when_primaries_are_killed() {
             set.kill(primary);
             set.primary().await;
             progress.more(60).await;
-            set.start_again(primary).await;
+            set.restart(primary).await;
         }
         progress.done.store(true, Ordering::Relaxed);
     };
@@ -112,7 +112,7 @@ async fn nothing_that_was_confirmed_is_lost_when_primaries_are_killed() {
     database.assert_recovered().await;
     let seats = database.seats(&org).await;
     seats.assert_sound();
-    assert!(seats.left_waiting().is_empty(), "seats are free, and somebody waits for them");
+    assert!(seats.left_waiting().is_empty(), "seats are free, but members wait for them");
     for journal in &journals {
         journal.assert_kept(&seats);
     }

@@ -1,14 +1,14 @@
-//! The server killed between any two steps of a change of seats, and started again: all of it or
-//! nothing, and everything that was acknowledged.
+//! Kills the server between any two steps of a change of seats and starts another one. The change
+//! is complete or absent, and everything acknowledged is kept.
 
 use serde_json::json;
 
 use crate::support::{Client, Database, Event, Member, Org, Reply, ServerProcess, ahead};
 
-/// More seats than one transaction gives back.
+/// More registrations than one transaction cancels.
 const MANY: usize = 600;
 
-/// An organization with two members and an event with one seat, which the first of them holds.
+/// An organization, its members, and an event at which the first member holds a seat.
 struct Stage {
     database: Database,
     org: Org,
@@ -30,7 +30,7 @@ impl Stage {
         Self { event: event.id, database, org, members, occurrence }
     }
 
-    /// Sends a mutation as `token` to a server that dies at `point`; the next server.
+    /// Sends a mutation as `token` to a server that dies at `point`; returns the next server.
     async fn killed_at(&self, point: &str, token: &str, mutation: &str) -> ServerProcess {
         let armed = format!("{point}=return");
         let mut server = ServerProcess::start_with(&self.database, &[("FAILPOINTS", &armed)]);
@@ -45,7 +45,7 @@ impl Stage {
         next
     }
 
-    /// Seats held at the occurrence.
+    /// The number of registrations at the occurrence.
     async fn held(&self) -> usize {
         let seats = self.database.seats(&self.org).await;
         seats.assert_sound();
@@ -66,7 +66,7 @@ const STEPS: [(&str, bool); 3] = [
 ];
 
 #[tokio::test]
-async fn a_registration_that_is_cut_short_is_all_there_or_not_at_all() {
+async fn an_interrupted_registration_is_complete_or_absent() {
     for (point, done) in STEPS {
         let stage = Stage::set(2, 2).await;
         let second = &stage.members[1];
@@ -74,26 +74,26 @@ async fn a_registration_that_is_cut_short_is_all_there_or_not_at_all() {
             format!("register(occurrenceId: \"{}\") {{ refusal {{ code }} }}", stage.occurrence);
         let server = stage.killed_at(point, &second.token, &register).await;
         assert_eq!(stage.held().await, if done { 2 } else { 1 }, "{point}");
-        let again = second.at(&server.client).registers_in_the_end(&stage.occurrence).await;
+        let again = second.at(&server.client).register_patiently(&stage.occurrence).await;
         assert_eq!(again, if done { "ALREADY_REGISTERED" } else { "done" }, "{point}");
     }
 }
 
 #[tokio::test]
-async fn a_cancellation_that_is_cut_short_moves_the_seat_or_leaves_it() {
+async fn an_interrupted_cancellation_passes_the_seat_on_or_keeps_it() {
     for (point, done) in STEPS {
         let stage = Stage::set(2, 1).await;
         let (first, second) = (&stage.members[0], &stage.members[1]);
         {
             let server = ServerProcess::start(&stage.database);
-            assert_eq!(second.at(&server.client).joins(&stage.occurrence).await, "done");
+            assert_eq!(second.at(&server.client).join_outcome(&stage.occurrence).await, "done");
         }
         let cancel = format!(
             "cancelRegistration(id: \"{}:{}\") {{ refusal {{ code }} }}",
             first.id, stage.occurrence
         );
         stage.killed_at(point, &first.token, &cancel).await;
-        // The one who waits gets the seat in the same moment.
+        // The waiting member gets the seat in the same transaction.
         assert_eq!(stage.held().await, 1, "{point}");
         let seats = stage.database.seats(&stage.org).await;
         let holder = if done { second } else { first };
@@ -102,7 +102,7 @@ async fn a_cancellation_that_is_cut_short_moves_the_seat_or_leaves_it() {
 }
 
 #[tokio::test]
-async fn a_call_off_that_is_cut_short_is_finished_or_never_was() {
+async fn an_interrupted_occurrence_cancellation_is_finished_or_absent() {
     let steps = [
         ("occurrence_cancel.before_commit", MANY),
         ("occurrence_cancel.after_commit", 0),
@@ -122,7 +122,7 @@ async fn a_call_off_that_is_cut_short_is_finished_or_never_was() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_cut_short_is_finished_or_never_was() {
+async fn an_interrupted_event_deletion_is_finished_or_absent() {
     let steps = [
         ("event_delete.before_commit", MANY),
         ("event_delete.after_commit", 0),
@@ -145,7 +145,7 @@ async fn a_deletion_that_is_cut_short_is_finished_or_never_was() {
 }
 
 #[tokio::test]
-async fn more_seats_that_are_cut_short_are_given_out_or_do_not_exist() {
+async fn an_interrupted_capacity_increase_fills_the_seats_or_is_absent() {
     let steps = [
         ("event_update.before_fill", 1),
         ("event_update.before_commit", 1),
@@ -155,7 +155,10 @@ async fn more_seats_that_are_cut_short_are_given_out_or_do_not_exist() {
         let stage = Stage::set(2, 1).await;
         {
             let server = ServerProcess::start(&stage.database);
-            assert_eq!(stage.members[1].at(&server.client).joins(&stage.occurrence).await, "done");
+            assert_eq!(
+                stage.members[1].at(&server.client).join_outcome(&stage.occurrence).await,
+                "done"
+            );
         }
         let update = format!(
             "updateEvent(id: \"{}\", input: {{ capacity: 2 }}) {{ refusal {{ code }} }}",

@@ -1,5 +1,5 @@
-//! Two changes that look at different documents and meet all the same. One server takes its time
-//! between what it reads and what it writes, so the other one is sure to come in between.
+//! Write skew: two changes that read each other's documents but write different ones must conflict.
+//! One server pauses between its reads and writes, so the other one always gets in between.
 
 use chrono::Duration;
 use futures::future::{join, join_all};
@@ -7,15 +7,15 @@ use serde_json::json;
 
 use crate::support::{Event, Member, Org, Pair, ahead};
 
-/// The second server takes its time to register.
+/// Makes the second server pause before it writes.
 const SLOW: &str = "registration.before_write=sleep(60)";
 
 async fn slow_pair() -> Pair {
     Pair::armed("", SLOW).await
 }
 
-/// One gives the only seat back while another joins the waiting list. The word that the second one
-/// gets, and whether it has the seat.
+/// One member cancels the only seat while another joins the waiting list. Returns the outcome of
+/// the join, and whether that member holds the seat.
 async fn joined_while_freed(pair: &Pair, org: &Org, hours: i64) -> (String, bool) {
     let members = pair.database.add_members(org, 2).await;
     let (holder, waiter) = (&members[0], &members[1]);
@@ -23,30 +23,30 @@ async fn joined_while_freed(pair: &Pair, org: &Org, hours: i64) -> (String, bool
     let admin = pair.one.client.with(&org.token);
     let occurrence = Event::once(&admin, start, 1).await.at(start);
     let (one, two) = (holder.at(&pair.one.client), waiter.at(&pair.two.client));
-    assert_eq!(one.registers(&occurrence).await, "done");
+    assert_eq!(one.register_outcome(&occurrence).await, "done");
     let (cancelled, joined) =
-        join(one.cancels(&occurrence, &holder.id), two.joins(&occurrence)).await;
+        join(one.cancel_outcome(&occurrence, &holder.id), two.join_outcome(&occurrence)).await;
     assert_eq!(cancelled, "done");
     (joined, pair.database.seats(org).await.holds(&occurrence, &waiter.id))
 }
 
 #[tokio::test]
-async fn who_joins_while_a_seat_is_freed_gets_it_or_is_told_of_it() {
+async fn joining_while_a_seat_is_freed_gets_it_or_reports_free_seats() {
     let pair = slow_pair().await;
     let (org, _) = pair.sign_up().await;
     for hour in 0..5 {
         let (joined, seated) = joined_while_freed(&pair, &org, 24 + hour).await;
         match joined.as_str() {
-            "done" => assert!(seated, "the seat is free, and somebody waits for it"),
+            "done" => assert!(seated, "the seat is free, but a member waits for it"),
             other => assert_eq!((other, seated), ("SEATS_AVAILABLE", false)),
         }
     }
     pair.assert_sound(&org).await;
 }
 
-/// The control of what makes all of these meet: to write what is there already is no write.
+/// Negative control: without a write to the shared document, the transactions do not conflict.
 #[tokio::test]
-async fn without_a_touch_somebody_waits_for_a_seat_that_is_free() {
+async fn without_a_touch_a_member_waits_for_a_free_seat() {
     let untouched = "registration.skip_touch=return";
     let pair = Pair::armed(untouched, &format!("{SLOW};{untouched}")).await;
     let (org, _) = pair.sign_up().await;
@@ -55,23 +55,23 @@ async fn without_a_touch_somebody_waits_for_a_seat_that_is_free() {
             return;
         }
     }
-    panic!("the two have met every time");
+    panic!("the two conflicted every time");
 }
 
 #[tokio::test]
-async fn who_is_removed_while_registering_or_joining_holds_nothing() {
+async fn a_member_removed_while_registering_or_joining_holds_nothing() {
     let pair = slow_pair().await;
     let (org, admin) = pair.sign_up().await;
     let start = ahead(24);
     let (open, full) = (Event::once(&admin, start, 10).await, Event::once(&admin, start, 1).await);
-    assert_eq!(admin.registers(&full.at(start)).await, "done");
+    assert_eq!(admin.register_outcome(&full.at(start)).await, "done");
     for (turn, member) in pair.database.add_members(&org, 6).await.iter().enumerate() {
         let client = member.at(&pair.two.client);
         let asking = async {
             if turn % 2 == 0 {
-                client.registers(&open.at(start)).await
+                client.register_outcome(&open.at(start)).await
             } else {
-                client.joins(&full.at(start)).await
+                client.join_outcome(&full.at(start)).await
             }
         };
         let path = format!("/org/members/{}", member.id);
@@ -83,7 +83,7 @@ async fn who_is_removed_while_registering_or_joining_holds_nothing() {
 }
 
 #[tokio::test]
-async fn whom_an_admin_registers_while_another_removes_them_holds_nothing() {
+async fn a_member_registered_and_removed_by_two_admins_holds_nothing() {
     let pair = slow_pair().await;
     let (org, admin) = pair.sign_up().await;
     let start = ahead(24);
@@ -92,7 +92,7 @@ async fn whom_an_admin_registers_while_another_removes_them_holds_nothing() {
         let other = pair.two.client.with(&org.token);
         let path = format!("/org/members/{}", member.id);
         let (registered, removed) =
-            join(other.registers_for(&occurrence, &member.id), admin.delete(&path)).await;
+            join(other.register_for_outcome(&occurrence, &member.id), admin.delete(&path)).await;
         assert!(["done", "not_found"].contains(&registered.as_str()), "{registered}");
         removed.expect(200);
         pair.assert_sound(&org).await;
@@ -100,7 +100,7 @@ async fn whom_an_admin_registers_while_another_removes_them_holds_nothing() {
 }
 
 #[tokio::test]
-async fn the_first_registration_and_a_change_of_the_event_know_of_each_other() {
+async fn the_first_registration_conflicts_with_a_change_of_the_event() {
     let pair = slow_pair().await;
     let (org, admin) = pair.sign_up().await;
     let members = pair.database.add_members(&org, 8).await;
@@ -125,7 +125,7 @@ async fn the_first_registration_and_a_change_of_the_event_know_of_each_other() {
                 }
             }
         };
-        let (registered, changed) = join(client.registers(&occurrence), change).await;
+        let (registered, changed) = join(client.register_outcome(&occurrence), change).await;
         let pair_of_words = (registered.as_str(), changed.as_str());
         let expected = [
             vec![("done", "HAS_REGISTRATIONS"), ("not_found", "done")],
@@ -139,7 +139,7 @@ async fn the_first_registration_and_a_change_of_the_event_know_of_each_other() {
 }
 
 #[tokio::test]
-async fn seats_that_are_taken_away_while_somebody_registers_are_not_sold() {
+async fn a_capacity_lowered_during_a_registration_is_not_exceeded() {
     let pair = slow_pair().await;
     let (org, admin) = pair.sign_up().await;
     let members = pair.database.add_members(&org, 2).await;
@@ -147,9 +147,9 @@ async fn seats_that_are_taken_away_while_somebody_registers_are_not_sold() {
         let start = ahead(24 + hour);
         let event = Event::once(&admin, start, 2).await;
         let occurrence = event.at(start);
-        assert_eq!(members[0].at(&pair.one.client).registers(&occurrence).await, "done");
+        assert_eq!(members[0].at(&pair.one.client).register_outcome(&occurrence).await, "done");
         let (registered, changed) = join(
-            async { members[1].at(&pair.two.client).registers(&occurrence).await },
+            async { members[1].at(&pair.two.client).register_outcome(&occurrence).await },
             event.update(json!({ "capacity": 1 })),
         )
         .await;
@@ -162,8 +162,8 @@ async fn seats_that_are_taken_away_while_somebody_registers_are_not_sold() {
     }
 }
 
-/// One gives a seat back and another takes it, in one transaction: the number of seats stays as it
-/// was, while an admin calls the occurrence off, whose seats are too many for one transaction.
+/// One member cancels and another registers in one transaction, so the number of seats stays the
+/// same, while an admin cancels the occurrence. It has too many seats for one transaction.
 #[tokio::test]
 async fn a_seat_that_changes_hands_while_all_are_cancelled_is_cancelled_too() {
     let pair = slow_pair().await;
@@ -172,13 +172,14 @@ async fn a_seat_that_changes_hands_while_all_are_cancelled_is_cancelled_too() {
     let event = Event::once(&admin, start, 501).await;
     let occurrence = event.at(start);
     let members = pair.database.add_members(&org, 511).await;
-    assert_eq!(members[0].at(&pair.one.client).registers(&occurrence).await, "done");
+    assert_eq!(members[0].at(&pair.one.client).register_outcome(&occurrence).await, "done");
     let (holders, others) = members.split_at(501);
     pair.database.seat_all(&org, &occurrence, holders).await;
     let server = &pair.two.client;
     let swap = async |(leaving, coming): (&Member, &Member)| {
         let (leaver, comer) = (leaving.at(server), coming.at(server));
-        join(leaver.cancels(&occurrence, &leaving.id), comer.registers(&occurrence)).await
+        join(leaver.cancel_outcome(&occurrence, &leaving.id), comer.register_outcome(&occurrence))
+            .await
     };
     let swaps = join_all(holders.iter().zip(others).map(swap));
     let (_, cancelled) = join(swaps, event.cancel_occurrence(&occurrence)).await;

@@ -1,4 +1,4 @@
-//! Members and admins at random, all at once, through two servers.
+//! Random concurrent requests of members and admins through two servers.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -7,12 +7,12 @@ use futures::future::join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
 
-use crate::support::{Ask, Client, Event, Journal, Pair, ahead};
+use crate::support::{Action, Client, Event, Journal, Pair, ahead};
 
 const WORKERS: usize = 32;
 const STEPS: usize = 20;
 
-/// Words of a server that does as it should, also where it has more to do than it can.
+/// Outcomes of a working server, including an overloaded one.
 const FINE: [&str; 13] = [
     "done",
     "EVENT_FULL",
@@ -29,7 +29,7 @@ const FINE: [&str; 13] = [
     "busy",
 ];
 
-/// A time at which something takes place; when it is deleted, something else does.
+/// A start time with an event; when it is deleted, another event takes its place.
 struct Slot {
     start: DateTime<Utc>,
     days: i64,
@@ -58,7 +58,7 @@ impl Slot {
         self.event().at(self.start + Duration::days(rng.random_range(0..self.days)))
     }
 
-    /// What an admin does, in two words.
+    /// A random change by an admin; returns its name and outcome.
     async fn change(&self, admin: &Client, rng: &mut StdRng) -> (&'static str, String) {
         let id = self.event().id;
         let update = |input: String| {
@@ -93,7 +93,7 @@ impl Slot {
     }
 }
 
-/// What was done so far, and with what success.
+/// Counts each change and its outcome.
 type Tally = BTreeMap<(&'static str, String), usize>;
 
 async fn work(
@@ -107,18 +107,18 @@ async fn work(
     for _ in 0..STEPS {
         let server = pair.client(rng.random_range(0..2));
         let slot = &slots[rng.random_range(0..slots.len())];
-        let ask = match rng.random_range(0..100) {
-            0..36 => Some(("register", Ask::Register)),
-            36..58 => Some(("cancel", Ask::Cancel)),
-            58..76 => Some(("join", Ask::Join)),
-            76..84 => Some(("leave", Ask::Leave)),
+        let action = match rng.random_range(0..100) {
+            0..36 => Some(("register", Action::Register)),
+            36..58 => Some(("cancel", Action::Cancel)),
+            58..76 => Some(("join", Action::Join)),
+            76..84 => Some(("leave", Action::Leave)),
             _ => None,
         };
-        let done = match ask {
-            Some((name, ask)) => {
+        let done = match action {
+            Some((name, action)) => {
                 let some = slot.occurrence(&mut rng);
-                let occurrence = journal.fit_for(ask, rng.random_range(0..100)).unwrap_or(some);
-                (name, journal.ask(server, ask, &occurrence).await)
+                let occurrence = journal.fit_for(action, rng.random_range(0..100)).unwrap_or(some);
+                (name, journal.send(server, action, &occurrence).await)
             }
             None => slot.change(&server.with(admin), &mut rng).await,
         };
@@ -127,7 +127,7 @@ async fn work(
     (journal, tally)
 }
 
-/// Lets 32 workers loose on what starts at `starts`, each every day for three days.
+/// Runs 32 workers on events at `starts`, each repeated daily for three days.
 async fn storm(pair: &Pair, starts: &[DateTime<Utc>]) {
     let seed: u64 = rand::random();
     let (org, admin) = pair.sign_up().await;
@@ -148,28 +148,28 @@ async fn storm(pair: &Pair, starts: &[DateTime<Utc>]) {
     }
     let wrong: Vec<_> = all.keys().filter(|(_, word)| !FINE.contains(&word.as_str())).collect();
     assert!(wrong.is_empty(), "seed {seed}: {wrong:?}");
-    // What is rarer may be asked for at the wrong moment every time.
+    // Rarer changes may fail every time.
     let changes = ["register", "cancel", "join", "capacity"];
     for name in changes {
         let succeeded = all.get(&(name, "done".to_owned()));
-        assert!(succeeded.is_some(), "seed {seed}: not one {name} in {all:?}");
+        assert!(succeeded.is_some(), "seed {seed}: no {name} succeeded: {all:?}");
     }
     if starts.len() < 3 {
         let left = seats.left_waiting();
-        assert!(left.is_empty(), "seed {seed}: seats are free, and {left:?} wait for them");
+        assert!(left.is_empty(), "seed {seed}: seats are free, but {left:?} wait for them");
     }
 }
 
 #[tokio::test]
-async fn whatever_32_workers_do_at_once_nothing_contradicts_anything() {
+async fn random_changes_by_32_workers_leave_consistent_documents() {
     let pair = Pair::start().await;
     let minutes = [0, 30, 60, 120].map(|minutes| ahead(24) + Duration::minutes(minutes));
     storm(&pair, &minutes).await;
 }
 
-/// Nobody is somewhere else at that time, so whoever waits can take any seat.
+/// These times do not overlap, so each waiting member can take any seat.
 #[tokio::test]
-async fn after_all_changes_nobody_waits_for_a_seat_that_is_free() {
+async fn after_random_changes_no_member_waits_for_a_free_seat() {
     let pair = Pair::start().await;
     storm(&pair, &[ahead(24), ahead(26)]).await;
 }

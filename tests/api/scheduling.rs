@@ -1,4 +1,4 @@
-//! Events and seats, as members and admins see them.
+//! Events and registrations, as members and admins use them.
 
 use bson::doc;
 use chrono::Duration;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{Client, Event, TestApp, ahead, code};
 
-/// An organization's admin, and two of its members with their ids.
+/// The clients of an admin and of two members with their ids.
 async fn people(app: &TestApp) -> (Client, (String, Client), (String, Client)) {
     let org = app.sign_up("Gym").await;
     let admin = app.with(&org.token);
@@ -16,37 +16,37 @@ async fn people(app: &TestApp) -> (Client, (String, Client), (String, Client)) {
 }
 
 #[tokio::test]
-async fn a_seat_is_taken_given_back_and_taken_again() {
+async fn a_seat_can_be_taken_cancelled_and_taken_again() {
     let app = TestApp::start().await;
     let (admin, (member, client), _) = people(&app).await;
     let start = ahead(24);
     let event = Event::once(&admin, start, 2).await;
     let id = event.at(start);
 
-    let taken = client.register(&id).await;
-    let registration = taken.done("registration");
+    let first = client.register(&id).await;
+    let registration = first.done("registration");
     assert_eq!(registration["status"], "CONFIRMED");
     assert_eq!(registration["member"]["id"], member);
     assert_eq!(registration["occurrence"], json!({ "id": id, "seatsTaken": 1, "seatsLeft": 1 }));
 
     let again = client.register(&id).await;
     let refusal = again.refused("ALREADY_REGISTERED");
-    assert_eq!(refusal["conflictsWith"]["id"], taken.registration());
+    assert_eq!(refusal["conflictsWith"]["id"], first.registration());
 
-    let cancelled = client.cancel(&taken.registration()).await;
+    let cancelled = client.cancel(&first.registration()).await;
     assert_eq!(cancelled.done("registration")["status"], "CANCELLED");
     assert!(cancelled.0["registration"]["cancelledAt"].is_string());
-    client.cancel(&taken.registration()).await.refused("NOT_REGISTERED");
+    client.cancel(&first.registration()).await.refused("NOT_REGISTERED");
     assert_eq!(client.occurrence(&id).await["seatsTaken"], 0);
 
     let back = client.register(&id).await;
-    assert_eq!(back.registration(), taken.registration());
+    assert_eq!(back.registration(), first.registration());
     assert!(back.0["registration"]["cancelledAt"].is_null());
     app.assert_sound().await;
 }
 
 #[tokio::test]
-async fn nobody_is_in_two_places_at_once_but_touching_times_are_fine() {
+async fn overlapping_registrations_are_refused_but_adjacent_times_are_fine() {
     let app = TestApp::start().await;
     let (admin, (_, client), _) = people(&app).await;
     let start = ahead(24);
@@ -59,13 +59,13 @@ async fn nobody_is_in_two_places_at_once_but_touching_times_are_fine() {
     assert_eq!(refused.refused("TIME_CONFLICT")["conflictsWith"]["id"], held);
     client.register(&next.at(start + Duration::minutes(60))).await.registration();
     client.cancel(&held).await.done("registration");
-    // The next one still stands in the way.
+    // The other registration still conflicts.
     client.register(&half_later.at(start + Duration::minutes(30))).await.refused("TIME_CONFLICT");
     app.assert_sound().await;
 }
 
 #[tokio::test]
-async fn a_freed_seat_goes_to_the_first_who_waits_and_is_free() {
+async fn a_freed_seat_goes_to_the_first_available_waiting_member() {
     let app = TestApp::start().await;
     let (admin, (_, one), (two_id, two)) = people(&app).await;
     let start = ahead(24);
@@ -81,7 +81,7 @@ async fn a_freed_seat_goes_to_the_first_who_waits_and_is_free() {
     one.join(&id).await.refused("ALREADY_WAITING");
     assert_eq!(two.occurrence(&id).await["myWaitingListPosition"], 2);
 
-    // The first is somewhere else at that time, so the second gets the seat.
+    // The first one is busy at that time, so the second one gets the seat.
     one.register(&other.at(start)).await.registration();
     admin.cancel(&seat).await.done("registration");
     let occurrence = two.occurrence(&id).await;
@@ -89,7 +89,7 @@ async fn a_freed_seat_goes_to_the_first_who_waits_and_is_free() {
     assert_eq!(occurrence["waitingListLength"], 1);
     two.register(&id).await.refused("ALREADY_REGISTERED");
 
-    // More seats go to who waits, too, once free.
+    // Added seats also go to available waiting members.
     let held = one.query("{ myRegistrations { edges { node { id } } } }", json!({})).await;
     let held = held["myRegistrations"]["edges"][0]["node"]["id"].as_str().unwrap();
     one.cancel(held).await.done("registration");
@@ -97,7 +97,7 @@ async fn a_freed_seat_goes_to_the_first_who_waits_and_is_free() {
     assert_eq!(one.occurrence(&id).await["seatsTaken"], 2);
     one.leave(&id).await.refused("NOT_WAITING");
 
-    // Who leaves the organization gives the seat back.
+    // Removing a member frees their seats.
     admin.join(&id).await.done("entry");
     admin.delete(&format!("/org/members/{two_id}")).await.expect(200);
     assert_eq!(admin.occurrence(&id).await["seatsTaken"], 2);
@@ -106,7 +106,7 @@ async fn a_freed_seat_goes_to_the_first_who_waits_and_is_free() {
 }
 
 #[tokio::test]
-async fn a_recurring_event_keeps_its_wall_clock_time_and_its_seats_apart() {
+async fn a_recurring_event_keeps_its_wall_clock_time_and_seats_per_occurrence() {
     let app = TestApp::start().await;
     let (admin, (_, client), _) = people(&app).await;
     let event = Event::create(
@@ -128,7 +128,7 @@ async fn a_recurring_event_keeps_its_wall_clock_time_and_its_seats_apart() {
     client.register(&summer).await.registration();
     admin.register(&winter).await.refused("EVENT_FULL");
     admin.register(&added).await.registration();
-    let unknown = client.ask(
+    let unknown = client.graphql(
         "mutation R($o: ID!) { register(occurrenceId: $o) { refusal { code } } }",
         json!({ "o": at("2027-04-03T07:00:00Z") }),
     );
@@ -137,7 +137,7 @@ async fn a_recurring_event_keeps_its_wall_clock_time_and_its_seats_apart() {
 }
 
 #[tokio::test]
-async fn changes_of_an_event_keep_what_was_promised() {
+async fn changes_of_an_event_that_would_break_registrations_are_refused() {
     let app = TestApp::start().await;
     let (admin, (_, one), (_, two)) = people(&app).await;
     let start = ahead(48);
@@ -154,7 +154,7 @@ async fn changes_of_an_event_keep_what_was_promised() {
     event.update(json!({ "durationMinutes": 30 })).await.refused("HAS_REGISTRATIONS");
     let renamed = event.update(json!({ "title": "Stretching", "capacity": 2 })).await;
     assert_eq!(renamed.done("event")["version"], 2);
-    // A rule that keeps the first start strands nobody.
+    // A rule that keeps the first start cancels no registration.
     let weekly = json!({ "recurrence": { "rule": "FREQ=WEEKLY;COUNT=4" } });
     event.update(weekly).await.done("event");
     assert_eq!(one.occurrence(&id).await["capacity"], 2);
@@ -165,7 +165,7 @@ async fn changes_of_an_event_keep_what_was_promised() {
         .await["event"]
         .is_null());
     one.cancel(&held).await.refused("NOT_REGISTERED");
-    // What there was is still told.
+    // Earlier registrations are still shown.
     let query = "{ myRegistrations(includeCancelled: true) {
         edges { node { status occurrence { status event { title } } } } } }";
     let mine = one.query(query, json!({})).await;
@@ -179,7 +179,7 @@ async fn changes_of_an_event_keep_what_was_promised() {
 }
 
 #[tokio::test]
-async fn a_cancelled_occurrence_frees_its_members_and_takes_nobody() {
+async fn a_cancelled_occurrence_frees_its_members_and_accepts_nobody() {
     let app = TestApp::start().await;
     let (admin, (_, one), (_, two)) = people(&app).await;
     let start = ahead(24);
@@ -198,7 +198,7 @@ async fn a_cancelled_occurrence_frees_its_members_and_takes_nobody() {
 }
 
 #[tokio::test]
-async fn what_has_started_is_closed() {
+async fn a_past_occurrence_accepts_no_changes() {
     let app = TestApp::start().await;
     let (admin, (_, client), _) = people(&app).await;
     let start = ahead(-3);
@@ -206,7 +206,7 @@ async fn what_has_started_is_closed() {
     client.register(&event.at(start)).await.refused("OCCURRENCE_PAST");
     client.join(&event.at(start)).await.refused("OCCURRENCE_PAST");
     let query = "mutation C($id: ID!) { cancelOccurrence(id: $id) { id } }";
-    let refused = admin.ask(query, json!({ "id": event.at(start) })).await;
+    let refused = admin.graphql(query, json!({ "id": event.at(start) })).await;
     assert_eq!(code(&refused), "occurrence_past");
 }
 
@@ -220,26 +220,26 @@ async fn members_act_for_themselves_and_admins_for_members() {
     let held = admin.register_for(&id, Some(&one_id)).await.registration();
     let query = "mutation R($o: ID!, $m: ID) { register(occurrenceId: $o, memberId: $m) {
         refusal { code } } }";
-    let forbidden = one.ask(query, json!({ "o": id, "m": two_id })).await;
+    let forbidden = one.graphql(query, json!({ "o": id, "m": two_id })).await;
     assert_eq!(code(&forbidden), "forbidden");
-    let unknown = admin.ask(query, json!({ "o": id, "m": "68a1f0c2e4b0a1b2c3d4e5f6" })).await;
+    let unknown = admin.graphql(query, json!({ "o": id, "m": "68a1f0c2e4b0a1b2c3d4e5f6" })).await;
     assert_eq!(code(&unknown), "not_found");
-    // Somebody else's registration is as unknown as one that never existed.
+    // A registration of another member is answered like one that never existed.
     let cancel = "mutation C($id: ID!) { cancelRegistration(id: $id) { refusal { code } } }";
-    assert_eq!(code(&two.ask(cancel, json!({ "id": held })).await), "not_found");
-    assert_eq!(code(&two.ask(cancel, json!({ "id": "x" })).await), "not_found");
+    assert_eq!(code(&two.graphql(cancel, json!({ "id": held })).await), "not_found");
+    assert_eq!(code(&two.graphql(cancel, json!({ "id": "x" })).await), "not_found");
     admin.cancel(&held).await.done("registration");
     for query in [
         "mutation { deleteEvent(id: \"x\") { deletedId } }",
         "mutation { cancelOccurrence(id: \"x\") { id } }",
         "{ registrations(memberId: \"x\") { edges { node { id } } } }",
     ] {
-        assert_eq!(code(&one.ask(query, json!({})).await), "forbidden", "{query}");
+        assert_eq!(code(&one.graphql(query, json!({})).await), "forbidden", "{query}");
     }
 }
 
 #[tokio::test]
-async fn an_event_that_moves_takes_nothing_from_what_members_had() {
+async fn moving_an_event_keeps_earlier_registrations_visible() {
     let app = TestApp::start().await;
     let (admin, (_, client), _) = people(&app).await;
     let start = ahead(24);
@@ -257,7 +257,7 @@ async fn an_event_that_moves_takes_nothing_from_what_members_had() {
     let node = &mine["myRegistrations"]["edges"][0]["node"];
     assert_eq!(node["occurrence"], json!({ "id": id, "status": "CANCELLED", "seatsLeft": 0 }));
     client.register(&id).await.refused("OCCURRENCE_CANCELLED");
-    // It comes back, and with it what there was.
+    // When the event moves back, the earlier registrations are shown again.
     event.update(json!({ "startsAt": starts(start), "durationMinutes": 30 })).await.done("event");
     assert_eq!(client.occurrence(&id).await["status"], "SCHEDULED");
     assert_eq!(client.register(&id).await.registration(), held);
@@ -265,7 +265,7 @@ async fn an_event_that_moves_takes_nothing_from_what_members_had() {
 }
 
 #[tokio::test]
-async fn what_is_stored_with_an_unknown_status_is_an_error() {
+async fn a_stored_document_with_an_unknown_status_is_an_error() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let (admin, start) = (app.with(&org.token), ahead(24));
@@ -280,13 +280,13 @@ async fn what_is_stored_with_an_unknown_status_is_an_error() {
         let set = doc! { "$set": { "status": "postponed" } };
         let changed = tenant.update_many(doc! { "_id.kind": kind }, set).await.unwrap();
         assert_eq!(changed.modified_count, 1);
-        assert_eq!(code(&admin.ask(&query, json!({})).await), "internal");
+        assert_eq!(code(&admin.graphql(&query, json!({})).await), "internal");
     }
-    assert_eq!(admin.registers(&id).await, "internal");
+    assert_eq!(admin.register_outcome(&id).await, "internal");
     let set = doc! { "$set": { "agenda": "third" } };
     tenant.update_one(doc! { "_id.kind": "tenant" }, set).await.unwrap();
     let window = json!({ "from": start, "to": start + Duration::hours(1) });
     let query = "query O($from: DateTime!, $to: DateTime!) {
         occurrences(from: $from, to: $to) { nodes { id } } }";
-    assert_eq!(code(&admin.ask(query, window).await), "internal");
+    assert_eq!(code(&admin.graphql(query, window).await), "internal");
 }

@@ -1,5 +1,5 @@
-//! What docs/SECURITY.md says: that its tests exist, and what only a look at the whole program
-//! shows.
+//! Checks that the tests and files named in docs/SECURITY.md exist, and that the log contains no
+//! secrets.
 
 mod accounts;
 mod authority;
@@ -21,14 +21,14 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Client, Database, PASSWORD, command};
+use crate::support::{Client, Database, PASSWORD, command, send_signal};
 
 const PAGE: &str = include_str!("../../docs/SECURITY.md");
 
-/// What stands between backticks.
+/// The texts between backticks.
 pub(crate) fn quoted(page: &str) -> impl Iterator<Item = &str> {
     page.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
 }
@@ -62,7 +62,7 @@ fn source(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_default()
 }
 
-/// Whether `text` holds a test of that name: its attributes stand right above it.
+/// Whether `text` contains a test of that name, with its attributes directly above it.
 fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let named = |line: &str| {
@@ -84,7 +84,7 @@ fn every_test_and_file_that_the_security_page_names_exists() {
     let tests: BTreeSet<_> = quoted(PAGE).filter(|word| word.contains(".rs::")).collect();
     assert!(tests.len() > 60, "the page names {} tests", tests.len());
     assert_names_exist("docs/SECURITY.md", PAGE);
-    assert!(!has_test(&source("tests/api/security.rs"), "has_test"), "a helper is no test");
+    assert!(!has_test(&source("tests/api/security.rs"), "has_test"), "has_test accepts a helper");
 }
 
 #[test]
@@ -131,8 +131,7 @@ async fn no_password_token_or_address_is_in_the_log() {
     client.get(&feed).await.expect(200);
     admin.put("/org/update", json!({ "password": "a new password" })).await.expect(200);
 
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    send_signal(child.id(), Signal::TERM);
     assert!(child.wait().unwrap().success());
     let log = reader.join().unwrap();
     database.drop_all();

@@ -1,16 +1,17 @@
-//! Clients that do not do their part: each is given up in time, and nobody else notices.
+//! Slow and misbehaving clients: each is disconnected in time, and other clients are not affected.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tenantry::config::Settings;
 use tokio::time::timeout;
 
 use crate::support::{
-    Chart, Client, Database, Ending, Raw, ServerProcess, TestApp, command, eventually,
+    Chart, Client, Database, KillOnDrop, Raw, ServerProcess, TestApp, command, eventually,
+    send_signal,
 };
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -44,7 +45,7 @@ fn starts(answer: &str, status: u16) {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_come_in_time_is_a_408() {
+async fn a_head_that_does_not_arrive_in_time_gets_408() {
     let app = TestApp::start_with(impatient).await;
     let mut silent = Raw::connect(&app).await;
     let trickling = Raw::sending(&app, b"GET /health/live HTTP/1.1\r\nx: ").await;
@@ -55,7 +56,7 @@ async fn a_head_that_does_not_come_in_time_is_a_408() {
 }
 
 #[tokio::test]
-async fn a_later_head_that_does_not_come_in_time_ends_the_connection() {
+async fn a_later_head_that_does_not_arrive_in_time_ends_the_connection() {
     let app = TestApp::start_with(impatient).await;
     let mut after = Raw::sending(&app, LIVE).await;
     starts(&after.until(ALIVE).await, 200);
@@ -69,7 +70,7 @@ async fn a_later_head_that_does_not_come_in_time_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_in_time_is_a_408() {
+async fn a_body_that_does_not_arrive_in_time_gets_408() {
     let app = TestApp::start_with(impatient).await;
     let org = app.sign_up("Acme").await;
     let chart = Chart::create(&app.with(&org.token), "Everybody").await;
@@ -93,7 +94,7 @@ async fn a_body_that_does_not_come_in_time_is_a_408() {
 }
 
 #[tokio::test]
-async fn the_wait_for_a_body_is_not_part_of_the_time_for_a_request() {
+async fn the_wait_for_a_body_does_not_count_towards_the_request_timeout() {
     let app = TestApp::start_with(|settings| settings.server.request_timeout_seconds = 2).await;
     let body = r#"{"email": "ada@example.com", "password": "wrong password"}"#;
     let mut slow = Raw::sending(&app, &login(&format!("content-length: {}", body.len()))).await;
@@ -105,7 +106,7 @@ async fn the_wait_for_a_body_is_not_part_of_the_time_for_a_request() {
 }
 
 #[tokio::test]
-async fn what_follows_an_early_answer_is_not_read_for_ever() {
+async fn a_body_after_an_early_answer_is_not_read_forever() {
     let app = TestApp::start_with(impatient).await;
     let chunked = post("/nowhere", "text/plain", "", "transfer-encoding: chunked");
     let sized = post("/nowhere", "text/plain", "", "content-length: 100000000");
@@ -117,7 +118,7 @@ async fn what_follows_an_early_answer_is_not_read_for_ever() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_only_ended_its_own_half_gets_its_answer() {
+async fn a_client_that_closes_only_its_sending_side_gets_its_answer() {
     let app = TestApp::start().await;
     let mut half = Raw::sending(&app, LIVE).await;
     tokio::io::AsyncWriteExt::shutdown(&mut half.stream).await.unwrap();
@@ -126,7 +127,7 @@ async fn a_client_that_has_only_ended_its_own_half_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_off_is_given_up() {
+async fn a_truncated_body_gets_400() {
     let app = TestApp::start().await;
     for length in ["content-length: 500", "transfer-encoding: chunked"] {
         let mut half = Raw::sending(&app, &login(length)).await;
@@ -153,7 +154,7 @@ async fn heads_that_are_too_large_or_contradict_themselves_end_the_connection() 
         (line("/", "no colon\r\n"), 400),
     ] {
         let answer = Raw::sending(&app, head.as_bytes()).await.rest().await;
-        // Whoever is cut off while sending may have lost the answer with the connection.
+        // A client that is cut off while sending may not receive the answer.
         if head.len() < 128 * 1024 || !answer.is_empty() {
             starts(&answer, status);
         }
@@ -164,7 +165,7 @@ async fn heads_that_are_too_large_or_contradict_themselves_end_the_connection() 
     app.get("/health/live").await.expect(200);
 }
 
-/// Whether the server has closed the connection, as a client learns that does not read.
+/// Whether the server has closed the connection, without reading from it.
 fn is_closed(client: &Raw) -> bool {
     loop {
         match client.stream.try_write(LIVE) {
@@ -175,7 +176,7 @@ fn is_closed(client: &Raw) -> bool {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_answers_is_given_up() {
+async fn a_client_that_reads_no_answers_is_disconnected() {
     let app = TestApp::start_with(impatient).await;
     let request = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(200);
     let silent = Raw::sending(&app, &request).await;
@@ -184,28 +185,28 @@ async fn a_client_that_takes_no_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_its_answers_slowly_gets_all_of_them() {
+async fn a_client_that_reads_slowly_gets_all_answers() {
     let app = TestApp::start_with(impatient).await;
     let request = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20);
     let mut slow = Raw::sending(&app, &request).await;
     slow.send(b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-    let mut taken = Vec::new();
+    let mut answers = Vec::new();
     let mut piece = vec![0; 64 * 1024];
     loop {
         let read = tokio::io::AsyncReadExt::read(&mut slow.stream, &mut piece).await.unwrap();
         if read == 0 {
             break;
         }
-        taken.extend_from_slice(&piece[..read]);
+        answers.extend_from_slice(&piece[..read]);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    let taken = String::from_utf8_lossy(&taken);
-    assert_eq!(taken.matches(OK).count(), 21);
-    assert!(taken.ends_with(ALIVE));
+    let answers = String::from_utf8_lossy(&answers);
+    assert_eq!(answers.matches(OK).count(), 21);
+    assert!(answers.ends_with(ALIVE));
 }
 
 #[tokio::test]
-async fn a_client_that_asks_much_more_than_is_answered_is_read_no_faster_than_it_is_answered() {
+async fn pipelined_requests_are_read_as_they_are_answered() {
     const ASKED: usize = 5_000;
     let database = Database::new().await;
     let server = ServerProcess::start_with(&database, &SLOW_HASHES);
@@ -227,7 +228,7 @@ async fn a_client_that_asks_much_more_than_is_answered_is_read_no_faster_than_it
     database.drop_all();
 }
 
-/// Sends so many requests for nothing at once and reads all of their answers.
+/// Sends `requests` requests for unknown paths at once and reads all answers.
 async fn answered(client: &Client, requests: usize) {
     let request = "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n".repeat(requests - 1)
         + "GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -237,11 +238,10 @@ async fn answered(client: &Client, requests: usize) {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end_and_its_losses_are_counted()
-{
+async fn an_unread_log_blocks_neither_requests_nor_the_shutdown_and_lost_lines_are_counted() {
     const LOST: &str = "tenantry_log_lines_lost_total";
     let database = Database::new().await;
-    let mut server = Ending(command(&database).spawn().unwrap());
+    let mut server = KillOnDrop(command(&database).spawn().unwrap());
     let mut log = BufReader::new(server.0.stdout.take().unwrap());
     let mut base = String::new();
     while !base.contains("API       ") {
@@ -251,18 +251,17 @@ async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end_and_its_l
     let base = base.split_once("API       ").unwrap().1.trim().to_owned();
     let client = Client::new(base);
     assert_eq!(client.metric(LOST).await, 0);
-    // From here on nobody reads. A request is a line.
+    // From here on nobody reads the log. Each request writes a line.
     let lost = async {
         while client.metric(LOST).await == 0 {
             answered(&client, 500).await;
         }
     };
-    timeout(Duration::from_mins(2), lost).await.expect("no line is lost");
+    timeout(Duration::from_mins(2), lost).await.expect("no line was lost");
     answered(&client, 500).await;
     assert!(client.metric(LOST).await >= 500);
 
-    let pid = Pid::from_raw(i32::try_from(server.0.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    send_signal(server.0.id(), Signal::TERM);
     assert!(server.status().success());
     database.drop_all();
 }

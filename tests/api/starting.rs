@@ -1,27 +1,22 @@
-//! What a start that does not work says: what was tried, with which file or server, and the remedy.
-//! And what it does not say: secrets.
+//! Failed starts: the message names what was tried, the file or server, and the remedy, but no
+//! secrets.
 
 use std::{
     fs,
     io::Write,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use bson::doc;
 use mongodb::{Client, options::ClientOptions};
 
-use crate::support::{Database, Ending, command, eventually, free_port, mongod_program};
+use crate::support::{
+    Database, KillOnDrop, command, eventually, free_port, fresh_dir, mongod_program,
+};
 
-fn fresh_dir(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("starting").join(name);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-/// What a command says that fails.
+/// The error output of a failing command.
 #[track_caller]
 fn failing(command: &mut Command) -> String {
     let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
@@ -31,7 +26,7 @@ fn failing(command: &mut Command) -> String {
     error
 }
 
-/// The program in a directory of its own, with an embedded database.
+/// The program in its own directory with an embedded database.
 fn embedded(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
     command.current_dir(dir).env_remove("MONGO_URI").env_remove("TENANTRY_MONGOD");
@@ -39,7 +34,7 @@ fn embedded(dir: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn a_file_or_directory_that_cannot_be_used_is_named() {
+async fn an_unusable_file_or_directory_is_named() {
     let mongod = mongod_program().await;
     for name in [
         "start.lock",
@@ -67,14 +62,14 @@ async fn a_file_or_directory_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_server_that_cannot_be_asked_for_its_health_is_named() {
+fn the_health_command_names_an_unreachable_server() {
     let bind = format!("127.0.0.1:{}", free_port());
     let error = failing(embedded(&fresh_dir("health")).env("BIND", &bind).arg("health"));
     assert!(error.contains(&bind), "{error}");
 }
 
 #[test]
-fn a_mongod_that_a_signal_ends_is_told_with_the_signal_and_its_last_lines() {
+fn a_killed_mongod_is_reported_with_the_signal_and_its_last_log_lines() {
     let dir = fresh_dir("killed");
     let program = dir.join("mongod");
     let script = "#!/bin/sh
@@ -86,30 +81,19 @@ fn a_mongod_that_a_signal_ends_is_told_with_the_signal_and_its_last_lines() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let error = failing(embedded(&dir).env("TENANTRY_MONGOD", &program).arg("verify"));
     for part in ["SIGKILL", "Two; Three; Four", "mongod.log"] {
-        assert!(error.contains(part), "{part} is not in: {error}");
+        assert!(error.contains(part), "`{part}` is missing in: {error}");
     }
 }
 
-/// A `mongod` of a test's own.
-struct Mongod(Child);
-
-impl Mongod {
-    async fn start(dir: &Path, port: u16, more: &[&str]) -> Self {
-        let mut command = Command::new(mongod_program().await);
-        command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string()]);
-        command.arg("--dbpath").arg(dir).args(more).stdout(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
+/// Starts a `mongod` with more arguments.
+async fn start_mongod(dir: &Path, port: u16, more: &[&str]) -> KillOnDrop {
+    let mut command = Command::new(mongod_program().await);
+    command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string()]);
+    command.arg("--dbpath").arg(dir).args(more).stdout(Stdio::null());
+    KillOnDrop(command.spawn().unwrap())
 }
 
-impl Drop for Mongod {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What the program says of a database that it cannot use.
+/// The error output for a database that cannot be used.
 fn refused(database: &Database, uri: &str) -> String {
     let mut command = command(database);
     failing(command.env("MONGO_URI", uri).env("MONGO_SELECTION_TIMEOUT_MS", "3000").arg("verify"))
@@ -122,10 +106,10 @@ async fn admin(port: u16) -> mongodb::Database {
 }
 
 #[tokio::test]
-async fn a_replica_set_that_is_not_ready_or_has_another_name_is_told_with_the_remedy() {
+async fn an_uninitiated_or_misnamed_replica_set_is_reported_with_the_remedy() {
     let (database, port) = (Database::new().await, free_port());
     let dir = fresh_dir("replica-set");
-    let _mongod = Mongod::start(&dir, port, &["--replSet", "rs7"]).await;
+    let _mongod = start_mongod(&dir, port, &["--replSet", "rs7"]).await;
     let admin = admin(port).await;
     eventually("the server", || async { admin.run_command(doc! { "ping": 1 }).await.is_ok() })
         .await;
@@ -135,7 +119,7 @@ async fn a_replica_set_that_is_not_ready_or_has_another_name_is_told_with_the_re
     for options in ["", "?replicaSet=rs7", "?directConnection=true"] {
         let error = refused(&database, &at(options));
         for part in [&host, "not initiated", "rs.initiate()"] {
-            assert!(error.contains(part), "{options}: {part} is not in: {error}");
+            assert!(error.contains(part), "{options}: `{part}` is missing in: {error}");
         }
     }
     let member = doc! { "_id": 0, "host": &host };
@@ -149,28 +133,30 @@ async fn a_replica_set_that_is_not_ready_or_has_another_name_is_told_with_the_re
     for options in ["?replicaSet=rs0", "?replicaSet=rs0&directConnection=true"] {
         let error = refused(&database, &at(options));
         for part in [&host, "replicaSet=rs0", "replicaSet=rs7"] {
-            assert!(error.contains(part), "{options}: {part} is not in: {error}");
+            assert!(error.contains(part), "{options}: `{part}` is missing in: {error}");
         }
     }
-    // A member that nobody can reach by the name that it is known by.
+    // The member's own host name cannot be reached.
     admin.run_command(doc! { "replSetStepDown": 600, "force": true }).await.unwrap();
     let error = refused(&database, &at("?replicaSet=rs7"));
     assert!(error.contains("no primary") && error.contains(&host), "{error}");
 }
 
 #[tokio::test]
-async fn a_standalone_database_is_called_one_whatever_the_address_says() {
+async fn a_standalone_database_is_refused_with_the_remedy() {
     let (database, port) = (Database::new().await, free_port());
-    let _mongod = Mongod::start(&fresh_dir("standalone"), port, &[]).await;
+    let _mongod = start_mongod(&fresh_dir("standalone"), port, &[]).await;
     let admin = admin(port).await;
     eventually("the server", || async { admin.run_command(doc! { "ping": 1 }).await.is_ok() })
         .await;
-    let error = refused(&database, &format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0"));
-    assert!(error.contains("standalone") && error.contains("--replSet"), "{error}");
+    for options in ["", "?replicaSet=rs0"] {
+        let error = refused(&database, &format!("mongodb://127.0.0.1:{port}/{options}"));
+        assert!(error.contains("standalone") && error.contains("--replSet"), "{options}: {error}");
+    }
 }
 
 #[test]
-fn a_broken_line_of_settings_is_told_without_what_stands_in_it() {
+fn a_malformed_settings_line_is_reported_without_its_content() {
     let dir = fresh_dir("broken-settings");
     let (file, config) = (dir.join(".env"), dir.join("config/default.toml"));
     fs::create_dir(dir.join("config")).unwrap();
@@ -201,20 +187,23 @@ fn a_broken_line_of_settings_is_told_without_what_stands_in_it() {
 }
 
 #[tokio::test]
-async fn a_setting_with_a_slip_is_told_with_the_right_name() {
+async fn a_misspelt_setting_is_reported_with_the_right_name() {
     let database = Database::new().await;
     let dir = fresh_dir("slips");
-    let told = "MONGO_URL is not a setting; did you mean MONGO_URI?";
+    let in_environment = "MONGO_URL is not a setting; did you mean MONGO_URI?";
     let in_file = "BINDS is not a setting; did you mean BIND?";
     fs::write(dir.join(".env"), "BINDS=127.0.0.1:1\n").unwrap();
     let mut verify = command(&database);
     verify.current_dir(&dir).env("MONGO_URL", "mongodb://secret").arg("verify");
     let output = verify.stderr(Stdio::piped()).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && error.contains(told) && error.contains(in_file), "{error}");
+    assert!(
+        output.status.success() && error.contains(in_environment) && error.contains(in_file),
+        "{error}"
+    );
     assert!(!error.contains("secret"), "{error}");
 
-    // A server says it in its log.
+    // A server logs the warning.
     let mut serve = command(&database);
     let mut serve = serve
         .current_dir(&dir)
@@ -226,16 +215,16 @@ async fn a_setting_with_a_slip_is_told_with_the_right_name() {
     let mut log = String::new();
     std::io::Read::read_to_string(&mut serve.stdout.take().unwrap(), &mut log).unwrap();
     assert!(!serve.wait().unwrap().success());
-    assert!(log.contains("WARN") && log.contains(told) && log.contains(in_file), "{log}");
+    assert!(log.contains("WARN") && log.contains(in_environment) && log.contains(in_file), "{log}");
     database.drop_all();
 }
 
 #[test]
-fn a_start_ends_though_nobody_reads_what_it_says() {
+fn a_failed_start_ends_even_if_nobody_reads_its_output() {
     let dir = fresh_dir("unread");
     let (_unread, mut full) = std::io::pipe().unwrap();
     full.write_all("x".repeat(64 * 1024).as_bytes()).unwrap();
-    // There is no `mongod`, and none can be downloaded.
+    // There is no `mongod`, and no download is possible.
     let tools = dir.join("tools");
     fs::create_dir(&tools).unwrap();
     for name in ["python3", "getconf"] {
@@ -246,5 +235,5 @@ fn a_start_ends_though_nobody_reads_what_it_says() {
     let mut command = embedded(&dir);
     command.env("PATH", &tools).env("PIP_NO_INDEX", "1");
     let child = command.arg("verify").stderr(full).stdout(Stdio::null()).spawn().unwrap();
-    assert_eq!(Ending(child).status().code(), Some(1));
+    assert_eq!(KillOnDrop(child).status().code(), Some(1));
 }

@@ -1,4 +1,4 @@
-//! Tokens that are not ours, not for us, or not good any more (RFC 8725).
+//! Tokens that are foreign, for another purpose, expired or forged (RFC 8725).
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use ed25519_dalek::{
@@ -15,7 +15,7 @@ fn part(value: &Value) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-/// What a token of ours says.
+/// The claims of a token.
 fn claims(token: &str) -> Value {
     let body = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap()
@@ -29,8 +29,8 @@ fn hs256(claims: &Value, secret: &[u8]) -> String {
     sign(Algorithm::HS256, claims, &EncodingKey::from_secret(secret))
 }
 
-/// A token with a good signature whose header says more.
-fn asking(claims: &Value, extensions: &Value) -> String {
+/// A correctly signed token with additional header fields.
+fn with_extensions(claims: &Value, extensions: &Value) -> String {
     let mut header = json!({ "alg": "HS256", "typ": "JWT" });
     header.as_object_mut().unwrap().extend(extensions.as_object().unwrap().clone());
     let signed = format!("{}.{}", part(&header), part(claims));
@@ -55,12 +55,12 @@ async fn the_claims_are_the_documented_ones() {
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!("tenantry"), &json!("tenantry")));
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3600);
     assert!(claims["jti"].is_string());
-    // Signed again with the same secret it is good: the refusals below are for what they change.
+    // The same claims signed again are accepted, so the refusals below are due to their changes.
     ask(&app, &hs256(&claims, SECRET.as_bytes())).await.expect(200);
 }
 
 #[tokio::test]
-async fn tokens_that_ask_for_what_is_not_known_or_are_for_later_are_refused() {
+async fn tokens_with_unsupported_header_fields_or_a_later_start_are_refused() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let good = claims(&org.token);
@@ -70,18 +70,18 @@ async fn tokens_that_ask_for_what_is_not_known_or_are_for_later_are_refused() {
         claims["nbf"] = nbf;
         hs256(&claims, SECRET.as_bytes())
     };
-    let asking = |extensions: Value| asking(&good, &extensions);
-    ask(&app, &asking(json!({ "kid": "x" }))).await.expect(200);
+    let with_extensions = |extensions: Value| with_extensions(&good, &extensions);
+    ask(&app, &with_extensions(json!({ "kid": "x" }))).await.expect(200);
     ask(&app, &from(json!(now))).await.expect(200);
     for token in [
         from(json!(now + 3_600)),
         from(json!("tomorrow")),
-        asking(json!({ "crit": ["exp"] })),
-        asking(json!({ "crit": ["b64"], "b64": true })),
-        asking(json!({ "crit": [] })),
-        asking(json!({ "crit": null })),
-        asking(json!({ "b64": true })),
-        asking(json!({ "b64": false })),
+        with_extensions(json!({ "crit": ["exp"] })),
+        with_extensions(json!({ "crit": ["b64"], "b64": true })),
+        with_extensions(json!({ "crit": [] })),
+        with_extensions(json!({ "crit": null })),
+        with_extensions(json!({ "b64": true })),
+        with_extensions(json!({ "b64": false })),
     ] {
         ask(&app, &token).await.refused(401, "unauthenticated");
     }
@@ -107,15 +107,15 @@ async fn forged_and_foreign_tokens_are_refused() {
     let none = part(&json!({ "alg": "none", "typ": "JWT" }));
     let now = good["iat"].as_i64().unwrap();
     let secret = EncodingKey::from_secret(SECRET.as_bytes());
-    // What a header says about where the key is to be found is nothing to go by.
-    let told = {
+    // Keys named in a header must be ignored.
+    let misleading = {
         let (address, header) = ("http://127.0.0.1:1/keys", Header::new(Algorithm::HS256));
         let (jku, x5u) = (Some(address.to_owned()), Some(address.to_owned()));
         let header = Header { jku, x5u, kid: Some("../../dev/null".to_owned()), ..header };
         jsonwebtoken::encode(&header, &good, &EncodingKey::from_secret(b"their own key")).unwrap()
     };
     let tokens = [
-        told,
+        misleading,
         format!("{none}.{body}."),
         format!("{none}.{body}.{signature}"),
         format!("{}.{body}.{signature}", part(&json!({ "alg": "NONE" }))),
@@ -153,7 +153,7 @@ async fn forged_and_foreign_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn keys_of_one_algorithm_are_worthless_for_the_other() {
+async fn keys_of_one_algorithm_are_refused_for_the_other() {
     let key = SigningKey::from_bytes(&[7; 32]);
     let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
     let public = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
@@ -167,14 +167,14 @@ async fn keys_of_one_algorithm_are_worthless_for_the_other() {
     let org = app.sign_up("Acme").await;
     ask(&app, &org.token).await.expect(200);
     let good = claims(&org.token);
-    // The classic confusion: the public key, which everybody may have, taken for an HMAC secret.
+    // Algorithm confusion: the public key used as an HMAC secret.
     for secret in [public.as_bytes(), key.verifying_key().as_bytes(), pem.as_bytes()] {
         ask(&app, &hs256(&good, secret)).await.refused(401, "unauthenticated");
     }
     let other = SigningKey::from_bytes(&[8; 32]).to_pkcs8_pem(LineEnding::LF).unwrap();
     let other = EncodingKey::from_ed_pem(other.as_bytes()).unwrap();
     ask(&app, &sign(Algorithm::EdDSA, &good, &other)).await.refused(401, "unauthenticated");
-    // And an Ed25519 token where HS256 is pinned.
+    // An Ed25519 token where the server expects HS256.
     let hs = TestApp::start().await;
     let org = hs.sign_up("Acme").await;
     let own = EncodingKey::from_ed_pem(pem.as_bytes()).unwrap();
@@ -183,7 +183,7 @@ async fn keys_of_one_algorithm_are_worthless_for_the_other() {
 }
 
 #[tokio::test]
-async fn tokens_of_the_secret_before_are_taken_while_it_is_rotated() {
+async fn tokens_of_the_previous_secret_are_accepted_during_rotation() {
     let old = "the secret before this one, long enough";
     let app = TestApp::start_with(|s| s.jwt.previous_secret = Some(old.to_owned().into())).await;
     let org = app.sign_up("Acme").await;
@@ -193,7 +193,7 @@ async fn tokens_of_the_secret_before_are_taken_while_it_is_rotated() {
 }
 
 #[tokio::test]
-async fn a_new_password_kills_every_token_of_before() {
+async fn a_new_password_revokes_all_earlier_tokens() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let second = app.token(&org.email, PASSWORD).await;
@@ -204,14 +204,14 @@ async fn a_new_password_kills_every_token_of_before() {
     }
     let token = app.token(&org.email, "another password").await;
     ask(&app, &token).await.expect(200);
-    // An address of its own leaves tokens alone.
+    // Changing only the address keeps tokens valid.
     let body = json!({ "email": "new@example.com" });
     app.with(&token).put("/org/update", body).await.expect(200);
     ask(&app, &token).await.expect(200);
 }
 
 #[tokio::test]
-async fn a_password_that_an_admin_sets_kills_the_members_tokens() {
+async fn a_password_set_by_an_admin_revokes_the_members_tokens() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let (id, member) = app.with(&org.token).add_member("member").await;
@@ -223,7 +223,7 @@ async fn a_password_that_an_admin_sets_kills_the_members_tokens() {
 }
 
 #[tokio::test]
-async fn a_token_does_not_outlive_its_organization_nor_enter_its_namesake() {
+async fn a_token_is_invalid_after_its_organization_and_in_a_new_one_of_the_same_name() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     app.with(&org.token).delete_org("Acme").await.expect(200);
@@ -235,7 +235,7 @@ async fn a_token_does_not_outlive_its_organization_nor_enter_its_namesake() {
 }
 
 #[tokio::test]
-async fn a_bad_token_is_refused_before_anything_else_is_looked_at() {
+async fn a_bad_token_is_refused_before_anything_else_is_checked() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let (_, member) = app.with(&org.token).add_member("member").await;
@@ -250,7 +250,7 @@ async fn a_bad_token_is_refused_before_anything_else_is_looked_at() {
     put(Some(&org.token)).await.expect(415);
     app.with("rubbish").get("/nowhere").await.refused(401, "unauthenticated");
     app.with("rubbish").get_org("acme").await.refused(401, "unauthenticated");
-    // Who signs up or logs in may still hold an old token.
+    // Requests that need no token ignore an old one.
     app.with("rubbish").log_in(&org.email, PASSWORD).await.expect(200);
     app.with("rubbish").create("Globex", "globex@example.com").await.expect(201);
 }

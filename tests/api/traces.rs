@@ -1,4 +1,4 @@
-//! Traces: what a collector receives, and that its failures harm nobody.
+//! Traces: what a collector receives, and that its failures do not affect clients.
 
 use std::{
     sync::{Arc, Mutex},
@@ -6,17 +6,17 @@ use std::{
 };
 
 use reqwest::Method;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{Client, Database, ServerProcess, eventually};
+use crate::support::{Client, Database, ServerProcess, eventually, send_signal};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// A collector that gives every batch the same answer, or none.
+/// A collector that answers each batch with the same status, or never.
 struct Collector {
     endpoint: String,
     batches: Arc<Mutex<Vec<Batch>>>,
@@ -32,10 +32,10 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let batches = Arc::<Mutex<Vec<Batch>>>::default();
-        let taken = Arc::clone(&batches);
+        let received = Arc::clone(&batches);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(take(stream, status, Arc::clone(&taken)));
+                tokio::spawn(receive(stream, status, Arc::clone(&received)));
             }
         });
         Self { endpoint, batches }
@@ -46,7 +46,7 @@ impl Collector {
     }
 }
 
-async fn take(mut stream: TcpStream, status: Option<&str>, batches: Arc<Mutex<Vec<Batch>>>) {
+async fn receive(mut stream: TcpStream, status: Option<&str>, batches: Arc<Mutex<Vec<Batch>>>) {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -64,17 +64,16 @@ async fn take(mut stream: TcpStream, status: Option<&str>, batches: Arc<Mutex<Ve
     }
 }
 
-/// Stops the server while the collector goes on; returns how long that took.
+/// Stops the server while the collector keeps running; returns how long it took.
 async fn stop(server: &mut ServerProcess) -> Duration {
     let started = Instant::now();
-    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    send_signal(server.pid(), Signal::TERM);
     eventually("the end", || {
         let dead = server.is_dead();
         async move { dead }
     })
     .await;
-    assert!(server.wait(), "the server did not end well");
+    assert!(server.wait(), "the server did not end with success");
     started.elapsed()
 }
 
@@ -89,7 +88,7 @@ fn holds(batches: &[Batch], text: impl AsRef<[u8]>) -> bool {
 }
 
 #[tokio::test]
-async fn a_collector_gets_a_span_of_each_request_in_the_trace_of_its_caller() {
+async fn a_collector_gets_a_span_for_each_request_in_its_callers_trace() {
     let collector = Collector::answering(Some("200 OK")).await;
     let database = Database::new().await;
     let mut server =
@@ -102,7 +101,7 @@ async fn a_collector_gets_a_span_of_each_request_in_the_trace_of_its_caller() {
     traced(&client, path, "00-2af7651916cd43dd8448eb211c80319c-b7ad6b7169203331").await;
     client.get("/nowhere/hush").await.expect(404);
     client.get("/health/live").await.expect(200);
-    // What the timer has not sent yet is sent at the end.
+    // Spans that the timer has not exported yet are exported at the end.
     stop(&mut server).await;
     let batches = collector.batches.lock().unwrap();
     assert!(batches.iter().all(|batch| batch.head.starts_with("post /v1/traces http/1.1\r\n")));
@@ -114,7 +113,7 @@ async fn a_collector_gets_a_span_of_each_request_in_the_trace_of_its_caller() {
     };
     assert!(holds(&batches, trace(0x0a)));
     assert!(holds(&batches, 0xb7ad_6b71_6920_3331_u64.to_be_bytes()));
-    assert!(!holds(&batches, trace(0x1a)), "the caller has decided against it");
+    assert!(!holds(&batches, trace(0x1a)), "the caller did not sample it");
     assert!(!holds(&batches, trace(0x2a)), "the header is malformed");
     for known in ["tenantry", "POST /org/create", "GET /org/get", "http.response.status_code"] {
         assert!(holds(&batches, known), "{known}");
@@ -127,7 +126,7 @@ async fn a_collector_gets_a_span_of_each_request_in_the_trace_of_its_caller() {
 }
 
 #[tokio::test]
-async fn a_collector_that_takes_nothing_is_worth_one_line_and_disturbs_nobody() {
+async fn a_refusing_collector_causes_one_warning_and_delays_nothing() {
     let refusing = Collector::answering(Some("400 Bad Request")).await;
     let database = Database::new().await;
     let variables = [(ENDPOINT, refusing.endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "10")];
@@ -145,22 +144,22 @@ async fn a_collector_that_takes_nothing_is_worth_one_line_and_disturbs_nobody() 
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_or_silent_delays_neither_requests_nor_the_end_for_long() {
+async fn an_absent_or_silent_collector_does_not_delay_requests_or_the_shutdown() {
     let silent = Collector::answering(None).await;
     let away = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
     let database = Database::new().await;
-    // More requests than the queue holds.
-    let ask = async |server: &ServerProcess| {
+    // Sends more requests than the queue holds.
+    let send = async |server: &ServerProcess| {
         let started = Instant::now();
         for _ in 0..300 {
             server.client.get("/org/get?organization_name=Nobody").await.expect(404);
         }
         started.elapsed()
     };
-    let untraced = ask(&ServerProcess::start(&database)).await;
+    let untraced = send(&ServerProcess::start(&database)).await;
     for endpoint in [&silent.endpoint, &away] {
         let variables = [
             (ENDPOINT, endpoint.as_str()),
@@ -168,8 +167,8 @@ async fn a_collector_that_is_away_or_silent_delays_neither_requests_nor_the_end_
             ("OTEL_BSP_MAX_QUEUE_SIZE", "50"),
         ];
         let mut server = ServerProcess::start_with(&database, &variables);
-        let traced = ask(&server).await;
-        assert!(traced < 10 * untraced, "{endpoint}: {traced:?}, and {untraced:?} without it");
+        let traced = send(&server).await;
+        assert!(traced < 10 * untraced, "{endpoint}: {traced:?}, but {untraced:?} without traces");
         let took = stop(&mut server).await;
         assert!(took < Duration::from_secs(10), "{endpoint}: {took:?}");
     }

@@ -1,4 +1,4 @@
-//! `tenantry verify` finds what should never be: each state is written past the server.
+//! `tenantry verify` finds inconsistencies, which these tests write directly to the database.
 
 use bson::{doc, oid::ObjectId};
 use tenantry::upkeep::{self, Finding};
@@ -14,7 +14,7 @@ fn id(org: &Org) -> ObjectId {
 }
 
 #[tokio::test]
-async fn a_sound_platform_has_no_findings() {
+async fn a_consistent_platform_has_no_findings() {
     let app = TestApp::start().await;
     assert!(findings(&app).await.is_empty());
     for name in ["Acme", "Globex", "Initech"] {
@@ -26,7 +26,7 @@ async fn a_sound_platform_has_no_findings() {
 }
 
 #[tokio::test]
-async fn a_collection_of_nobody_is_found() {
+async fn a_collection_without_an_organization_is_found() {
     let app = TestApp::start().await;
     app.sign_up("Acme").await;
     app.database.tenant("org_stray").await.insert_one(doc! {}).await.unwrap();
@@ -46,12 +46,12 @@ async fn an_organization_without_its_documents_is_found() {
 async fn an_organization_without_an_admin_and_accounts_without_an_organization_are_found() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
-    let nobody = ObjectId::new();
+    let unknown = ObjectId::new();
     let accounts = app.database.master("accounts").await;
-    accounts.update_one(doc! {}, doc! { "$set": { "org_id": nobody } }).await.unwrap();
+    accounts.update_one(doc! {}, doc! { "$set": { "org_id": unknown } }).await.unwrap();
     let found = findings(&app).await;
     assert!(found.contains(&Finding::NoAdmin(org.id.parse().unwrap())), "{found:?}");
-    assert!(found.contains(&Finding::OrphanAccounts(nobody.into())), "{found:?}");
+    assert!(found.contains(&Finding::OrphanAccounts(unknown.into())), "{found:?}");
     assert_eq!(found.len(), 2);
 }
 
@@ -78,28 +78,28 @@ async fn a_chart_that_breaks_a_rule_is_found() {
 }
 
 #[tokio::test]
-async fn slugs_that_do_not_fit_are_found() {
+async fn slugs_that_do_not_match_the_name_are_found() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let organizations = app.database.master("organizations").await;
-    let spoil = doc! { "$push": { "slugs": "leftover" } };
-    organizations.update_one(doc! { "_id": id(&org) }, spoil).await.unwrap();
+    let corrupt = doc! { "$push": { "slugs": "leftover" } };
+    organizations.update_one(doc! { "_id": id(&org) }, corrupt).await.unwrap();
     assert_eq!(findings(&app).await, [Finding::WrongSlugs(org.id.parse().unwrap())]);
 
     let (ok, text) = verify(&app);
     assert!(!ok && text.contains(&org.id), "{text}");
-    let mend = doc! { "$pull": { "slugs": "leftover" } };
-    organizations.update_one(doc! { "_id": id(&org) }, mend).await.unwrap();
+    let repair = doc! { "$pull": { "slugs": "leftover" } };
+    organizations.update_one(doc! { "_id": id(&org) }, repair).await.unwrap();
     let (ok, text) = verify(&app);
     assert!(ok && text.contains("every invariant holds"), "{text}");
 }
 
 #[tokio::test]
-async fn what_nobody_gets_any_further_with_is_found_and_what_takes_long_is_not() {
+async fn operations_without_progress_are_found_and_slow_ones_are_not() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let mass_cancellations = app.database.master("drains").await;
-    // Somebody else's lease, so that this server leaves it alone.
+    // A foreign lease, so that this server does not continue it.
     let cancellation = doc! {
         "_id": made_ago(90), "org_id": id(&org), "of": "member", "member": ObjectId::new(),
         "lease_until": seconds_from_now(3_600),

@@ -1,4 +1,4 @@
-//! Waiting lists that are long, and more of them than one look can take.
+//! Long waiting lists, and more lists than one command can look up.
 
 use chrono::Duration;
 use serde_json::json;
@@ -10,14 +10,14 @@ use tenantry::domain::{
 use crate::support::{Event, TestApp, ahead};
 
 #[tokio::test]
-async fn a_seat_finds_the_first_who_can_come_however_far_behind() {
+async fn a_freed_seat_goes_to_the_first_available_member_anywhere_in_the_list() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let (admin, start) = (app.with(&org.token), ahead(24));
     let wanted = Event::once(&admin, start, 1).await;
     let other = Event::once(&admin, start, 100).await;
     let seat = admin.register(&wanted.at(start)).await.registration();
-    // A hundred are elsewhere at that time: more than are looked at first, and at second.
+    // 100 members are busy at that time, more than the first two batches of candidates.
     let members = app.database.add_members(&org, 104).await;
     for (place, member) in (1..).zip(&members) {
         let client = member.at(&app);
@@ -42,7 +42,7 @@ async fn a_seat_finds_the_first_who_can_come_however_far_behind() {
 }
 
 #[tokio::test]
-async fn seats_that_are_added_go_to_every_list_of_an_event() {
+async fn added_seats_are_filled_from_every_waiting_list_of_an_event() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let (admin, start) = (app.with(&org.token), ahead(24));
@@ -64,7 +64,7 @@ async fn seats_that_are_added_go_to_every_list_of_an_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_moves_leaves_nobody_waiting_for_what_does_not_take_place() {
+async fn moving_an_event_removes_the_waiting_lists_of_its_old_times() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let (admin, start) = (app.with(&org.token), ahead(24));
@@ -79,7 +79,7 @@ async fn an_event_that_moves_leaves_nobody_waiting_for_what_does_not_take_place(
         client.register(&other.at(start)).await.registration();
         let seat = admin.register(&event.at(start)).await.registration();
         client.join(&event.at(start)).await.done("entry");
-        // It falls free, but who waits is elsewhere.
+        // The seat is freed, but the waiting member is busy.
         admin.cancel(&seat).await.done("registration");
     }
     assert_eq!(app.database.seats(&org).await.lists(), 3);
@@ -89,7 +89,7 @@ async fn an_event_that_moves_leaves_nobody_waiting_for_what_does_not_take_place(
 }
 
 #[tokio::test]
-async fn more_ids_than_one_command_holds_are_looked_up() {
+async fn more_ids_than_fit_into_one_command_are_looked_up() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let (admin, start) = (app.with(&org.token), ahead(24));
@@ -100,7 +100,7 @@ async fn more_ids_than_one_command_holds_are_looked_up() {
         let occurrence = OccurrenceId { start: start + Duration::hours(hour), ..held.occurrence };
         RegistrationId { member: AccountId::generate(), occurrence }
     };
-    // With 140 bytes for each key, one command could have asked for 120,000.
+    // With 140 bytes per key, one command would hold at most 120,000 keys.
     let mut ids: Vec<RegistrationId> = (0..130_000).map(made_up).collect();
     ids.push(held);
     let found = app.manager.registrations_among(&app.scope(&org).await, ids).await.unwrap();

@@ -1,4 +1,4 @@
-//! Whether an answer is the printed one, apart from what every run makes anew.
+//! Compares an answer with the printed one, ignoring values that differ in each run.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::page::Answer;
 
-/// The number for `$RANDOM` and the year of `$YEAR` in the printed answers.
+/// The values of `$RANDOM` and `$YEAR` in the printed answers.
 const PRINTED: (&str, &str) = ("7351", "2027");
 
-/// Compares the answers of one run. An id that is printed twice must be the same id twice.
+/// Compares the answers of one run. An id that is printed twice must be the same id each time.
 pub(super) struct Comparison {
     names: [(String, &'static str); 2],
     number: String,
@@ -20,7 +20,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// `names` are those of this run, beside the printed ones.
+    /// `names` are texts of this run with their printed forms.
     pub(super) fn new(names: [(String, &'static str); 2], number: u32, year: &str) -> Self {
         let year = if year.is_empty() { PRINTED.1 } else { year };
         Self { names, number: number.to_string(), year: year.to_owned(), ids: HashMap::new() }
@@ -33,13 +33,13 @@ impl Comparison {
             return self.lines(&printed.text, &text);
         }
         let actual = Answer { line: 0, json: true, text };
-        let no_json = |e| format!("is no JSON: {e}: {}", actual.text);
+        let not_json = |e| format!("is not JSON: {e}: {}", actual.text);
         let (printed, actual) = (
-            printed.values().map_err(|e| format!("is no JSON: {e}"))?,
-            actual.values().map_err(no_json)?,
+            printed.values().map_err(|e| format!("is not JSON: {e}"))?,
+            actual.values().map_err(not_json)?,
         );
         if printed.len() != actual.len() {
-            return Err(format!("{} answers, the page shows {}", actual.len(), printed.len()));
+            return Err(format!("{} answers, but the page shows {}", actual.len(), printed.len()));
         }
         let mut pairs = printed.iter().zip(&actual).zip(1..);
         pairs.try_for_each(|((printed, actual), n)| {
@@ -51,16 +51,16 @@ impl Comparison {
         let (printed, actual): (Vec<_>, Vec<_>) =
             (printed.trim_end().lines().collect(), actual.trim_end().lines().collect());
         for ((printed, actual), number) in printed.iter().zip(&actual).zip(1..) {
-            // The moment at which a calendar is made.
+            // The time at which the calendar was generated.
             let stamps = [printed, actual].iter().all(|line| line.starts_with("DTSTAMP:"));
             if !stamps && !self.text(printed, actual) {
-                return Err(format!("line {number} is {actual:?}, the page shows {printed:?}"));
+                return Err(format!("line {number} is {actual:?}, but the page shows {printed:?}"));
             }
         }
         if printed.len() == actual.len() {
             return Ok(());
         }
-        Err(format!("{} lines, the page shows {}", actual.len(), printed.len()))
+        Err(format!("{} lines, but the page shows {}", actual.len(), printed.len()))
     }
 
     fn value(&mut self, at: &str, printed: &Value, actual: &Value) -> Result<(), String> {
@@ -69,7 +69,7 @@ impl Comparison {
                 let keys = (p.keys().collect::<Vec<_>>(), a.keys().collect::<Vec<_>>());
                 if keys.0 != keys.1 {
                     return Err(format!(
-                        "{at} has the keys {:?}, the page shows {:?}",
+                        "{at} has the keys {:?}, but the page shows {:?}",
                         keys.1, keys.0
                     ));
                 }
@@ -83,13 +83,13 @@ impl Comparison {
             }
             (Value::String(p), Value::String(a)) if self.text(p, a) => Ok(()),
             _ if printed == actual => Ok(()),
-            _ => Err(format!("{at} is {actual}, the page shows {printed}")),
+            _ => Err(format!("{at} is {actual}, but the page shows {printed}")),
         }
     }
 
     fn text(&mut self, printed: &str, actual: &str) -> bool {
-        if is_moment_of_a_run(printed) {
-            // Without a fraction if it fell on a whole second.
+        if is_time_of_a_run(printed) {
+            // The fraction is missing at a full second.
             return DateTime::parse_from_rfc3339(actual).is_ok();
         }
         if printed.starts_with("eyJ") {
@@ -103,12 +103,12 @@ impl Comparison {
     }
 }
 
-/// Dates of a schedule are whole seconds; those that the server notes have milliseconds.
-fn is_moment_of_a_run(text: &str) -> bool {
+/// Schedule dates are full seconds; dates set by the server have milliseconds.
+fn is_time_of_a_run(text: &str) -> bool {
     text.contains('.') && DateTime::parse_from_rfc3339(text).is_ok()
 }
 
-/// The text without ids, request ids and secrets, and its ids.
+/// The text with masked ids, request ids and secrets, and its ids.
 fn masked(text: &str) -> (String, Vec<String>) {
     let mut ids = Vec::new();
     let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';

@@ -1,7 +1,7 @@
-//! A Markdown page: the blocks to run with their answers, its links and its anchors.
+//! Parses a Markdown page: its blocks to run with their answers, its links and its anchors.
 //!
-//! `sh` blocks are run, in order and in one shell. A `json` or `text` block that comes next under the
-//! same heading is all that the block prints. `console` blocks are not run.
+//! `sh` blocks run in order in one shell. A `json` or `text` block that follows under the same
+//! heading is all that the block prints. `console` blocks are not run.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ pub(super) struct Page {
     pub(super) name: String,
     pub(super) steps: Vec<Step>,
     pub(super) anchors: BTreeSet<String>,
-    /// Targets with their lines.
+    /// Link targets with their lines.
     pub(super) links: Vec<(usize, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Answer {
         serde_json::Deserializer::from_str(&self.text).into_iter().collect()
     }
 
-    /// The statuses of the problems that it shows.
+    /// The statuses of the shown problems.
     pub(super) fn statuses(&self) -> Vec<u64> {
         let values = if self.json { self.values().unwrap_or_default() } else { Vec::new() };
         values.iter().filter_map(|value| value["status"].as_u64()).collect()
@@ -66,7 +66,7 @@ impl Page {
         Ok(page)
     }
 
-    /// Takes a block in, and says whether the next one may be its answer.
+    /// Adds a block; returns whether the next block may be its answer.
     fn block(
         &mut self,
         line: usize,
@@ -95,14 +95,14 @@ impl Page {
         if level > 0 && line[level..].starts_with(' ') {
             self.anchors.insert(anchor(&line[level + 1..]));
         }
-        // What stands in backticks is no link.
+        // Links inside backticks are ignored.
         let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
         let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         self.links.extend(targets.map(|target| (number, target.to_owned())));
     }
 }
 
-/// The anchor of a heading, as web interfaces for Markdown make it.
+/// The anchor of a heading, as web interfaces for Markdown generate it.
 fn anchor(heading: &str) -> String {
     let letters = heading.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     letters.collect::<String>().to_lowercase().replace(' ', "-")

@@ -1,4 +1,4 @@
-//! Who keeps a chart: hires, gives titles, moves, promotes and lets go.
+//! Edits a chart: hires, retitles, moves, promotes and removes employees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +12,17 @@ use super::{
 };
 use crate::support::{Chart, Client, Org};
 
-/// The only one who changes the chart.
+/// The only editor of its chart.
 pub(super) struct ChartKeeper {
     token: String,
     chart: Chart,
-    /// Who is in it for sure, with the title where that is sure, too.
+    /// Employees that certainly exist, each with the title if it is certain.
     people: BTreeMap<i64, Option<String>>,
     gone: BTreeSet<i64>,
-    /// Who may have gone.
+    /// Employees that may have been removed.
     unsure: BTreeSet<i64>,
-    /// How many may have come.
-    strangers: usize,
+    /// Number of employees that may have been hired.
+    unsure_hires: usize,
 }
 
 impl ChartKeeper {
@@ -34,7 +34,7 @@ impl ChartKeeper {
             people: BTreeMap::from([(1, None)]),
             gone: BTreeSet::new(),
             unsure: BTreeSet::new(),
-            strangers: 0,
+            unsure_hires: 0,
         }
     }
 
@@ -53,7 +53,7 @@ impl ChartKeeper {
                 0..4 => self.hire(day, &client, one).await,
                 4..6 => self.retitle(day, &client, one, format!("Title {turn}")).await,
                 6..8 => self.reorder(day, &client, one, other).await,
-                _ => self.let_go(day, &client, one, turn % 2 == 0).await,
+                _ => self.remove(day, &client, one, turn % 2 == 0).await,
             }
         }
         self
@@ -65,54 +65,54 @@ impl ChartKeeper {
 
     async fn hire(&mut self, day: &Day, client: &Client, manager: i64) {
         let body = json!({ "name": "Somebody", "title": "New", "manager_id": manager });
-        match day.ask("hire", self.to(client, Method::POST, "").json(&body)).await {
+        match day.send("hire", self.to(client, Method::POST, "").json(&body)).await {
             Answer::Done(reply) => {
                 let id = reply.body["id"].as_i64().unwrap();
                 self.people.insert(id, Some("New".to_owned()));
             }
             Answer::Refused(reply) => panic!("{reply:?} under {manager}"),
-            Answer::Unknown => self.strangers += 1,
+            Answer::Unknown => self.unsure_hires += 1,
         }
     }
 
-    async fn retitle(&mut self, day: &Day, client: &Client, who: i64, title: String) {
-        let request = self.to(client, Method::PUT, &format!("/{who}"));
-        let answer = day.ask("retitle", request.json(&json!({ "title": title }))).await;
+    async fn retitle(&mut self, day: &Day, client: &Client, employee: i64, title: String) {
+        let request = self.to(client, Method::PUT, &format!("/{employee}"));
+        let answer = day.send("retitle", request.json(&json!({ "title": title }))).await;
         let title = match answer {
             Answer::Done(_) => Some(title),
-            Answer::Refused(reply) => panic!("{reply:?} for {who}"),
+            Answer::Refused(reply) => panic!("{reply:?} for {employee}"),
             Answer::Unknown => None,
         };
-        self.people.insert(who, title);
+        self.people.insert(employee, title);
     }
 
-    /// Moves, and where that cannot be, promotes.
-    async fn reorder(&mut self, day: &Day, client: &Client, who: i64, under: i64) {
-        let request = self.to(client, Method::PUT, &format!("/{who}"));
-        let moved = day.ask("move", request.json(&json!({ "manager_id": under }))).await;
+    /// Moves the employee, or promotes if that is refused.
+    async fn reorder(&mut self, day: &Day, client: &Client, employee: i64, under: i64) {
+        let request = self.to(client, Method::PUT, &format!("/{employee}"));
+        let moved = day.send("move", request.json(&json!({ "manager_id": under }))).await;
         let Answer::Refused(reply) = moved else { return };
-        assert_eq!(reply.status, 409, "{reply:?} for {who} under {under}");
-        let request = self.to(client, Method::PUT, &format!("/{who}/promote"));
-        if let Answer::Refused(reply) = day.ask("promote", request).await {
-            panic!("{reply:?} for {who}");
+        assert_eq!(reply.status, 409, "{reply:?} for {employee} under {under}");
+        let request = self.to(client, Method::PUT, &format!("/{employee}/promote"));
+        if let Answer::Refused(reply) = day.send("promote", request).await {
+            panic!("{reply:?} for {employee}");
         }
     }
 
-    async fn let_go(&mut self, day: &Day, client: &Client, who: i64, direct: bool) {
-        let rest = format!("/{who}?reparent={}", if direct { "direct" } else { "all" });
-        match day.ask("let go", self.to(client, Method::DELETE, &rest)).await {
+    async fn remove(&mut self, day: &Day, client: &Client, employee: i64, direct: bool) {
+        let rest = format!("/{employee}?reparent={}", if direct { "direct" } else { "all" });
+        match day.send("remove", self.to(client, Method::DELETE, &rest)).await {
             Answer::Done(_) => {
-                self.people.remove(&who);
-                self.gone.insert(who);
+                self.people.remove(&employee);
+                self.gone.insert(employee);
             }
             Answer::Refused(reply) => {
                 reply.refused(409, "chart_ceo_protected");
             }
             Answer::Unknown => {
-                // Somebody has to be there for sure.
+                // At least one employee must certainly exist.
                 if self.people.len() > 1 {
-                    self.people.remove(&who);
-                    self.unsure.insert(who);
+                    self.people.remove(&employee);
+                    self.unsure.insert(employee);
                 }
             }
         }
@@ -133,9 +133,9 @@ impl ChartKeeper {
             let there = found.get(id).unwrap_or_else(|| panic!("{id} is lost"));
             assert!(title.as_ref().is_none_or(|title| title == there), "{id}: {title:?}, {there}");
         }
-        assert!(self.gone.iter().all(|id| !found.contains_key(id)), "somebody is back");
+        assert!(self.gone.iter().all(|id| !found.contains_key(id)), "a removed employee is back");
         let known = |id: &i64| self.people.contains_key(id) || self.unsure.contains(id);
         let strangers = found.keys().filter(|id| !known(id)).count();
-        assert!(strangers <= self.strangers, "{strangers} whom nobody has hired");
+        assert!(strangers <= self.unsure_hires, "{strangers} employees that nobody hired");
     }
 }

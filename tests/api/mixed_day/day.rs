@@ -1,4 +1,4 @@
-//! What all who take part in the day share: where the servers are, and what has been answered.
+//! State that all actors share: the servers, and counts of the answers.
 
 use std::{
     collections::BTreeMap,
@@ -15,32 +15,32 @@ use tokio::time::sleep;
 
 use crate::support::{Client, Reply};
 
-/// How long nobody may get anything done, whatever has broken.
-const STANDSTILL: Duration = Duration::from_mins(1);
-/// So that a client without a server does not ask without pause.
-const YIELD: Duration = Duration::from_millis(20);
+/// Maximum time without any successful request.
+const MAX_STANDSTILL: Duration = Duration::from_mins(1);
+/// Pause after a failed request, so that clients without a server do not spin.
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Day {
     servers: Mutex<[Client; 2]>,
     over: AtomicBool,
     done: AtomicUsize,
-    tally: Mutex<BTreeMap<String, Told>>,
+    tally: Mutex<BTreeMap<String, Answers>>,
 }
 
-/// How often something was answered, and the longest that it took.
+/// The number of equal answers, and the longest time that one took.
 #[derive(Default)]
-struct Told {
-    times: usize,
+struct Answers {
+    count: usize,
     longest: Duration,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Answer {
     Done(Reply),
-    /// Not done, for a reason that a retry does not change.
+    /// Refused for a reason that a retry does not change.
     Refused(Reply),
-    /// Nobody knows: 503, or a connection that broke.
+    /// Unknown: a 503 or a broken connection.
     Unknown,
 }
 
@@ -58,7 +58,7 @@ impl Day {
         self.servers.lock().unwrap()[number].clone()
     }
 
-    /// Another process has taken that server's place.
+    /// Replaces a server by a restarted one.
     pub(super) fn replace(&self, number: usize, client: Client) {
         self.servers.lock().unwrap()[number] = client;
     }
@@ -71,16 +71,16 @@ impl Day {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Sends, and writes down what came of it. Every answer is held to the contract on its way.
-    pub(super) async fn ask(&self, what: &str, request: RequestBuilder) -> Answer {
-        let asked = Instant::now();
+    /// Sends the request and records the answer, after checking it against the error contract.
+    pub(super) async fn send(&self, what: &str, request: RequestBuilder) -> Answer {
+        let sent = Instant::now();
         let reply = Client::try_send(request).await;
         let word = reply.as_ref().map_or("silence".to_owned(), |reply| {
             let code = reply.body["code"].as_str().map(|code| format!(" {code}"));
             format!("{}{}", reply.status, code.unwrap_or_default())
         });
         let good = reply.as_ref().is_some_and(|reply| reply.status < 300);
-        self.note(what, &word, good, asked).await;
+        self.record(what, &word, good, sent).await;
         match reply {
             Some(reply) if reply.status < 300 => Answer::Done(reply),
             Some(reply) if reply.status == 503 => Answer::Unknown,
@@ -89,36 +89,36 @@ impl Day {
         }
     }
 
-    /// Writes an answer down.
-    pub(super) async fn note(&self, what: &str, word: &str, good: bool, asked: Instant) {
+    /// Records an answer.
+    pub(super) async fn record(&self, what: &str, word: &str, good: bool, sent: Instant) {
         {
             let mut tally = self.tally.lock().unwrap();
-            let told = tally.entry(format!("{what}: {word}")).or_default();
-            told.times += 1;
-            told.longest = told.longest.max(asked.elapsed());
+            let answers = tally.entry(format!("{what}: {word}")).or_default();
+            answers.count += 1;
+            answers.longest = answers.longest.max(sent.elapsed());
         }
         if good {
             self.done.fetch_add(1, Ordering::Relaxed);
         } else {
-            sleep(YIELD).await;
+            sleep(PAUSE).await;
         }
     }
 
-    /// Waits for so many more answers to requests that were granted.
-    pub(super) async fn goes_on(&self, more: usize) {
+    /// Waits for `more` successful requests.
+    pub(super) async fn wait_for_successes(&self, more: usize) {
         let (wanted, until) =
-            (self.done.load(Ordering::Relaxed) + more, Instant::now() + STANDSTILL);
+            (self.done.load(Ordering::Relaxed) + more, Instant::now() + MAX_STANDSTILL);
         while self.done.load(Ordering::Relaxed) < wanted {
-            assert!(Instant::now() < until, "nothing is done any more:\n{self}");
-            sleep(YIELD).await;
+            assert!(Instant::now() < until, "no request succeeds any more:\n{self}");
+            sleep(PAUSE).await;
         }
     }
 }
 
 impl Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, told) in &*self.tally.lock().unwrap() {
-            writeln!(f, "{:>8} {what} (at most {:.1?})", told.times, told.longest)?;
+        for (what, answers) in &*self.tally.lock().unwrap() {
+            writeln!(f, "{:>8} {what} (at most {:.1?})", answers.count, answers.longest)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What breaks, one after the other, and is mended again.
+//! Faults, one at a time, each repaired afterwards.
 
 use std::{
     fmt::{self, Display},
@@ -12,11 +12,11 @@ use rustix::process::Signal;
 use tokio::{task::block_in_place, time::sleep};
 
 use super::day::Day;
-use crate::support::{Database, ReplicaSet, SOON_LOST, ServerProcess};
+use crate::support::{Database, ReplicaSet, SOON_LOST, ServerProcess, resident_bytes};
 
-/// Answers that must come after each fault before the next one.
+/// Successful requests to wait for after each fault.
 const RECOVERED: usize = 50;
-/// Requests of a crowd, many more than there are connections to the database.
+/// Concurrent requests of a crowd, many more than database connections.
 const CROWD: usize = 400;
 
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +32,16 @@ pub(super) struct Faults {
     pub(super) set: ReplicaSet,
     pub(super) servers: [ServerProcess; 2],
     pub(super) database: Database,
-    /// The token of somebody who may read a chart.
+    /// The token of an account that may read a chart.
     pub(super) reader: String,
     pub(super) rng: StdRng,
-    /// What the first server, which is never killed, held in memory, in KiB, and when.
+    /// Memory of the first server in bytes over time; that server is never killed.
     pub(super) memory: Vec<(Duration, u64)>,
 }
 
 impl Faults {
-    /// Each fault at least once, and on until the time is over.
-    pub(super) async fn go_on_for(&mut self, day: &Day, length: Duration) {
+    /// Causes each fault at least once, and continues until the time is over.
+    pub(super) async fn run_for(&mut self, day: &Day, length: Duration) {
         use Fault::{Crowd, KillPrimary, KillServer, StopPrimary, StopSecondary};
         let begin = Instant::now();
         let mut round = [KillServer, KillPrimary, StopSecondary, StopPrimary, Crowd];
@@ -51,19 +51,19 @@ impl Faults {
                 let gap = Duration::from_millis(self.rng.random_range(20_000..40_000));
                 let gap = gap.min(length * self.rng.random_range(4..8) / 100);
                 sleep(gap).await;
-                self.memory.push((begin.elapsed(), resident(self.servers[0].pid())));
+                self.memory.push((begin.elapsed(), resident_bytes(self.servers[0].pid())));
                 println!("{:>4.0?} {fault:?}", begin.elapsed());
-                self.strike(fault, day, gap / 2).await;
-                day.goes_on(RECOVERED).await;
+                self.cause(fault, day, gap / 2).await;
+                day.wait_for_successes(RECOVERED).await;
             }
             if begin.elapsed() >= length {
                 break;
             }
         }
-        self.memory.push((begin.elapsed(), resident(self.servers[0].pid())));
+        self.memory.push((begin.elapsed(), resident_bytes(self.servers[0].pid())));
     }
 
-    async fn strike(&mut self, fault: Fault, day: &Day, pause: Duration) {
+    async fn cause(&mut self, fault: Fault, day: &Day, pause: Duration) {
         match fault {
             Fault::KillServer => {
                 self.servers[1].kill();
@@ -76,13 +76,13 @@ impl Faults {
             Fault::KillPrimary => {
                 let primary = self.set.primary().await;
                 self.set.kill(primary);
-                day.goes_on(RECOVERED).await;
-                self.set.start_again(primary).await;
+                day.wait_for_successes(RECOVERED).await;
+                self.set.restart(primary).await;
             }
             Fault::StopSecondary => {
                 let secondary = (self.set.primary().await + 1) % 3;
                 self.set.signal(secondary, Signal::STOP);
-                day.goes_on(RECOVERED).await;
+                day.wait_for_successes(RECOVERED).await;
                 sleep(pause).await;
                 self.set.signal(secondary, Signal::CONT);
             }
@@ -90,7 +90,7 @@ impl Faults {
                 let primary = self.set.primary().await;
                 self.set.signal(primary, Signal::STOP);
                 sleep(pause).await;
-                // The others have long chosen another one.
+                // By now the other nodes have elected another primary.
                 self.set.primary().await;
                 self.set.signal(primary, Signal::CONT);
             }
@@ -98,7 +98,7 @@ impl Faults {
                 let crowd = (0..CROWD).map(|number| {
                     let server = day.server(number % 2);
                     let reader = server.with(&self.reader);
-                    day.ask("crowd", reader.request(Method::GET, "/orgcharts/1/tree"))
+                    day.send("crowd", reader.request(Method::GET, "/orgcharts/1/tree"))
                 });
                 join_all(crowd).await;
             }
@@ -109,15 +109,9 @@ impl Faults {
 impl Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MiB of the first server, by seconds:")?;
-        for (when, kib) in &self.memory {
-            write!(f, " {}:{}", when.as_secs(), kib >> 10)?;
+        for (when, bytes) in &self.memory {
+            write!(f, " {}:{}", when.as_secs(), bytes >> 20)?;
         }
         f.write_str("\n")
     }
-}
-
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_ascii_whitespace().next().unwrap().parse().unwrap()
 }

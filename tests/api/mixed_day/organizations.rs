@@ -1,4 +1,4 @@
-//! Who signs organizations up, logs in, deletes them, and renames one.
+//! Signs organizations up, logs in, deletes and renames them.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::support::{Client, Org, PASSWORD};
 
-/// Signs organizations up, and deletes some of them.
+/// Signs organizations up and deletes some of them.
 pub(super) struct Founder {
     number: u64,
-    /// Those that exist, with the address of the admin.
+    /// Existing organizations and the e-mail addresses of their admins.
     alive: BTreeMap<String, String>,
     gone: Vec<String>,
 }
@@ -52,11 +52,11 @@ impl Founder {
         let email = format!("founder{}n{turn}@example.com", self.number);
         let body = json!({ "organization_name": name, "email": email, "password": PASSWORD });
         let request = server.request(Method::POST, "/org/create").json(&body);
-        match day.ask("sign up", request).await {
+        match day.send("sign up", request).await {
             Answer::Done(_) => {
                 self.alive.insert(name, email);
             }
-            // Nobody else wants that name or that address.
+            // No other client uses that name or address.
             Answer::Refused(reply) => panic!("{reply:?} for {name}"),
             Answer::Unknown => {}
         }
@@ -66,9 +66,9 @@ impl Founder {
         let Some(token) = log_in(day, server, email).await else { return };
         let request = server.with(&token).request(Method::DELETE, "/org/delete");
         let request = request.query(&[("organization_name", &name)]);
-        // Whatever comes of it, it may be gone.
+        // Even a failed request may have deleted it.
         self.alive.remove(&name);
-        match day.ask("delete", request).await {
+        match day.send("delete", request).await {
             Answer::Done(_) => self.gone.push(name),
             Answer::Refused(reply) => panic!("{reply:?} for {name}"),
             Answer::Unknown => {}
@@ -87,21 +87,21 @@ impl Founder {
     }
 }
 
-/// A token, where there is a server that can give one.
+/// A token, if a server answers.
 async fn log_in(day: &Day, server: &Client, email: &str) -> Option<String> {
     let body = json!({ "email": email, "password": PASSWORD });
     let request = server.request(Method::POST, "/auth/login").json(&body);
-    match day.ask("log in", request).await {
+    match day.send("log in", request).await {
         Answer::Done(reply) => Some(reply.text("access_token").to_owned()),
         Answer::Refused(reply) => panic!("{reply:?} for {email}"),
         Answer::Unknown => None,
     }
 }
 
-/// Renames one organization over and over.
+/// Renames one organization repeatedly.
 pub(super) struct Renamer {
     org: Org,
-    /// What it is called for sure, or may be called since.
+    /// The last confirmed name, and later names that may have been set.
     names: Vec<String>,
 }
 
@@ -118,7 +118,7 @@ impl Renamer {
             let name = format!("{} {turn}", self.org.name);
             let client = day.server(turn % 2).with(&self.org.token);
             let body = json!({ "organization_name": name });
-            match day.ask("rename", client.request(Method::PUT, "/org/update").json(&body)).await {
+            match day.send("rename", client.request(Method::PUT, "/org/update").json(&body)).await {
                 Answer::Done(_) => self.names = vec![name],
                 Answer::Refused(reply) => panic!("{reply:?} for {name}"),
                 Answer::Unknown => self.names.push(name),
@@ -135,6 +135,11 @@ impl Renamer {
                 found.push(name);
             }
         }
-        assert_eq!(found.len(), 1, "it was to be called one of {:?}, is {found:?}", self.names);
+        assert_eq!(
+            found.len(),
+            1,
+            "the name must be one of {:?}, but these are found: {found:?}",
+            self.names
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! An organization with members who register for what takes place there, and people who read.
+//! An organization whose members register for events, and clients that read.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use super::{
     any,
     day::{Answer, Day},
 };
-use crate::support::{Ask, Chart, Client, Database, Event, Journal, Member, Org, ahead};
+use crate::support::{Action, Chart, Client, Database, Event, Journal, Member, Org, ahead};
 
 const EVENTS: i64 = 4;
 const SEATS: i64 = 2;
-/// Words of a server that has its database, of one that has not, and of none.
+/// Outcomes of a server with a database, a server without one, and a stopped server.
 const FINE: [&str; 12] = [
     "done",
     "EVENT_FULL",
@@ -41,7 +41,7 @@ pub(super) struct Tenant {
 }
 
 impl Tenant {
-    /// With a chart that has a CEO, and events of which two by two overlap.
+    /// Creates a chart with a CEO, and pairs of overlapping events.
     pub(super) async fn open(
         database: &Database,
         server: &Client,
@@ -59,7 +59,7 @@ impl Tenant {
         Self { number: number as u64, org, chart, members, occurrences }
     }
 
-    /// Every member asks for seats and gives them back; what each was told.
+    /// All members register and cancel at random; returns the recorded answers.
     pub(super) async fn register_at_random(&self, day: &Day, mut rng: StdRng) -> Vec<Journal> {
         let visits = self.members.iter().map(|member| {
             let rng = StdRng::seed_from_u64(rng.random());
@@ -70,24 +70,24 @@ impl Tenant {
 
     async fn visit(&self, day: &Day, mut journal: Journal, mut rng: StdRng) -> Journal {
         while !day.is_over() {
-            let (ask, what) = match rng.random_range(0..10) {
-                0..5 => (Ask::Register, "register"),
-                5..8 => (Ask::Cancel, "cancel"),
-                8 => (Ask::Join, "join"),
-                _ => (Ask::Leave, "leave"),
+            let (action, what) = match rng.random_range(0..10) {
+                0..5 => (Action::Register, "register"),
+                5..8 => (Action::Cancel, "cancel"),
+                8 => (Action::Join, "join"),
+                _ => (Action::Leave, "leave"),
             };
             let some = &self.occurrences[rng.random_range(0..self.occurrences.len())];
-            let fit = journal.fit_for(ask, rng.random_range(0..100));
-            let (server, asked) = (any(day, &mut rng), Instant::now());
-            let word = journal.ask(&server, ask, fit.as_ref().unwrap_or(some)).await;
-            assert!(FINE.contains(&word.as_str()), "{word} to {ask:?}");
-            day.note(what, &word, word == "done", asked).await;
+            let fit = journal.fit_for(action, rng.random_range(0..100));
+            let (server, sent) = (any(day, &mut rng), Instant::now());
+            let word = journal.send(&server, action, fit.as_ref().unwrap_or(some)).await;
+            assert!(FINE.contains(&word.as_str()), "{word} for {action:?}");
+            day.record(what, &word, word == "done", sent).await;
         }
         journal
     }
 }
 
-/// Reads what is there all day: it is never not found.
+/// Reads until the day is over; nothing may be missing.
 pub(super) async fn read_at_random(day: &Day, tenants: &[Tenant], mut rng: StdRng) {
     let (from, to) = (ahead(0).to_rfc3339(), ahead(48).to_rfc3339());
     while !day.is_over() {
@@ -106,7 +106,7 @@ pub(super) async fn read_at_random(day: &Day, tenants: &[Tenant], mut rng: StdRn
                 ("occurrences", client.request(Method::POST, "/graphql").json(&body))
             }
         };
-        match day.ask(what, request).await {
+        match day.send(what, request).await {
             Answer::Done(reply) if what == "occurrences" => {
                 let edges = reply.body["data"]["occurrences"]["edges"].as_array();
                 let there = edges.is_some_and(|edges| edges.len() == tenant.occurrences.len());
@@ -115,7 +115,7 @@ pub(super) async fn read_at_random(day: &Day, tenants: &[Tenant], mut rng: StdRn
                 assert!(there || busy, "{reply:?}");
             }
             Answer::Done(_) | Answer::Unknown => {}
-            Answer::Refused(reply) => panic!("{reply:?} to {what}"),
+            Answer::Refused(reply) => panic!("{reply:?} for {what}"),
         }
     }
 }

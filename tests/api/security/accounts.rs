@@ -1,4 +1,4 @@
-//! Attacks on accounts: guessed identities, and rights that outlive a password.
+//! Attacks on accounts: guessed ids, and access that outlives a password.
 
 use serde_json::json;
 
@@ -6,13 +6,13 @@ use crate::support::{Client, PASSWORD, TestApp};
 
 const NEW: &str = "another passphrase";
 
-/// The tail of an id behind its moment, as a number.
+/// The part of an id after its timestamp, as a number.
 fn tail(id: &str) -> u64 {
     u64::from_str_radix(&id[12..], 16).unwrap()
 }
 
 #[tokio::test]
-async fn the_id_of_an_organization_tells_nothing_of_the_ids_of_its_accounts() {
+async fn the_id_of_an_organization_does_not_reveal_its_account_ids() {
     let app = TestApp::start().await;
     let (mut ids, mut listed) = (Vec::new(), Vec::new());
     let org = app.sign_up("Acme").await;
@@ -26,20 +26,20 @@ async fn the_id_of_an_organization_tells_nothing_of_the_ids_of_its_accounts() {
     for (one, two) in ids.iter().zip(&ids[1..]) {
         assert!(tail(one).abs_diff(tail(two)) > 1_000_000, "{one} is next to {two}");
     }
-    // They sort by their moment all the same: lists are oldest first.
+    // Ids still sort by creation time, because lists show the oldest first.
     let members = admin.get("/org/members").await.expect(200);
     let members = members.body.as_array().unwrap().iter();
     let members: Vec<_> = members.map(|member| member["id"].as_str().unwrap()).collect();
     assert_eq!(members, listed);
 }
 
-/// Whether the feed still answers.
+/// Whether the feed can be read.
 async fn opens(client: &Client, feed: &str) -> bool {
     client.get(feed).await.status == 200
 }
 
 #[tokio::test]
-async fn a_new_password_revokes_the_calendar_if_it_is_asked_to() {
+async fn a_new_password_revokes_the_calendar_on_request() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -51,7 +51,7 @@ async fn a_new_password_revokes_the_calendar_if_it_is_asked_to() {
     let keep = json!({ "password": NEW, "revoke_calendar": false });
     admin.patch(&path, keep).await.expect(200);
     assert!(opens(&app, &theirs).await);
-    // What is refused revokes nothing.
+    // A refused request revokes nothing.
     let refused = json!({ "email": org.email, "password": NEW, "revoke_calendar": true });
     admin.patch(&path, refused).await.refused(409, "email_taken");
     for wrong in [
@@ -75,7 +75,7 @@ async fn a_new_password_revokes_the_calendar_if_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn an_admin_revokes_the_calendar_of_a_member_and_nobody_elses() {
+async fn an_admin_revokes_only_the_calendar_of_the_named_member() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -99,13 +99,13 @@ async fn an_admin_revokes_the_calendar_of_a_member_and_nobody_elses() {
         let path = format!("/org/members/{unknown}/calendar");
         admin.delete(&path).await.refused(404, "not_found");
     }
-    // The member is still logged in, and may have a new one.
+    // The member is still logged in and can create a new feed.
     assert!(opens(&app, &member.calendar_feed().await).await);
     app.log_in(&org.email, PASSWORD).await.expect(200);
 }
 
 #[tokio::test]
-async fn the_page_about_the_api_leaves_no_token_in_the_browser() {
+async fn the_api_documentation_page_stores_no_token_in_the_browser() {
     let app = TestApp::start().await;
     let script = app.get("/docs/swagger-initializer.js").await.expect(200);
     let script = script.body.as_str().unwrap();

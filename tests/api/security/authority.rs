@@ -1,4 +1,4 @@
-//! Requests that are held back until the right to make them is gone.
+//! Requests whose last byte is held back until the account has lost its role.
 
 use serde_json::{Value, json};
 use tenantry::{
@@ -15,7 +15,7 @@ use crate::support::{
     Client, Database, Org, PASSWORD, Raw, ServerProcess, TestApp, eventually, unique,
 };
 
-/// A request of which everything but the last byte has come.
+/// A request of which everything but the last byte was sent.
 struct Held {
     raw: Raw,
     last: u8,
@@ -35,7 +35,7 @@ impl Held {
         Self { raw: Raw::sending(client, &bytes).await, last }
     }
 
-    /// The answer once the last byte is there.
+    /// Sends the last byte and returns the answer.
     async fn end(mut self) -> String {
         self.raw.send(&[self.last]).await;
         self.raw.rest().await
@@ -46,7 +46,7 @@ fn member(role: &str) -> Value {
     json!({ "email": format!("{}@example.com", unique("held")), "password": PASSWORD, "role": role })
 }
 
-/// Every change that an admin makes with a body, held back.
+/// Opens a request for each change that an admin makes with a body.
 async fn hold_all(client: &Client, org: &Org, own: &str, token: &str) -> Vec<Held> {
     let mutation = json!({ "query": "mutation { createEvent(input: { title: \"x\", timeZone: \"UTC\",
         startsAt: \"2027-01-01T00:00:00\", durationMinutes: 60, capacity: 1 }) { id } }" });
@@ -68,14 +68,14 @@ async fn hold_all(client: &Client, org: &Org, own: &str, token: &str) -> Vec<Hel
     held
 }
 
-/// An organization, and a second admin of it: its id and token.
+/// An organization, and the id and token of its second admin.
 async fn two_admins(client: &Client) -> (Org, String, String) {
     let org = client.sign_up("Acme").await;
     let (id, token) = client.with(&org.token).add_member("admin").await;
     (org, id, token)
 }
 
-/// How many tokens the server has checked.
+/// The number of tokens that the server has checked.
 async fn checks(client: &Client) -> u64 {
     let mut checks = 0;
     for outcome in ["hit", "miss", "bypass"] {
@@ -99,7 +99,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[tokio::test]
-async fn a_request_that_was_held_back_acts_with_the_authority_of_its_end() {
+async fn a_delayed_request_is_authorized_again_when_its_body_is_complete() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let client = &server.client;
@@ -136,7 +136,7 @@ async fn a_request_that_was_held_back_acts_with_the_authority_of_its_end() {
 }
 
 #[tokio::test]
-async fn without_the_second_look_a_removed_admin_makes_another_one() {
+async fn without_the_second_check_a_removed_admin_creates_another_one() {
     let database = Database::new().await;
     let server =
         ServerProcess::start_with(&database, &[("FAILPOINTS", "authority.unchecked=return")]);
@@ -159,7 +159,7 @@ fn password() -> Password {
     Password::parse(PASSWORD.to_owned()).unwrap()
 }
 
-/// Everything that changes accounts or the organization, with a scope that may be out of date.
+/// Calls each change of accounts or the organization with a scope that may be outdated.
 async fn change_all(app: &TestApp, scope: &AdminScope, whom: &str) -> Vec<Option<Error>> {
     let (manager, whom) = (&app.manager, whom.parse().unwrap());
     let input = MemberInput { email: email(), password: password(), name: None, role: Role::Admin };
@@ -181,7 +181,7 @@ async fn change_all(app: &TestApp, scope: &AdminScope, whom: &str) -> Vec<Option
 }
 
 #[tokio::test]
-async fn a_change_that_waited_past_the_second_look_is_refused_by_its_transaction() {
+async fn a_change_that_waits_after_the_second_check_is_refused_by_its_transaction() {
     let app = TestApp::start().await;
     let (org, id, token) = two_admins(&app).await;
     let admin = app.with(&org.token);

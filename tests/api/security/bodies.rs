@@ -1,4 +1,4 @@
-//! Bodies that never end, and what is on the wire beside them.
+//! Bodies and answers that never end, and other bytes that fill memory.
 
 use futures::future::join_all;
 use tokio::{io::AsyncWriteExt, task::JoinSet};
@@ -7,16 +7,16 @@ use crate::support::{Chart, Client, Database, Raw, ServerProcess, TestApp, Watch
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-/// What the bodies of a stranger may take, and those of an organization, in MiB.
+/// Memory limit for the bodies of unauthenticated clients, and of one organization, in MiB.
 const STRANGER: u64 = 8;
 const ORGANIZATION: u64 = 40;
-/// What answers that nobody reads may take, in MiB.
+/// Memory limit for answers that nobody reads, in MiB.
 const ANSWERS: u64 = 96;
-/// How long a list may be, in bytes.
+/// Maximum size of a list in bytes.
 const LISTED: usize = 32 * MIB;
-/// More than such a list takes in chunks of one byte.
+/// More bytes than such a list needs in chunks of one byte.
 const CHUNKED: usize = 16 * LISTED;
-/// Far more than a megabyte without any body, and what systems hold of it, in bytes.
+/// Far more bytes than the body limit of 1 MiB plus the system's buffers.
 const ENDLESS: usize = 16 * MIB;
 
 fn opening(path: &str, kind: &str, token: Option<&str>, length: &str) -> Vec<u8> {
@@ -25,8 +25,8 @@ fn opening(path: &str, kind: &str, token: Option<&str>, length: &str) -> Vec<u8>
         .into_bytes()
 }
 
-/// Opens so many requests and sends their bodies but for the last byte, until dropped. The server
-/// does not read what it has no room for.
+/// Opens `count` requests and sends their bodies except the last byte; keeps them open until
+/// dropped. The server stops reading when its memory for bodies is full.
 async fn hold(client: &Client, head: &[u8], size: usize, count: usize) -> JoinSet<()> {
     let mut open = JoinSet::new();
     for mut raw in join_all((0..count).map(|_| Raw::sending(client, head))).await {
@@ -45,25 +45,26 @@ async fn hold(client: &Client, head: &[u8], size: usize, count: usize) -> JoinSe
     open
 }
 
-/// The same with bodies of one MiB of strangers, begun in one of these ways.
+/// The same for unauthenticated clients with bodies of 1 MiB, with this length or transfer
+/// encoding.
 async fn hold_as_stranger(client: &Client, length: &str, count: usize) -> JoinSet<()> {
     let head = opening("/admin/login", "application/json", None, length);
     let chunk = if length.starts_with('t') { "fffff\r\n" } else { "" };
     hold(client, &[&head, chunk.as_bytes()].concat(), MIB, count).await
 }
 
-/// What the bodies of requests take, in MiB.
+/// Memory used by the bodies of requests, in MiB.
 async fn held(client: &Client) -> u64 {
     client.metric("tenantry_body_bytes").await / MIB as u64
 }
 
-/// Waits until the bodies of requests take so much.
+/// Waits until bodies use this much memory.
 async fn holding(client: &Client, mib: u64) {
-    eventually("bodies that take room", || async { held(client).await >= mib }).await;
+    eventually("bodies in memory", || async { held(client).await >= mib }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_of_strangers_that_never_end_take_little_memory() {
+async fn unfinished_bodies_of_unauthenticated_clients_need_little_memory() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let client = &server.client;
@@ -72,21 +73,21 @@ async fn bodies_of_strangers_that_never_end_take_little_memory() {
     let upgrade = "connection: upgrade\r\nupgrade: websocket";
     let too_large =
         r#"tenantry_http_request_seconds_count{method="POST",route="/admin/login",status="413"}"#;
-    for (length, takes_room) in [
+    for (length, is_buffered) in [
         (&format!("content-length: {MIB}"), true),
         (&"transfer-encoding: chunked".to_owned(), true),
-        // The library reads these to their end, whatever they say.
+        // The HTTP library reads these to their end, whatever their length says.
         (&upgrade.to_owned(), false),
         (&format!("content-length: 1\r\n{upgrade}"), false),
     ] {
         let refused = client.metric(too_large).await + 300;
         let open = hold_as_stranger(client, length, 300).await;
-        if takes_room {
+        if is_buffered {
             holding(client, STRANGER).await;
         } else {
             eventually("refusals", || async { client.metric(too_large).await >= refused }).await;
         }
-        // Everybody else logs in, and says more than fits beside a head.
+        // Other clients can log in and send a body that does not fit into the buffer of the head.
         client.token(&org.email, crate::support::PASSWORD).await;
         let chart = Chart::create(&client.with(&org.token), "Everybody").await;
         let mut list = String::from("id,name,title,manager_id\n1,Ada,CEO,\n");
@@ -97,7 +98,7 @@ async fn bodies_of_strangers_that_never_end_take_little_memory() {
         Client::send(request).await.expect(200);
         assert!(held(client).await <= STRANGER);
         drop(open);
-        eventually("room", || async { held(client).await == 0 }).await;
+        eventually("free memory", || async { held(client).await == 0 }).await;
     }
     watch.assert_unharmed().await;
     drop(server);
@@ -105,7 +106,7 @@ async fn bodies_of_strangers_that_never_end_take_little_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_of_an_admin_that_never_end_take_little_memory() {
+async fn unfinished_lists_of_an_admin_need_little_memory() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let greedy = server.client.sign_up("Greedy").await;
@@ -131,9 +132,9 @@ async fn lists_of_an_admin_that_never_end_take_little_memory() {
     database.drop_all();
 }
 
-/// The control of the two tests above.
+/// Negative control of the two tests above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_limit_bodies_take_as_much_as_they_like() {
+async fn without_a_limit_bodies_fill_the_memory() {
     let database = Database::new().await;
     let unbounded = [("FAILPOINTS", "bodies.unbounded=return")];
     let server = ServerProcess::start_with(&database, &unbounded);
@@ -145,7 +146,7 @@ async fn without_a_limit_bodies_take_as_much_as_they_like() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chunks_without_an_end_keep_no_thread_busy() {
+async fn endless_chunks_do_not_keep_a_thread_busy() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let org = server.client.sign_up("Acme").await;
@@ -156,7 +157,7 @@ async fn chunks_without_an_end_keep_no_thread_busy() {
     let nowhere = opening("/health/live", "text/plain", None, chunked);
     let mut floods = Vec::new();
     for head in [login, list, nowhere] {
-        for (start, forever) in [
+        for (start, repeated) in [
             ("5;", "x"),
             ("5 ", " "),
             ("", "0"),
@@ -165,20 +166,20 @@ async fn chunks_without_an_end_keep_no_thread_busy() {
             ("", "1;x\r\n \r\n"),
         ] {
             let start = [&head, start.as_bytes()].concat();
-            floods.push(flood(&server.client, start, forever, CHUNKED));
+            floods.push(flood(&server.client, start, repeated, CHUNKED));
         }
     }
     let sent = join_all(floods).await;
-    assert!(sent.iter().all(|sent| *sent < CHUNKED), "the server reads for ever: {sent:?}");
+    assert!(sent.iter().all(|sent| *sent < CHUNKED), "the server reads without end: {sent:?}");
     assert!(sent[0] < ENDLESS, "{sent:?}");
     watch.assert_unharmed().await;
     drop(server);
     database.drop_all();
 }
 
-/// The control of the test above.
+/// Negative control of the test above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_limit_what_is_no_body_is_read_for_ever() {
+async fn without_a_limit_bytes_around_a_body_are_read_without_end() {
     let database = Database::new().await;
     let unbounded = [("FAILPOINTS", "framing.unbounded=return"), ("BODY_TIMEOUT_SECONDS", "600")];
     let server = ServerProcess::start_with(&database, &unbounded);
@@ -190,11 +191,11 @@ async fn without_a_limit_what_is_no_body_is_read_for_ever() {
     database.drop_all();
 }
 
-/// Sends the same for ever, until the server has closed the connection or has read enough; how many
-/// bytes it has taken.
-async fn flood(client: &Client, start: Vec<u8>, forever: &str, enough: usize) -> usize {
+/// Sends the same bytes until the server closes the connection or has read `enough` bytes; returns
+/// how many it has read.
+async fn flood(client: &Client, start: Vec<u8>, repeated: &str, enough: usize) -> usize {
     let mut raw = Raw::sending(client, &start).await;
-    let piece = forever.repeat(64 * KIB / forever.len());
+    let piece = repeated.repeat(64 * KIB / repeated.len());
     let mut sent = 0;
     while sent < enough && raw.stream.write_all(piece.as_bytes()).await.is_ok() {
         sent += piece.len();
@@ -203,17 +204,17 @@ async fn flood(client: &Client, start: Vec<u8>, forever: &str, enough: usize) ->
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_wait_behind_others_take_little_memory_and_no_time() {
+async fn pipelined_requests_need_little_memory_and_time() {
     const CONNECTIONS: u64 = 200;
     let database = Database::new().await;
-    // Nobody is sent away from the queue.
+    // A queue for all logins, so none is refused.
     let slow = [("HASH_ITERATIONS", "500"), ("HASH_MEMORY_KIB", "8192"), ("HASH_QUEUE", "1000")];
     let server = ServerProcess::start_with(&database, &slow);
     let mut watch = Watch::start(&server).await;
     let body = r#"{"email": "ada@example.com", "password": "wrong password"}"#;
     let length = format!("content-length: {}", body.len());
     let login = opening("/admin/login", "application/json", None, &length);
-    // A head of two hundred bytes that takes some twenty kilobytes when it is read.
+    // A head of 200 bytes that needs about 20 KB of memory when parsed.
     let names: String =
         ('a'..='z').flat_map(|c| [format!("{c}:\n"), format!("{c}{c}:\n")]).collect();
     let head = format!("GET /org/get?organization_name=x HTTP/1.1\nhost:x\n{names}\n");
@@ -225,20 +226,20 @@ async fn requests_that_wait_behind_others_take_little_memory_and_no_time() {
         open.push(raw);
     }
     let client = &server.client;
-    let came = || async {
+    let queued = || async {
         let waiting = client.metric("tenantry_hash_queue_depth").await;
-        // And one is being hashed.
+        // One more hash is running.
         waiting + client.metric("tenantry_hash_seconds_count").await + 1 >= CONNECTIONS
     };
-    eventually("logins that wait", came).await;
-    watch.goes_on().await;
+    eventually("waiting logins", queued).await;
+    watch.probe_more().await;
     drop(open);
     watch.assert_unharmed().await;
     drop(server);
     database.drop_all();
 }
 
-/// A chart of which a list takes four megabytes, and the token of its admin.
+/// A chart whose list has four megabytes, and its admin's token.
 async fn large_chart(client: &Client) -> (Chart, String) {
     let org = client.sign_up("Acme").await;
     let admin = client.with(&org.token);
@@ -251,9 +252,8 @@ async fn large_chart(client: &Client) -> (Chart, String) {
     (chart, org.token)
 }
 
-/// Connections that have asked for the list, of which nobody takes more than the system's buffers
-/// hold.
-async fn ask_without_reading(chart: &Chart, token: &str) -> Vec<Raw> {
+/// Connections that request the list and read nothing beyond the system's buffers.
+async fn request_without_reading(chart: &Chart, token: &str) -> Vec<Raw> {
     let get = format!(
         "GET {} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n",
         chart.path("/export"),
@@ -267,22 +267,22 @@ async fn ask_without_reading(chart: &Chart, token: &str) -> Vec<Raw> {
     unread
 }
 
-/// What answers take, in MiB.
+/// Memory used by answers, in MiB.
 async fn unread(client: &Client) -> u64 {
     client.metric("tenantry_answer_bytes").await / MIB as u64
 }
 
-/// Nobody is given up for being slow.
+/// Disables the time limit for slow readers.
 const PATIENT: (&str, &str) = ("WRITE_TIMEOUT_SECONDS", "600");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_nobody_reads_take_little_memory() {
+async fn unread_answers_need_little_memory() {
     let database = Database::new().await;
     let server = ServerProcess::start_with(&database, &[PATIENT]);
     let (chart, token) = large_chart(&server.client).await;
     let watch = Watch::start(&server).await;
-    let _unread = ask_without_reading(&chart, &token).await;
-    // Who reads gets all of it, though there is no room left.
+    let _unread = request_without_reading(&chart, &token).await;
+    // A client that reads still gets the whole answer, although the memory for answers is full.
     let whole = chart.client.request(reqwest::Method::GET, &chart.path("/export"));
     assert!(Client::send(whole).await.expect(200).body.as_str().unwrap().len() > 4_000_000);
     let evicted = r#"tenantry_connections_given_up_total{reason="no_room"}"#;
@@ -293,14 +293,14 @@ async fn answers_that_nobody_reads_take_little_memory() {
     database.drop_all();
 }
 
-/// The control of the test above.
+/// Negative control of the test above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_limit_answers_take_as_much_as_they_like() {
+async fn without_a_limit_unread_answers_fill_the_memory() {
     let database = Database::new().await;
     let unbounded = ("FAILPOINTS", "answers.unbounded=return");
     let server = ServerProcess::start_with(&database, &[PATIENT, unbounded]);
     let (chart, token) = large_chart(&server.client).await;
-    let _unread = ask_without_reading(&chart, &token).await;
+    let _unread = request_without_reading(&chart, &token).await;
     let mib = unread(&server.client).await;
     assert!(mib > ANSWERS, "{mib} MiB");
     drop(server);
@@ -308,7 +308,7 @@ async fn without_a_limit_answers_take_as_much_as_they_like() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_http_library_refuses_is_answered_like_anything_else() {
+async fn requests_refused_by_the_http_library_get_the_usual_answer() {
     let app = TestApp::start_with(|settings| settings.server.header_timeout_seconds = 1).await;
     let large = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000));
     for (bytes, status, code) in [

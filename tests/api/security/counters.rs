@@ -1,20 +1,14 @@
-//! Attacks on counters: to take away what is not there, so that a count would fall below zero.
+//! Attacks on counters: removing things that do not exist must not make a count negative.
 
 use serde_json::json;
 use tenantry::domain::{AccountId, EventId};
 
-use crate::support::{Chart, Client, Event, TestApp, ahead, code};
-
-async fn admin() -> (TestApp, Client) {
-    let app = TestApp::start().await;
-    let org = app.sign_up("Acme").await;
-    let admin = app.with(&org.token);
-    (app, admin)
-}
+use crate::support::{Chart, Event, TestApp, ahead, code};
 
 #[tokio::test]
-async fn nobody_is_removed_from_a_chart_without_people() {
-    let (app, admin) = admin().await;
+async fn nobody_can_be_removed_from_an_empty_chart() {
+    let app = TestApp::start().await;
+    let admin = app.sign_up_admin("Acme").await;
     let chart = Chart::create(&admin, "Empty").await;
     for id in ["1", "2", "9007199254740991"] {
         for query in ["", "?reparent=direct"] {
@@ -25,7 +19,7 @@ async fn nobody_is_removed_from_a_chart_without_people() {
     }
     let refused = admin.delete("/orgcharts/2/employees/1").await.refused(404, "not_found");
     assert_eq!(refused.text("detail"), "No such org chart.");
-    // The same chart afterwards, with people who were there once.
+    // The same for a chart whose employees were removed.
     chart.hire("Ada", None).await;
     chart.hire("Bob", Some(1)).await;
     admin.delete(&chart.path("/employees/2")).await.expect(200);
@@ -36,8 +30,9 @@ async fn nobody_is_removed_from_a_chart_without_people() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_moved_and_promoted_nowhere() {
-    let (app, admin) = admin().await;
+async fn unknown_employees_cannot_be_moved_or_promoted() {
+    let app = TestApp::start().await;
+    let admin = app.sign_up_admin("Acme").await;
     let chart = Chart::create(&admin, "Empty").await;
     let (person, promote) = (chart.path("/employees/1"), chart.path("/employees/1/promote"));
     admin.put(&person, json!({ "name": "Eve" })).await.refused(404, "not_found");
@@ -47,8 +42,9 @@ async fn what_is_not_there_is_moved_and_promoted_nowhere() {
 }
 
 #[tokio::test]
-async fn accounts_and_charts_that_are_not_there_are_removed_by_nobody() {
-    let (app, admin) = admin().await;
+async fn unknown_accounts_and_charts_cannot_be_removed() {
+    let app = TestApp::start().await;
+    let admin = app.sign_up_admin("Acme").await;
     let (member, _) = admin.add_member("member").await;
     let path = format!("/org/members/{member}");
     admin.delete(&path).await.expect(200);
@@ -64,46 +60,48 @@ async fn accounts_and_charts_that_are_not_there_are_removed_by_nobody() {
 }
 
 #[tokio::test]
-async fn events_that_are_not_there_are_deleted_by_nobody() {
-    let (app, admin) = admin().await;
+async fn unknown_events_cannot_be_deleted() {
+    let app = TestApp::start().await;
+    let admin = app.sign_up_admin("Acme").await;
     let event = Event::once(&admin, ahead(24), 1).await;
     event.delete(true).await.done("deletedId");
     for id in [event.id.clone(), EventId::generate().to_string()] {
         let query = format!("mutation {{ deleteEvent(id: \"{id}\") {{ deletedId }} }}");
-        assert_eq!(code(&admin.ask(&query, json!({})).await), "not_found");
+        assert_eq!(code(&admin.graphql(&query, json!({})).await), "not_found");
     }
     let query =
         format!("mutation {{ cancelOccurrence(id: \"{}\") {{ id }} }}", event.at(ahead(24)));
-    assert_eq!(code(&admin.ask(&query, json!({})).await), "not_found");
+    assert_eq!(code(&admin.graphql(&query, json!({})).await), "not_found");
     app.assert_sound().await;
 }
 
 #[tokio::test]
-async fn seats_and_places_in_line_that_nobody_has_are_given_back_by_nobody() {
-    let (app, admin) = admin().await;
+async fn seats_and_waiting_places_that_nobody_holds_cannot_be_given_back() {
+    let app = TestApp::start().await;
+    let admin = app.sign_up_admin("Acme").await;
     let (member, token) = admin.add_member("member").await;
     let (client, start) = (app.with(&token), ahead(24));
     let event = Event::once(&admin, start, 1).await;
     let id = event.at(start);
-    assert_eq!(client.cancels(&id, &member).await, "not_found");
-    assert_eq!(client.leaves(&id).await, "NOT_WAITING");
+    assert_eq!(client.cancel_outcome(&id, &member).await, "not_found");
+    assert_eq!(client.leave_outcome(&id).await, "NOT_WAITING");
 
     admin.register(&id).await.registration();
-    // Somebody waits, and never held a seat.
+    // A waiting member has never held a seat.
     client.join(&id).await.done("entry");
-    assert_eq!(client.cancels(&id, &member).await, "not_found");
-    assert_eq!(client.leaves(&id).await, "done");
-    assert_eq!(client.leaves(&id).await, "NOT_WAITING");
+    assert_eq!(client.cancel_outcome(&id, &member).await, "not_found");
+    assert_eq!(client.leave_outcome(&id).await, "done");
+    assert_eq!(client.leave_outcome(&id).await, "NOT_WAITING");
     let occurrence = admin.occurrence(&id).await;
     assert_eq!(
         (&occurrence["seatsTaken"], &occurrence["waitingListLength"]),
         (&json!(1), &json!(0))
     );
 
-    // A cancelled occurrence has given everything back already.
+    // Cancelling the occurrence has already cancelled all registrations.
     event.cancel_occurrence(&id).await;
     assert_eq!(event.cancel_occurrence(&id).await["seatsTaken"], 0);
-    assert_eq!(client.cancels(&id, &member).await, "not_found");
-    assert_eq!(client.leaves(&id).await, "NOT_WAITING");
+    assert_eq!(client.cancel_outcome(&id, &member).await, "not_found");
+    assert_eq!(client.leave_outcome(&id).await, "NOT_WAITING");
     app.assert_sound().await;
 }

@@ -1,11 +1,12 @@
-//! Documents of GraphQL that are made to be expensive.
+//! GraphQL documents that are expensive on purpose.
 
 use reqwest::Method;
 use serde_json::json;
 
+use crate::graphql_limits::numbered;
 use crate::support::{Client, Database, Event, Raw, ServerProcess, Watch, ahead, code};
 
-/// Everything that nests in a document, so many levels deep.
+/// Each nestable construct of a document, nested `levels` deep.
 fn nested(levels: usize) -> Vec<String> {
     let deep =
         |open: &str, close: &str| format!("{}1{}", open.repeat(levels), close.repeat(levels));
@@ -27,7 +28,7 @@ fn nested(levels: usize) -> Vec<String> {
     documents
 }
 
-/// A server, and a client of an admin.
+/// A server and an admin's client.
 async fn start(database: &Database) -> (ServerProcess, Client) {
     let server = ServerProcess::start(database);
     let org = server.client.sign_up("Gym").await;
@@ -42,12 +43,12 @@ async fn nesting_of_any_shape_does_not_end_the_process() {
     let watch = Watch::start(&server).await;
     for levels in [30, 100, 2_000, 50_000] {
         for document in nested(levels) {
-            let reply = admin.ask(&document, json!({})).await.expect(200);
+            let reply = admin.graphql(&document, json!({})).await.expect(200);
             assert_eq!(code(&reply), "validation", "{document:.80}");
             assert!(!server.is_dead(), "{levels} levels: {document:.80}");
         }
     }
-    // As deep as the JSON of a body may be.
+    // The deepest nesting that a JSON body may have.
     for levels in [10, 120, 10_000] {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let value = format!("{}1{}", open.repeat(levels), close.repeat(levels));
@@ -66,15 +67,15 @@ async fn nesting_of_any_shape_does_not_end_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_document_without_a_good_token_is_not_read() {
+async fn a_document_without_a_valid_token_is_not_read() {
     let database = Database::new().await;
     let (server, _) = start(&database).await;
     for (client, token) in [(server.client.clone(), "no"), (server.client.with("x.y.z"), "a bad")] {
         for body in ["{ __typename }", &"{ a(b: [".repeat(9_000), "not a document"] {
-            let reply = client.ask(body, json!({})).await.expect(401);
+            let reply = client.graphql(body, json!({})).await.expect(401);
             assert_eq!(code(&reply), "unauthenticated", "{token} token, {body:.20}");
         }
-        // Not even the body: it is refused while most of it is still to come.
+        // The body is not read either: the refusal comes before most of it is sent.
         let head = format!(
             "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
              content-length: 1000000\r\n{}\r\n",
@@ -109,7 +110,7 @@ async fn a_document_full_of_errors_is_refused_in_few_words() {
             many("{ a } ", bytes),
             many("fragment a on B { c } ", bytes),
         ] {
-            let reply = admin.ask(&document, json!({})).await.expect(200);
+            let reply = admin.graphql(&document, json!({})).await.expect(200);
             let size = reply.body.to_string().len();
             assert!(size < 70_000, "{size} bytes for {document:.60}");
             let errors = reply.body["errors"].as_array().map_or(0, Vec::len);
@@ -129,18 +130,18 @@ async fn a_document_full_of_errors_is_refused_in_few_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_variable_is_not_copied_again_and_again() {
+async fn a_large_variable_is_not_copied_for_each_use() {
     let database = Database::new().await;
     let (server, admin) = start(&database).await;
     let watch = Watch::start(&server).await;
     let uses = format!("{{ organization @include(if: [{}]) {{ id }} }}", "$v ".repeat(9_000));
     for variable in [json!(vec![0; 440_000]), json!(vec![0; 20_000]), json!("x".repeat(900_000))] {
         for query in [uses.clone(), format!("query($v: [Int]) {uses}")] {
-            let reply = admin.ask(&query, json!({ "v": variable })).await.expect(200);
+            let reply = admin.graphql(&query, json!({ "v": variable })).await.expect(200);
             assert_eq!(code(&reply), "validation");
         }
     }
-    // What somebody uses now and then may be large.
+    // A large variable that is used a few times is accepted.
     let query = "query($v: ID!) { a: event(id: $v) { id } b: event(id: $v) { id } }";
     admin.query(query, json!({ "v": "x".repeat(900_000) })).await;
     watch.assert_unharmed().await;
@@ -149,41 +150,38 @@ async fn a_variable_is_not_copied_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_document_repeats_by_fragments_is_weighed_also_where_nothing_reaches_it() {
+async fn repeated_fragments_count_towards_the_limits_even_if_unused() {
     let database = Database::new().await;
     let (server, admin) = start(&database).await;
     let watch = Watch::start(&server).await;
-    let numbered = |count: usize, one: &dyn Fn(usize) -> String| -> String {
-        (0..count).map(one).collect::<Vec<_>>().join(" ")
-    };
-    let variables = numbered(7_000, &|i| format!("$a{i}"));
-    let arguments = |start: usize| numbered(1_500, &|i| format!("a{}:1", start + i));
+    let variables = numbered(7_000, |i| format!("$a{i}"));
+    let arguments = |start: usize| numbered(1_500, |i| format!("a{}:1", start + i));
     for document in [
         // Each operation would report each variable.
         format!(
             "fragment f on Query {{ ...g @d(a: [{variables}]) }} fragment g on Query {{ __typename }} {}",
-            numbered(900, &|i| format!("query q{i} {{ ...f }}")),
+            numbered(900, |i| format!("query q{i} {{ ...f }}")),
         ),
         format!(
             "fragment f on Query {{ __typename @d(a: [{variables}]) }} {}",
-            numbered(9, &|i| format!("query q{i} {{ ...f }}")),
+            numbered(9, |i| format!("query q{i} {{ ...f }}")),
         ),
-        // Each argument would be looked for among all of them.
+        // Each argument would be compared with all others.
         format!(
             "{{ organization {{ {} }} }} fragment f on Organization {{ x({}) x({}) }}",
-            numbered(400, &|i| format!("...on Organization {{ a{} ...f }}", i % 9)),
+            numbered(400, |i| format!("...on Organization {{ a{} ...f }}", i % 9)),
             arguments(0),
             arguments(9_000),
         ),
-        // No operation reaches these.
+        // No operation uses these fragments.
         format!(
             "{{ __typename }} fragment f on Query {{ {} }} fragment g on Query {{ {} }}",
-            numbered(1_500, &|i| format!("x{i}")),
-            numbered(1_500, &|_| "organization { ...f }".to_owned()),
+            numbered(1_500, |i| format!("x{i}")),
+            numbered(1_500, |_| "organization { ...f }".to_owned()),
         ),
-        format!("query({}) {{ __typename }}", numbered(3_000, &|i| format!("$a{i}: Int"))),
+        format!("query({}) {{ __typename }}", numbered(3_000, |i| format!("$a{i}: Int"))),
     ] {
-        let reply = admin.ask(&document, json!({})).await.expect(200);
+        let reply = admin.graphql(&document, json!({})).await.expect(200);
         assert_eq!(code(&reply), "validation", "{document:.80}");
         assert!(reply.body.to_string().len() < 70_000, "{document:.80}");
     }
@@ -192,21 +190,21 @@ async fn what_a_document_repeats_by_fragments_is_weighed_also_where_nothing_reac
     database.drop_all();
 }
 
-/// The schema asked for by forty names.
-fn again_and_again(what: &str) -> String {
+/// Requests the schema under forty aliases.
+fn forty_times(what: &str) -> String {
     let all: Vec<String> = (0..40).map(|i| format!("a{i}: __schema {what}")).collect();
     format!("{{ {} }}", all.join(" "))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_schema_is_told_once_a_request_and_not_again_and_again() {
+async fn a_request_gets_the_schema_only_once() {
     let database = Database::new().await;
     let (server, admin) = start(&database).await;
     let page = include_str!("../../../src/web/graphql/explorer/index.html");
     let (_, rest) = page.split_once("query Introspection").expect("the page has the query");
     let usual = format!("query Introspection{}", rest.split_once("</").unwrap().0);
-    let told = admin.query(&usual, json!({})).await;
-    assert!(told["__schema"]["types"].as_array().unwrap().len() > 20);
+    let schema = admin.query(&usual, json!({})).await;
+    assert!(schema["__schema"]["types"].as_array().unwrap().len() > 20);
     let loops = |levels: usize| {
         let (open, close) = ("fields { type { ".repeat(levels), "} } ".repeat(levels));
         format!("{{ __schema {{ types {{ {open} name {close} }} }} }}")
@@ -217,9 +215,9 @@ async fn the_schema_is_told_once_a_request_and_not_again_and_again() {
         "{ __schema { types { ...t } } } fragment t on __Type { fields { type { ...u } } }
          fragment u on __Type { fields { args { type { fields { type { fields { name } } } } } } }"
             .to_owned(),
-        again_and_again("{ types { fields { name description type { name kind } } } }"),
+        forty_times("{ types { fields { name description type { name kind } } } }"),
     ] {
-        let reply = admin.ask(&document, json!({})).await.expect(200);
+        let reply = admin.graphql(&document, json!({})).await.expect(200);
         assert_eq!(code(&reply), "validation", "{document:.80}: {:.200}", reply.body.to_string());
     }
     drop(server);
@@ -227,7 +225,7 @@ async fn the_schema_is_told_once_a_request_and_not_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_of_many_long_texts_is_refused_before_it_is_made() {
+async fn an_answer_of_many_long_texts_is_refused_before_it_is_built() {
     let database = Database::new().await;
     let (server, admin) = start(&database).await;
     let text = "é".repeat(10_000);
@@ -245,11 +243,11 @@ async fn an_answer_of_many_long_texts_is_refused_before_it_is_made() {
     };
     let query = |lists: String| format!("query($from: DateTime!, $to: DateTime!) {{ {lists} }}");
     let many = query((0..9).map(|alias| list(alias, 500)).collect());
-    let reply = admin.ask(&many, window.clone()).await.expect(200);
+    let reply = admin.graphql(&many, window.clone()).await.expect(200);
     assert_eq!(code(&reply), "answer_too_large");
     assert!(reply.body["errors"].as_array().unwrap().len() <= 10);
     assert!(reply.body.to_string().len() < 20 << 20);
-    // A page of them is fine.
+    // One page of them is accepted.
     admin.query(&query(list(1, 100)), window).await;
     watch.assert_unharmed().await;
     drop(server);

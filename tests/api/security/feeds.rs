@@ -1,4 +1,4 @@
-//! Attacks on calendar feeds, which need no token: polls without end, and answers nobody reads.
+//! Attacks on calendar feeds, which need no token: endless polls and unread answers.
 
 use std::{
     sync::{
@@ -25,12 +25,12 @@ use crate::support::{
 };
 
 const SEATS: i64 = 720;
-/// Characters of four bytes each: 40 KB.
+/// Characters of four bytes each, 40 KB in total.
 const LONG: usize = 10_000;
 const POLLS: usize = 64;
 
-/// An admin with seats at so many events of the longest description, and the path of the feed. All
-/// but the first are copies that are put beside it: asking for each would take a minute.
+/// An admin with seats at many events with the longest description, and the path of the feed. All
+/// but the first event are copied in the database, because requests would take a minute.
 async fn large_feed(client: &Client, database: &Database) -> (Client, Event, String) {
     let org = client.sign_up("Gym").await;
     let admin = client.with(&org.token);
@@ -76,7 +76,7 @@ fn entries(feed: &Reply) -> usize {
 }
 
 #[tokio::test]
-async fn many_polls_of_a_large_feed_that_nobody_reads_cost_little_and_hold_nobody_up() {
+async fn many_unread_polls_of_a_large_feed_need_little_memory_and_delay_nobody() {
     let database = Database::new().await;
     let unlimited = [("CALENDAR_POLLS_PER_MINUTE", "0"), ("WRITE_TIMEOUT_SECONDS", "600")];
     let server = ServerProcess::start_with(&database, &unlimited);
@@ -86,7 +86,7 @@ async fn many_polls_of_a_large_feed_that_nobody_reads_cost_little_and_hold_nobod
     let watch = Watch::start(&server).await;
     let mut unread = Vec::new();
     for round in 0..4 {
-        // Nothing that is kept helps: what the feed shows has changed.
+        // The event changes, so caches do not help.
         event.update(json!({ "title": format!("Yoga {round}") })).await.done("event");
         for _ in 0..POLLS / 4 {
             let poll = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -120,7 +120,7 @@ async fn a_feed_is_bounded_in_entries_and_in_bytes() {
 }
 
 #[tokio::test]
-async fn a_feed_that_the_client_has_is_not_sent_again_until_it_changes() {
+async fn an_unchanged_feed_is_not_sent_again() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let admin = app.with(&org.token);
@@ -145,20 +145,20 @@ async fn a_feed_that_the_client_has_is_not_sent_again_until_it_changes() {
     let start = ahead(24);
     let event = Event::once(&admin, start, 5).await;
     let seat = admin.register(&event.at(start)).await.registration();
-    let taken = poll(&first).await;
-    assert_eq!(entries(&taken), 1);
+    let current = poll(&first).await;
+    assert_eq!(entries(&current), 1);
     event.update(json!({ "title": "Stretching" })).await.done("event");
-    let renamed = poll(&tag(&taken)).await;
+    let renamed = poll(&tag(&current)).await;
     assert!(renamed.body.as_str().unwrap().contains("SUMMARY:Stretching"));
     admin.cancel(&seat).await.done("registration");
     assert_eq!(entries(&poll(&tag(&renamed)).await), 0);
-    // A feed of before does not tell whether its address is still good.
+    // A revoked address answers 404 even if the client has the current feed.
     admin.query("mutation { revokeCalendarFeed }", json!({})).await;
     poll("*").await.refused(404, "not_found");
 }
 
 #[tokio::test]
-async fn a_feed_is_polled_so_often_in_a_minute_and_others_go_on() {
+async fn polls_are_limited_per_feed_and_minute_without_affecting_other_feeds() {
     let app = TestApp::start_with(|settings| settings.throttle.calendar_polls_per_minute = 5).await;
     let org = app.sign_up("Gym").await;
     let admin = app.with(&org.token);
@@ -174,17 +174,17 @@ async fn a_feed_is_polled_so_often_in_a_minute_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn whoever_makes_addresses_up_is_stopped_and_feeds_that_there_are_go_on() {
+async fn guessing_feed_addresses_is_stopped_without_affecting_existing_feeds() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let path = app.with(&org.token).calendar_feed().await;
     app.get(&path).await.expect(200);
     let mut stopped = None;
     for number in 0..1_000 {
-        // What cannot be an address costs nothing, so it does not count.
+        // Malformed addresses cost nothing and do not count.
         app.get(&format!("/calendar/{number}.ics")).await.refused(404, "not_found");
-        let made_up = format!("/calendar/{number:042}A.ics");
-        let reply = app.get(&made_up).await;
+        let guess = format!("/calendar/{number:042}A.ics");
+        let reply = app.get(&guess).await;
         if reply.status == 429 {
             stopped = Some(number);
             break;
@@ -197,7 +197,7 @@ async fn whoever_makes_addresses_up_is_stopped_and_feeds_that_there_are_go_on() 
     others.get(&path).await.expect(200);
 }
 
-/// Feeds whose texts are not made until the gate opens; each test has its own.
+/// Blocks the rendering of feeds until it opens; each test has its own.
 struct Gate {
     waiting: AtomicUsize,
     open: Mutex<bool>,
@@ -217,7 +217,7 @@ impl Gate {
     }
 }
 
-/// Opens the gate in the end, also if the test fails: no thread waits for ever.
+/// Opens the gate when dropped, so that no thread waits forever if the test fails.
 struct Opening(&'static Gate);
 
 impl Drop for Opening {
@@ -237,7 +237,7 @@ async fn poll(
     manager.feed(Poll { token, address, knows: &|_| false, render }).await
 }
 
-/// A poll whose client goes once the text is being made, or after that time; whether it was made.
+/// A poll whose client disconnects during rendering, or after `within`; whether rendering started.
 async fn poll_and_go(
     app: &TestApp,
     gate: &Gate,
@@ -246,7 +246,7 @@ async fn poll_and_go(
     within: Duration,
 ) -> bool {
     let before = gate.waiting.load(SeqCst);
-    let made = eventually("the text", || async { gate.waiting.load(SeqCst) > before });
+    let made = eventually("the rendering", || async { gate.waiting.load(SeqCst) > before });
     tokio::select! {
         _ = poll(&app.manager, path, render) => false,
         made = timeout(within, made) => made.is_ok(),
@@ -254,7 +254,7 @@ async fn poll_and_go(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_abandoned_polls_of_one_organization_leave_room_for_others() {
+async fn abandoned_polls_of_one_organization_do_not_block_others() {
     static GATE: Gate = Gate::new();
     let app = TestApp::start().await;
     let (gym, club) = (app.sign_up("Gym").await, app.sign_up("Club").await);
@@ -264,15 +264,15 @@ async fn the_abandoned_polls_of_one_organization_leave_room_for_others() {
     for _ in 0..6 {
         let (_, token) = admin.add_member("member").await;
         let path = app.with(&token).calendar_feed().await;
-        // Only the first gets a place. More time would not change that.
+        // Only the first poll may render. More time would not change that.
         poll_and_go(&app, &GATE, &path, |_| GATE.wait(), Duration::from_millis(300)).await;
     }
     let read = timeout(Duration::from_secs(10), poll(&app.manager, &others, |_| Vec::new())).await;
-    assert!(read.is_ok_and(|feed| feed.is_ok()), "one organization has all the room");
+    assert!(read.is_ok_and(|feed| feed.is_ok()), "one organization uses all rendering slots");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_waits_for_its_turn_and_for_room_no_longer_than_patience_in_all() {
+async fn a_poll_waits_for_its_turn_and_a_slot_within_one_patience() {
     static GATE: Gate = Gate::new();
     let patience = Duration::from_secs(4);
     let app = TestApp::start_with(|settings| settings.operations.patience_ms = 4_000).await;
@@ -290,7 +290,7 @@ async fn a_poll_waits_for_its_turn_and_for_room_no_longer_than_patience_in_all()
     let wait = async |path: &str| {
         let started = Instant::now();
         let refused = poll(&app.manager, path, |_| Vec::new()).await.is_err();
-        assert!(refused, "there was room");
+        assert!(refused, "a rendering slot was free");
         started.elapsed()
     };
     let later = async {
@@ -298,6 +298,6 @@ async fn a_poll_waits_for_its_turn_and_for_room_no_longer_than_patience_in_all()
         wait(&second).await
     };
     let (first, later) = tokio::join!(wait(&mine), later);
-    // With a patience of its own for each, the second one would wait for half as long again.
+    // With separate patience for turn and slot, the second poll would wait 1.5 times as long.
     assert!(later < first.mul_f64(1.4), "the first waited for {first:?}, the second for {later:?}");
 }

@@ -1,4 +1,4 @@
-//! Attacks on the hashing queue: whoever fills it keeps nobody else out.
+//! Attacks on the hashing queue: a client that fills it must not lock out others.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -7,21 +7,22 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::support::{Client, Database, Org, PASSWORD, ServerProcess, eventually, unique};
 
-/// Hashes of the real cost, one at a time, and the queue of the defaults.
+/// Production's hash parameters, one hash at a time, and the default queue.
 const REAL: [(&str, &str); 5] = [
     ("HASH_MEMORY_KIB", "19456"),
     ("HASH_ITERATIONS", "2"),
     ("HASH_CONCURRENCY", "1"),
     ("LOGIN_FAILURES_PER_ADDRESS", "0"),
-    // New members of one organization conflict in the database: they are back in the queue sooner.
+    // New members of one organization conflict in the database; this returns them to the queue
+    // sooner.
     ("TRANSACTION_DEADLINE_MS", "1000"),
 ];
 const CONNECTIONS: usize = 150;
-/// How many hashes may be made from one login to the next, of 64 that wait in front of whoever has to
-/// wait for all of them.
+/// Maximum number of hashes per login. With a first-in-first-out queue, each login would wait for
+/// 64.
 const SHARE: u64 = 16;
 
-/// Sends what `body` makes, over and over on each of the connections, until it is dropped.
+/// Sends the bodies repeatedly on 150 connections until dropped.
 fn flood(client: &Client, path: &'static str, body: fn(usize) -> Value) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     for number in 0..CONNECTIONS {
@@ -46,7 +47,7 @@ async fn full(client: &Client) {
     .await;
 }
 
-/// Logs in to each organization, one after the other: all must succeed, and wait for few hashes of
+/// Logs in to each organization in turn. Asserts that all succeed and wait for few hashes of
 /// others.
 async fn log_in_to_all(client: &Client, orgs: &[Org]) {
     let hashes = || client.metric("tenantry_hash_seconds_count");
@@ -67,7 +68,7 @@ async fn sign_up(client: &Client, count: usize) -> Vec<Org> {
 }
 
 #[tokio::test]
-async fn an_admin_who_adds_members_on_many_connections_keeps_nobody_from_logging_in() {
+async fn an_admin_adding_members_on_many_connections_does_not_block_logins() {
     let database = Database::new().await;
     let server = ServerProcess::start_with(&database, &REAL);
     let client = &server.client;
@@ -87,7 +88,7 @@ async fn an_admin_who_adds_members_on_many_connections_keeps_nobody_from_logging
     });
     full(client).await;
     log_in_to_all(client, &victims).await;
-    // Where nobody has logged in before, and the other admins get their hashes as well.
+    // Logins from a new address and additions by other admins get their hashes, too.
     log_in_to_all(&client.from([127, 0, 0, 3].into()), &victims).await;
     for victim in &victims {
         client.with(&victim.token).add_member("member").await;
@@ -98,7 +99,7 @@ async fn an_admin_who_adds_members_on_many_connections_keeps_nobody_from_logging
 }
 
 #[tokio::test]
-async fn a_stranger_who_guesses_on_many_connections_keeps_no_other_address_out() {
+async fn guesses_on_many_connections_do_not_block_other_addresses() {
     let database = Database::new().await;
     let server = ServerProcess::start_with(&database, &REAL);
     let client = &server.client;
@@ -121,7 +122,7 @@ async fn a_stranger_who_guesses_on_many_connections_keeps_no_other_address_out()
 }
 
 #[tokio::test]
-async fn members_behind_the_address_of_a_guesser_log_in_where_they_always_do() {
+async fn members_sharing_an_address_with_a_guesser_can_still_log_in() {
     let database = Database::new().await;
     let server = ServerProcess::start_with(&database, &REAL);
     let client = &server.client;
@@ -138,7 +139,7 @@ async fn members_behind_the_address_of_a_guesser_log_in_where_they_always_do() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_what_is_stored_costs_no_hash() {
+async fn requests_refused_because_of_stored_data_need_no_hash() {
     let database = Database::new().await;
     let server = ServerProcess::start(&database);
     let client = &server.client;
@@ -161,7 +162,7 @@ async fn what_is_refused_for_what_is_stored_costs_no_hash() {
     }
     assert_eq!(client.metric("tenantry_hash_seconds_count").await, before);
 
-    // One's own address and name are not taken.
+    // The account's own address and name count as free.
     let own = json!({ "email": org.email, "organization_name": "ACME", "password": PASSWORD });
     admin.put("/org/update", own).await.expect(200);
     assert!(client.metric("tenantry_hash_seconds_count").await > before);

@@ -1,4 +1,4 @@
-//! Attacks on the addresses in answers: no request has a say in where they lead.
+//! Attacks on links in answers: requests must not influence where they lead.
 
 use reqwest::{Method, header};
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::{Client, Database, PASSWORD, ServerProcess, TestApp, unique}
 const CREATE: &str = "mutation { createCalendarFeed { url } }";
 const EVIL: &str = "evil.example.com";
 
-/// Every header in which a client may name a host.
+/// Each header in which a client can name a host.
 const HEADERS: [(&str, &str); 7] = [
     ("host", EVIL),
     ("forwarded", "host=evil.example.com;proto=https"),
@@ -19,7 +19,7 @@ const HEADERS: [(&str, &str); 7] = [
     ("referer", "https://evil.example.com/"),
 ];
 
-/// The address of a new feed, asked for with headers that name another host.
+/// The URL of a new feed, requested with headers that name another host.
 async fn feed_url(client: &Client) -> String {
     let mut request = client.request(Method::POST, "/graphql").json(&json!({ "query": CREATE }));
     for (name, value) in HEADERS {
@@ -30,7 +30,7 @@ async fn feed_url(client: &Client) -> String {
 }
 
 #[tokio::test]
-async fn a_host_that_a_request_makes_up_stands_in_no_answer() {
+async fn a_host_named_by_a_request_appears_in_no_answer() {
     let app = TestApp::start().await;
     let org = app.sign_up("Gym").await;
     let admin = app.with(&org.token);
@@ -63,7 +63,7 @@ async fn a_host_that_a_request_makes_up_stands_in_no_answer() {
 }
 
 #[tokio::test]
-async fn links_start_with_what_is_set_or_else_with_the_socket() {
+async fn links_start_with_public_url_or_the_socket_address() {
     let database = Database::new().await;
     let development = ServerProcess::start_with(&database, &[("BIND", "0.0.0.0:0")]);
     let org = development.client.sign_up("Gym").await;

@@ -1,23 +1,16 @@
-//! Attacks of other users of the machine: files and directories that they own or may write.
+//! Attacks by other users of the machine: files and directories that they own or can write.
 
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, chown, symlink},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
-use crate::support::{Database, SECRET, command};
+use crate::support::{Database, SECRET, command, fresh_dir};
 
-/// A number that no user of the machine has.
-const SOMEBODY: u32 = 54_321;
-
-fn fresh_dir(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-trust").join(name);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    dir
-}
+/// A user id that does not exist on the machine.
+const OTHER_USER: u32 = 54_321;
 
 fn set(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -30,17 +23,17 @@ fn write(path: &Path, text: &str, mode: u32) {
     set(path, mode);
 }
 
-/// Gives it to somebody else, which only root can; whether that is so.
+/// Changes the owner to another user, which only root can do; returns whether it worked.
 fn give_away(path: &Path) -> bool {
-    chown(path, Some(SOMEBODY), None).is_ok()
+    chown(path, Some(OTHER_USER), None).is_ok()
 }
 
-/// A program that leaves a trace.
+/// A program that creates the file `trace` when it runs.
 fn trap(path: &Path, trace: &Path) {
     write(path, &format!("#!/bin/sh\ntouch '{}'\n", trace.display()), 0o755);
 }
 
-/// Runs `tenantry verify`, and what it says if it does not succeed.
+/// Runs `tenantry verify`; returns the error output on failure.
 #[track_caller]
 fn verify(command: &mut Command) -> Result<(), String> {
     let output = command.arg("verify").stderr(Stdio::piped()).output().unwrap();
@@ -49,23 +42,23 @@ fn verify(command: &mut Command) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(error) }
 }
 
-/// It does not start, and says why in these words.
+/// Asserts that the command fails with these words.
 #[track_caller]
 fn refused(command: &mut Command, words: &[&str]) {
-    let error = verify(command).expect_err("it has started");
+    let error = verify(command).expect_err("the program started");
     for word in words {
-        assert!(error.contains(word), "{word} is not in: {error}");
+        assert!(error.contains(word), "`{word}` is missing in: {error}");
     }
 }
 
-/// The program with a configured database and a secret of its own directory.
+/// The program with a configured database and a secret in its own directory.
 fn with_secret(database: &Database, dir: &Path) -> Command {
     let mut command = command(database);
     command.env_remove("JWT_SECRET").env("TENANTRY_DIR", dir);
     command
 }
 
-/// A directory with the few programs that a start may need, so without a `mongod`.
+/// A directory with the few programs that a start needs, but without a `mongod`.
 fn tools(dir: &Path) -> String {
     let (tools, path) = (dir.join("tools"), std::env::var_os("PATH").unwrap());
     fs::create_dir(&tools).unwrap();
@@ -76,7 +69,7 @@ fn tools(dir: &Path) -> String {
     tools.to_str().unwrap().to_owned()
 }
 
-/// The program without a configured database, in that working directory.
+/// The program without a configured database, in this working directory.
 fn embedded(dir: &Path, path: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
     command.current_dir(dir).env("PATH", path).env("PIP_NO_INDEX", "1");
@@ -86,7 +79,7 @@ fn embedded(dir: &Path, path: &str) -> Command {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_short_or_open_to_others_stops_the_start() {
+async fn a_secret_that_is_short_or_accessible_to_others_stops_the_start() {
     let database = Database::new().await;
     let dir = fresh_dir("secret");
     let secret = dir.join("jwt_secret");
@@ -111,7 +104,7 @@ async fn a_secret_that_is_short_or_open_to_others_stops_the_start() {
 }
 
 #[tokio::test]
-async fn a_directory_that_others_may_write_stops_the_start() {
+async fn a_directory_writable_by_others_stops_the_start() {
     let database = Database::new().await;
     let above = fresh_dir("directory");
     let dir = above.join("below/tenantry");
@@ -130,7 +123,7 @@ async fn a_directory_that_others_may_write_stops_the_start() {
 }
 
 #[tokio::test]
-async fn settings_of_others_are_not_read() {
+async fn settings_files_of_other_users_are_refused() {
     let database = Database::new().await;
     let above = fresh_dir("settings");
     let dir = above.join("below");
@@ -140,7 +133,7 @@ async fn settings_of_others_are_not_read() {
         command.current_dir(&dir);
         command
     };
-    // Of a directory above nothing is read, whoever it belongs to.
+    // Parent directories are never read, regardless of their owner.
     write(&above.join(".env"), "APP_ENV=nonsense\n", 0o644);
     assert_eq!(verify(&mut here()), Ok(()));
     let own = dir.join(".env");
@@ -183,11 +176,11 @@ fn a_cached_mongod_that_was_replaced_is_not_run() {
     refused(&mut embedded(&dir, path), &["not the program that was fetched", "remove it"]);
     set(&program, 0o777);
     refused(&mut embedded(&dir, path), &["bin/mongod", "chmod go-w"]);
-    assert!(!trace.exists(), "it was run");
+    assert!(!trace.exists(), "the program was run");
 }
 
 #[test]
-fn no_program_of_the_working_directory_is_run() {
+fn programs_in_the_working_directory_are_not_run() {
     let dir = fresh_dir("working-directory");
     let trace = dir.join("trace");
     let package = format!("open({:?}, 'w').close()\n", trace.to_str().unwrap());
@@ -197,11 +190,11 @@ fn no_program_of_the_working_directory_is_run() {
     for name in ["mongod", "bin/mongod", "python3", "getconf"] {
         trap(&dir.join(name), &trace);
     }
-    // An empty entry is the working directory, too.
+    // An empty entry of PATH also means the working directory.
     let tools = tools(&dir);
     for relative in ["", ":.", ":", ":bin"] {
         let path = &format!("{tools}{relative}");
         refused(embedded(&dir, path).env("PYTHONPATH", &dir), &["there is no MongoDB to start"]);
-        assert!(!trace.exists(), "{path}: it was run");
+        assert!(!trace.exists(), "{path}: the program was run");
     }
 }

@@ -1,4 +1,4 @@
-//! Attacks with names that look like others to a program, and not to a person.
+//! Attacks with names that a program and a person compare differently.
 
 use bson::{doc, oid::ObjectId};
 use futures::future::join_all;
@@ -6,16 +6,16 @@ use serde_json::json;
 
 use crate::support::{Chart, Event, PASSWORD, TestApp, ahead, unique, wrong_fields};
 
-/// Two names that share more than a slug keeps.
-fn alike(word: &str) -> [String; 2] {
+/// Two different names with the same slug, which is cut at its maximum length.
+fn same_slug(word: &str) -> [String; 2] {
     let shared = format!("{word} {}", "long ".repeat(9));
     ["North", "South"].map(|end| format!("{shared}{end}"))
 }
 
 #[tokio::test]
-async fn a_name_that_is_only_cut_alike_deletes_nothing() {
+async fn a_name_with_only_the_same_slug_deletes_nothing() {
     let app = TestApp::start().await;
-    let [north, south] = alike("Société");
+    let [north, south] = same_slug("Société");
     let org = app.sign_up(&north).await;
     let admin = app.with(&org.token);
     let cut: String = north.chars().take(48).collect();
@@ -24,7 +24,7 @@ async fn a_name_that_is_only_cut_alike_deletes_nothing() {
     }
     let slug = org_slug(&admin.get_org(&north).await.expect(200).body["collection_name"]);
     admin.delete_org(&slug).await.refused(403, "forbidden");
-    // A new spelling with the same slug counts from then on, and the old one no more.
+    // After a rename to a name with the same slug, only the new spelling is accepted.
     admin.rename(&south).await.expect(200);
     admin.delete_org(&north).await.refused(403, "forbidden");
     app.assert_sound().await;
@@ -35,10 +35,10 @@ async fn a_name_that_is_only_cut_alike_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn no_name_that_is_only_cut_alike_deletes_during_a_rename() {
+async fn a_name_with_only_the_same_slug_deletes_nothing_during_a_rename() {
     let app = TestApp::start().await;
-    let [before, other_before] = alike(&unique("Before"));
-    let [after, other_after] = alike(&unique("After"));
+    let [before, other_before] = same_slug(&unique("Before"));
+    let [after, other_after] = same_slug(&unique("After"));
     let org = app.sign_up(&before).await;
     let admin = app.with(&org.token);
     let wrong = [other_before, other_after];
@@ -52,12 +52,12 @@ async fn no_name_that_is_only_cut_alike_deletes_during_a_rename() {
     admin.delete_org(&after).await.expect(200);
 }
 
-/// Characters that are not seen or turn the text around.
+/// Invisible characters and characters that change the text direction.
 const HIDDEN: [&str; 5] =
     ["Ada\u{202e}nimdA", "A\u{200b}da", "A\u{200d}da", "\u{2066}Ada", "Ada\u{fe0f}"];
 
 #[tokio::test]
-async fn no_name_has_hidden_characters_or_is_without_letters() {
+async fn names_with_hidden_characters_or_without_letters_are_refused() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
     let admin = app.with(&org.token);
@@ -82,14 +82,14 @@ async fn no_name_has_hidden_characters_or_is_without_letters() {
         let query = "mutation U($id: ID!, $input: UpdateEventInput!) {
             updateEvent(id: $id, input: $input) { event { id } } }";
         let input = json!({ "id": event.id, "input": { "title": name } });
-        assert_eq!(wrong_fields(&admin.ask(query, input).await), ["title"], "{name}");
+        assert_eq!(wrong_fields(&admin.graphql(query, input).await), ["title"], "{name}");
         let list = format!("name,title,manager\nBob,CEO,\n{name},CTO,Bob\n");
         let request = admin.request(reqwest::Method::POST, &chart.path("/import?replace=true"));
         let request = request.header("content-type", "text/csv").body(list);
         let refused = crate::support::Client::send(request).await.invalid(&["line 3"]);
         assert!(refused.body["errors"][0]["message"].as_str().unwrap().starts_with("name must"));
     }
-    // A title may be a dash, but hides nothing either.
+    // A title may be just a dash, but must not contain these characters either.
     admin.put(&ada, json!({ "title": "-" })).await.expect(200);
     for title in HIDDEN {
         admin.put(&ada, json!({ "title": title })).await.invalid(&["title"]);
@@ -97,7 +97,7 @@ async fn no_name_has_hidden_characters_or_is_without_letters() {
 }
 
 #[tokio::test]
-async fn names_that_were_taken_before_hidden_characters_were_refused_are_read_and_changed() {
+async fn existing_names_with_hidden_characters_can_be_read_and_changed() {
     const OLD: &str = "A\u{202e}da";
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;

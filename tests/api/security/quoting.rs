@@ -1,15 +1,15 @@
-//! Attacks that send much, to have it sent back: a refusal repeats a few words of what it refuses.
+//! Large requests must not cause large answers: an error quotes only a few words of the request.
 
 use std::fmt::Write;
 
-use reqwest::{Method, header};
 use serde_json::{Value, json};
 
+use crate::lists::import;
 use crate::support::{Chart, Client, Reply, TestApp};
 
-/// The most bytes of an answer that refuses something.
+/// Maximum size of an error answer in bytes.
 const MOST: usize = 64 * 1024;
-/// The most characters of what was sent in one text of an answer.
+/// Maximum number of quoted characters in one text of an answer.
 const QUOTED: usize = 100;
 
 async fn admin() -> (TestApp, Client, Chart) {
@@ -20,12 +20,7 @@ async fn admin() -> (TestApp, Client, Chart) {
     (app, admin, chart)
 }
 
-async fn import(chart: &Chart, list: String) -> Reply {
-    let request = chart.client.request(Method::POST, &chart.path("/import"));
-    Client::send(request.header(header::CONTENT_TYPE, "text/csv").body(list)).await
-}
-
-/// Every text of an answer, and every name in it.
+/// All texts and field names of an answer.
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -38,26 +33,26 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// A refusal that is small, and of which no text repeats more than it may: what is sent in these
-/// tests is made of these letters, which our own words hardly use.
+/// Asserts that the error is small and none of its texts quotes too much. These tests send only a
+/// few different letters, which our own texts hardly use.
 #[track_caller]
 fn short(reply: &Reply) {
     let bytes = serde_json::to_string(&reply.body).unwrap().len();
     assert!(bytes <= MOST, "{bytes} bytes");
     for text in texts(&reply.body) {
         let sent = text.chars().filter(|c| ['Z', 'z', '\u{1}', '😀'].contains(c)).count();
-        assert!(sent <= QUOTED + 2, "{sent} characters of what was sent: {text}");
+        assert!(sent <= QUOTED + 2, "{sent} quoted characters: {text}");
     }
 }
 
 #[tokio::test]
-async fn a_header_cell_of_a_list_comes_back_in_part() {
+async fn a_header_cell_of_a_list_is_quoted_in_part() {
     let (_app, _, chart) = admin().await;
-    let refused = import(&chart, format!("name,title,{}\n", "Z".repeat(30 << 20))).await;
+    let refused = import(&chart, "", format!("name,title,{}\n", "Z".repeat(30 << 20))).await;
     short(&refused);
     let refused = refused.invalid(&[&format!("{} ...", "z".repeat(QUOTED))]);
     assert_eq!(refused.body["errors"][0]["message"], "is not a column of a list");
-    short(&import(&chart, ",".repeat(1 << 20)).await.refused(400, "validation"));
+    short(&import(&chart, "", ",".repeat(1 << 20)).await.refused(400, "validation"));
 }
 
 #[tokio::test]
@@ -70,7 +65,7 @@ async fn a_list_in_which_every_line_is_wrong_is_refused_in_few_words() {
         writeln!(unknown, "{},,,{cell}{line}", line + 1).unwrap();
         writeln!(unequal, "{cell}").unwrap();
     }
-    let refused = import(&chart, unequal).await.refused(400, "validation");
+    let refused = import(&chart, "", unequal).await.refused(400, "validation");
     short(&refused);
     let errors = refused.body["errors"].as_array().unwrap();
     assert_eq!(errors.len(), 101);
@@ -78,7 +73,7 @@ async fn a_list_in_which_every_line_is_wrong_is_refused_in_few_words() {
     let rest = json!({ "field": "", "message": "has 149900 more errors, not listed here" });
     assert_eq!(errors[100], rest);
 
-    let refused = import(&chart, unknown).await.refused(400, "validation");
+    let refused = import(&chart, "", unknown).await.refused(400, "validation");
     short(&refused);
     let errors = refused.body["errors"].as_array().unwrap();
     assert_eq!(errors[0]["field"], "line 2");
@@ -87,14 +82,14 @@ async fn a_list_in_which_every_line_is_wrong_is_refused_in_few_words() {
 }
 
 #[tokio::test]
-async fn managers_of_a_list_who_are_not_in_it_come_back_in_part() {
+async fn unknown_managers_of_a_list_are_quoted_in_part() {
     let (_app, _, chart) = admin().await;
     for letter in ["Z", "\u{1}", "😀"] {
         let mut list = "name,title,manager\nAda,CEO,\n".to_owned();
         for _ in 0..300 {
             writeln!(list, "Bob,CTO,{}", letter.repeat(20_000)).unwrap();
         }
-        let refused = import(&chart, list).await.refused(400, "validation");
+        let refused = import(&chart, "", list).await.refused(400, "validation");
         short(&refused);
         let message = refused.body["errors"][0]["message"].as_str().unwrap();
         assert!(message.starts_with("manager \""), "{message}");
@@ -102,21 +97,21 @@ async fn managers_of_a_list_who_are_not_in_it_come_back_in_part() {
 }
 
 #[tokio::test]
-async fn a_long_cycle_of_a_list_is_told_in_part() {
+async fn a_long_cycle_of_a_list_is_reported_in_part() {
     let (_app, _, chart) = admin().await;
     let mut list = "key,name,title,manager\n0,Ada,CEO,\n".to_owned();
     for person in 1..=10_000 {
         let manager = person % 10_000 + 1;
         writeln!(list, "{person},{},Engineer,{manager}", "Z".repeat(128)).unwrap();
     }
-    let refused = import(&chart, list).await.refused(400, "validation");
+    let refused = import(&chart, "", list).await.refused(400, "validation");
     short(&refused);
     let message = refused.body["errors"][0]["message"].as_str().unwrap();
     assert!(message.ends_with(" and 9999 more"), "{message}");
 }
 
 #[tokio::test]
-async fn values_and_names_of_a_json_body_come_back_in_part() {
+async fn values_and_names_of_a_json_body_are_quoted_in_part() {
     let (app, admin, chart) = admin().await;
     let long = "Z".repeat(400_000);
     for body in [
@@ -138,7 +133,7 @@ async fn values_and_names_of_a_json_body_come_back_in_part() {
 }
 
 #[tokio::test]
-async fn names_and_values_of_a_query_come_back_in_part() {
+async fn names_and_values_of_a_query_are_quoted_in_part() {
     let (app, admin, _) = admin().await;
     let long = "Z".repeat(50_000);
     for query in [
@@ -154,7 +149,7 @@ async fn names_and_values_of_a_query_come_back_in_part() {
 }
 
 #[tokio::test]
-async fn names_and_values_of_a_graphql_request_come_back_in_part() {
+async fn names_and_values_of_a_graphql_request_are_quoted_in_part() {
     let (_app, admin, _) = admin().await;
     let long = "Z".repeat(300_000);
     for query in [
@@ -171,13 +166,14 @@ async fn names_and_values_of_a_graphql_request_come_back_in_part() {
         format!("{{ ...{long} }}"),
         format!("fragment {long} on {long} {{ id }} {{ id }}"),
     ] {
-        let reply = admin.ask(&query, json!({})).await.expect(200);
+        let reply = admin.graphql(&query, json!({})).await.expect(200);
         assert!(reply.body["errors"].is_array(), "{:.200}", reply.body.to_string());
         short(&Reply { body: reply.body["errors"].clone(), ..reply });
     }
     let query = "query E($i: CreateEventInput!) { createEvent(input: $i) { id } }";
     for input in [json!({ &long: 1 }), json!({ "title": [&long] }), json!(&long)] {
-        let reply = admin.ask(&format!("mutation {}", &query[6..]), json!({ "i": input })).await;
+        let reply =
+            admin.graphql(&format!("mutation {}", &query[6..]), json!({ "i": input })).await;
         short(&Reply { body: reply.body["errors"].clone(), ..reply });
     }
 }

@@ -1,4 +1,4 @@
-//! A server in this process, on a port and a database of its own.
+//! A server in the test's process, with its own port and databases.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -13,7 +13,7 @@ use tenantry::{
 
 use super::{Client, Database, Org, SECRET};
 
-/// The server, and a client of it without a token.
+/// The server and a client without a token.
 pub struct TestApp {
     pub database: Database,
     pub manager: Arc<TenantManager>,
@@ -39,7 +39,7 @@ impl TestApp {
             Some(SECRET.to_owned().into()),
             Arc::new(SystemClock),
         );
-        let application = built.await.expect("no application");
+        let application = built.await.expect("the server did not start");
         let client = Client::new(format!("http://{}", application.address()));
         let (handle, manager) = (application.handle(), Arc::clone(application.manager()));
         tokio::spawn(application.run_until_stopped());
@@ -48,10 +48,10 @@ impl TestApp {
 
     /// The scope of the organization's admin.
     pub async fn scope(&self, org: &Org) -> OrgScope {
-        self.manager.authenticate(&org.token).await.expect("no scope")
+        self.manager.authenticate(&org.token).await.expect("the admin's token was refused")
     }
 
-    /// No invariant may be broken.
+    /// Asserts that `verify` finds nothing.
     pub async fn assert_sound(&self) {
         let report = upkeep::verify(&self.manager, |_| {}).await.unwrap();
         assert!(report.findings.is_empty(), "{:?}", report.findings);
@@ -68,13 +68,13 @@ impl Deref for TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
-        // Without its polling the command still reaches the server's threads.
+        // The stop command is sent even though the returned future is not polled.
         drop(self.handle.stop(false));
         self.database.drop_all();
     }
 }
 
-/// The limits of production on two threads, with hashes that cost next to nothing.
+/// Production's limits on two threads, with cheap password hashes.
 pub fn test_settings(database: &Database) -> Settings {
     Settings::load(|name| {
         let value = match name {
@@ -88,5 +88,5 @@ pub fn test_settings(database: &Database) -> Settings {
         };
         Some(value.to_owned())
     })
-    .expect("no settings")
+    .expect("invalid settings")
 }

@@ -1,14 +1,19 @@
-//! A chart of a test.
+//! Org charts of a test.
 
 use serde_json::{Value, json};
 
 use super::Client;
 
-/// A chart, and a client that may change it.
+/// A chart and a client that may change it.
 #[derive(Clone)]
 pub struct Chart {
     pub id: i64,
     pub client: Client,
+}
+
+/// The ids in a list.
+pub fn ids(list: &Value) -> Vec<i64> {
+    list.as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()).collect()
 }
 
 impl Chart {
@@ -29,7 +34,7 @@ impl Chart {
         hired.body["id"].as_i64().unwrap()
     }
 
-    /// Everybody, through all pages.
+    /// All employees, read page by page.
     pub async fn people(&self) -> Vec<Value> {
         let (mut people, mut cursor) = (Vec::new(), 0);
         loop {
@@ -45,7 +50,7 @@ impl Chart {
         }
     }
 
-    /// Whom each person reports to, in the order of their ids.
+    /// Each employee's manager, ordered by employee id.
     pub async fn managers(&self) -> Vec<Option<i64>> {
         self.people().await.iter().map(|person| person["manager_id"].as_i64()).collect()
     }

@@ -1,4 +1,4 @@
-//! A client that holds every answer to the contract of errors.
+//! An HTTP client that checks each answer against the error contract.
 
 use std::{
     fmt,
@@ -13,9 +13,9 @@ use tenantry::error::Error;
 
 use super::PASSWORD;
 
-/// How often a client asks at most.
+/// Maximum number of attempts.
 const TRIES: usize = 60;
-/// The shortest time for which production waits before it gives a request up.
+/// The shortest time after which production gives up on a request with 503.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Calls one server, with or without a token.
@@ -31,11 +31,11 @@ pub struct Reply {
     pub status: u16,
     pub headers: header::HeaderMap,
     pub body: Value,
-    /// The body as it came.
+    /// The unparsed body.
     pub raw: String,
 }
 
-/// An organization that has signed up, and its admin's token.
+/// A signed-up organization and its admin's token.
 #[derive(Clone, Debug)]
 pub struct Org {
     pub id: String,
@@ -45,14 +45,14 @@ pub struct Org {
     pub token: String,
 }
 
-/// A word that no other test uses.
+/// A word with a number that no other test uses.
 pub fn unique(word: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{word}{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The server closes what is idle for five seconds; a request must not meet that, even if this
-/// process does not run for a while.
+/// The server closes connections after five idle seconds. The client drops them much earlier, so
+/// that no request hits a closing connection, even if this process pauses.
 fn http() -> reqwest::ClientBuilder {
     reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(1))
 }
@@ -66,13 +66,13 @@ impl Client {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
-    /// The same from another address of this machine, such as 127.0.0.2.
+    /// The same client from another local address, such as 127.0.0.2.
     pub fn from(&self, address: IpAddr) -> Self {
         let http = http().local_address(address).build().unwrap();
         Self { http, ..self.clone() }
     }
 
-    /// The number that the server's metric of that name and labels shows.
+    /// The value of a metric, given its name with labels; 0 if it has no sample.
     pub async fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").await.expect(200);
         let mut lines = metrics.body.as_str().unwrap().lines();
@@ -80,12 +80,22 @@ impl Client {
         found.map_or(0, |value| value.parse().unwrap())
     }
 
+    /// The number of MongoDB commands of this name that the server has sent.
+    pub async fn commands(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").await.expect(200);
+        let (metric, label) =
+            ("tenantry_mongo_command_seconds_count{", format!("command=\"{name}\""));
+        let lines = metrics.body.as_str().unwrap().lines();
+        let counts = lines.filter(|line| line.starts_with(metric) && line.contains(&label));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     /// Host and port.
     pub fn address(&self) -> String {
         self.base.trim_start_matches("http://").to_owned()
     }
 
-    /// The request before it is sent, for what the short forms below cannot say.
+    /// A request builder, for requests that the methods below do not cover.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
@@ -94,19 +104,19 @@ impl Client {
         }
     }
 
-    /// Sends; `None` if there is no server.
+    /// Sends the request; `None` if the connection fails.
     pub async fn try_send(request: reqwest::RequestBuilder) -> Option<Reply> {
         Self::answer(request).await.ok()
     }
 
-    /// Sends. A 503 for which the server has waited as long as it may is no fault of its own: the
-    /// machine is busy, and a client asks again. One that comes sooner is an answer like any other.
+    /// Sends the request. Repeats it after a 503 that took as long as the server's time limit,
+    /// because then the machine was just too slow. An earlier 503 is returned.
     pub async fn send(request: reqwest::RequestBuilder) -> Reply {
         for _ in 1..TRIES {
             let Some(again) = request.try_clone() else { break };
-            let asked = Instant::now();
+            let sent = Instant::now();
             let reply = Self::answer(again).await.expect("no answer");
-            if reply.retry_after().is_none() || asked.elapsed() < LIMIT {
+            if reply.retry_after().is_none() || sent.elapsed() < LIMIT {
                 return reply;
             }
         }
@@ -166,13 +176,13 @@ impl Client {
         self.post("/auth/login", json!({ "email": email, "password": password })).await
     }
 
-    /// The token of a login that must succeed.
+    /// Logs in and returns the token.
     pub async fn token(&self, email: &str, password: &str) -> String {
         let reply = self.log_in(email, password).await.expect(200);
         reply.text("access_token").to_owned()
     }
 
-    /// An organization of that name with a fresh admin.
+    /// Signs up an organization with a new admin.
     pub async fn sign_up(&self, name: &str) -> Org {
         let email = format!("{}@example.com", unique("admin"));
         let created = self.create(name, &email).await.expect(201);
@@ -186,7 +196,12 @@ impl Client {
         }
     }
 
-    /// A member of the organization whose admin this client is: its id and token.
+    /// Signs up an organization; returns its admin's client.
+    pub async fn sign_up_admin(&self, name: &str) -> Self {
+        self.with(&self.sign_up(name).await.token)
+    }
+
+    /// Adds an account to the admin's organization; returns its id and token.
     pub async fn add_member(&self, role: &str) -> (String, String) {
         let email = format!("{}@example.com", unique("member"));
         let body = json!({ "email": email, "password": PASSWORD, "role": role });
@@ -196,25 +211,25 @@ impl Client {
     }
 }
 
-/// Asks again when the answer says so, as a client does.
-pub async fn patiently(ask: impl AsyncFn() -> Reply) -> Reply {
+/// Repeats the request as long as the answer says to retry, as clients should.
+pub async fn patiently(send: impl AsyncFn() -> Reply) -> Reply {
     for _ in 1..TRIES {
-        let reply = ask().await;
+        let reply = send().await;
         let Some(wait) = reply.retry_after() else { return reply };
         tokio::time::sleep(wait).await;
     }
-    ask().await
+    send().await
 }
 
-/// The same past HTTP.
-pub async fn unbusy<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+/// The same for calls to the manager.
+pub async fn unbusy<T>(call: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 1..TRIES {
-        match ask().await {
+        match call().await {
             Err(Error::Busy { .. }) => {}
             other => return other,
         }
     }
-    ask().await
+    call().await
 }
 
 impl fmt::Debug for Reply {
@@ -225,21 +240,21 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    /// After how long to ask again, where that may help.
+    /// How long to wait before a retry, if the answer says to retry.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.status {
             503 => {
                 let seconds = self.headers[header::RETRY_AFTER].to_str().unwrap();
                 Some(Duration::from_secs(seconds.parse().unwrap()))
             }
-            // This process was late with its request.
+            // This process was too slow to send its request.
             408 => Some(Duration::ZERO),
             _ => None,
         }
     }
 
-    /// Every answer carries a request id; every error is a problem with a code, or an error of
-    /// GraphQL with one.
+    /// Asserts that the answer has a request id, and that an error is a problem or a GraphQL error
+    /// with a code.
     fn check(&self, status: StatusCode) {
         assert!(self.headers.contains_key("x-request-id"), "no request id: {self:?}");
         if !status.is_client_error() && !status.is_server_error() {
@@ -247,11 +262,14 @@ impl Reply {
         }
         if self.headers[header::CONTENT_TYPE] == "application/json" {
             let error = self.body.get(0).unwrap_or(&self.body)["errors"][0].clone();
-            assert!(error["extensions"]["code"].is_string(), "no problem, no GraphQL: {self:?}");
+            assert!(
+                error["extensions"]["code"].is_string(),
+                "neither a problem nor a GraphQL error: {self:?}"
+            );
         } else {
             self.check_problem(status);
         }
-        assert_ne!(status.as_u16(), 500, "a client has made a fault: {self:?}");
+        assert_ne!(status.as_u16(), 500, "internal error: {self:?}");
         if status.as_u16() == 401 {
             assert!(self.headers.contains_key(header::WWW_AUTHENTICATE), "{self:?}");
         }
@@ -275,7 +293,7 @@ impl Reply {
         self
     }
 
-    /// That status and that code.
+    /// Asserts the status and the error code.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Self {
         let this = self.expect(status);
@@ -283,7 +301,7 @@ impl Reply {
         this
     }
 
-    /// A 400 that names exactly these fields.
+    /// Asserts a 400 that names exactly these fields.
     #[track_caller]
     pub fn invalid(self, fields: &[&str]) -> Self {
         let this = self.refused(400, "validation");

@@ -1,4 +1,4 @@
-//! Many members at once.
+//! Creates many members at once.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tenantry::{
 
 use super::{Client, Database, Org, SECRET, unique};
 
-/// Somebody of an organization.
+/// A member of an organization.
 #[derive(Clone, Debug)]
 pub struct Member {
     pub id: String,
@@ -19,15 +19,15 @@ pub struct Member {
 }
 
 impl Member {
-    /// A client of the same server that acts for the member.
+    /// The member's client of a server.
     pub fn at(&self, server: &Client) -> Client {
         server.with(&self.token)
     }
 }
 
 impl Database {
-    /// Members of the organization with tokens, put beside the admin all at once: thousands of
-    /// sign-ups and logins would take longer than what the tests are about.
+    /// Inserts members directly into the database, and issues their tokens. Thousands of requests
+    /// would take longer than the tests themselves.
     pub async fn add_members(&self, org: &Org, count: usize) -> Vec<Member> {
         let admin = org.admin_id.parse().unwrap();
         let admin = self.store().await.account(admin).await.unwrap().unwrap();
@@ -52,7 +52,7 @@ impl Database {
     }
 }
 
-/// What the servers of the tests make tokens with.
+/// The token issuer of test servers.
 fn issuer() -> TokenIssuer {
     let jwt = Settings::load(|_| None).unwrap().jwt;
     TokenIssuer::new(TokenSettings {
@@ -65,8 +65,7 @@ fn issuer() -> TokenIssuer {
 }
 
 impl Database {
-    /// Gives all of the members a seat at the occurrence, where the first one has got one from the
-    /// server: the others' documents are like theirs.
+    /// Gives all members a seat by copying the documents of the first one, who registered before.
     pub async fn seat_all(&self, org: &Org, occurrence: &str, members: &[Member]) {
         let tenant = self.tenant_of(org).await;
         let id = |member: &Member| ObjectId::parse_str(&member.id).unwrap();

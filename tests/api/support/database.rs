@@ -1,4 +1,4 @@
-//! The embedded MongoDB of the test run, and the databases of one test in it.
+//! The test run's embedded MongoDB and the databases of each test.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,10 +18,10 @@ use tokio::sync::OnceCell;
 
 use super::app::test_settings;
 
-/// Databases with this prefix are swept when the first test of a run starts the server.
+/// Leftover databases with this prefix are dropped when a run starts the embedded MongoDB.
 const PREFIX: &str = "test_";
 
-/// The databases of one test, dropped with it.
+/// The databases of one test.
 #[derive(Clone)]
 pub struct Database {
     pub uri: String,
@@ -29,26 +29,26 @@ pub struct Database {
     pub tenants: String,
 }
 
-/// An embedded database in `dir`, of the `mongod` that a server started here has fetched already.
+/// An embedded database in `dir`, with the `mongod` that is already downloaded, if there is one.
 pub fn embedded_options(dir: &Path) -> EmbeddedOptions {
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tenantry/bin/mongod");
+    let downloaded = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tenantry/bin/mongod");
     let named = std::env::var_os("TENANTRY_MONGOD").map(PathBuf::from);
     EmbeddedOptions {
         dir: dir.to_owned(),
-        mongod: named.or_else(|| fetched.exists().then_some(fetched)),
+        mongod: named.or_else(|| downloaded.exists().then_some(downloaded)),
         supervisor: env!("CARGO_BIN_EXE_tenantry").into(),
         cache_gb: 0.5,
     }
 }
 
-/// The `mongod` of that directory, as its record names it.
+/// The process id of the `mongod` of an embedded database.
 pub fn mongod_pid(dir: &Path) -> Pid {
     let record = std::fs::read_to_string(dir.join("mongod.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap()
 }
 
-/// The program of the `mongod` of the test run.
+/// The `mongod` program of the test run.
 pub async fn mongod_program() -> PathBuf {
     embedded().await;
     let pid = mongod_pid(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongodb"));
@@ -60,7 +60,9 @@ async fn embedded() -> &'static Embedded {
     EMBEDDED
         .get_or_init(|| async {
             let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongodb");
-            let embedded = Embedded::start(&embedded_options(&dir)).await.expect("no database");
+            let embedded = Embedded::start(&embedded_options(&dir))
+                .await
+                .expect("the embedded MongoDB did not start");
             if !embedded.attached() {
                 sweep(&embedded.uri()).await;
             }
@@ -69,7 +71,7 @@ async fn embedded() -> &'static Embedded {
         .await
 }
 
-/// Drops what runs that were killed have left.
+/// Drops the databases that killed runs left behind.
 async fn sweep(uri: &str) {
     let client = Client::with_uri_str(uri).await.unwrap();
     for name in client.list_database_names().await.unwrap() {
@@ -85,7 +87,7 @@ impl Database {
         Self::at(&embedded().await.uri())
     }
 
-    /// Empty databases in a MongoDB of the test's own.
+    /// Empty databases in the MongoDB at `uri`.
     pub fn at(uri: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -93,17 +95,17 @@ impl Database {
         Self { uri: uri.to_owned(), master: format!("{name}_m"), tenants: format!("{name}_t") }
     }
 
-    /// The databases of that name there.
+    /// Databases with other names in the same MongoDB.
     pub fn named(self, master: &str, tenants: &str) -> Self {
         Self { master: master.to_owned(), tenants: tenants.to_owned(), ..self }
     }
 
     pub async fn store(&self) -> Store {
         let settings = store_settings(&test_settings(self), Some(self.uri.clone()));
-        Store::connect(&settings).await.expect("no store")
+        Store::connect(&settings).await.expect("the store did not connect")
     }
 
-    /// A handle past the store, to look at what is really there or to spoil it.
+    /// Direct access that bypasses the store, to read or corrupt stored documents.
     pub async fn master(&self, collection: &str) -> Collection<Document> {
         self.collection(&self.master, collection).await
     }
@@ -112,7 +114,7 @@ impl Database {
         self.collection(&self.tenants, collection).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test looks past the store")]
+    #[expect(clippy::disallowed_methods, reason = "tests bypass the store")]
     async fn collection(&self, database: &str, collection: &str) -> Collection<Document> {
         self.client().await.database(database).collection(collection)
     }
@@ -128,7 +130,7 @@ impl Database {
         names
     }
 
-    /// How many organizations, accounts and open operations there are.
+    /// The numbers of organizations, accounts and open operations.
     pub async fn counts(&self) -> (u64, u64, u64) {
         let mut counts = [0; 3];
         for (count, name) in counts.iter_mut().zip(["organizations", "accounts", "operations"]) {
@@ -137,14 +139,14 @@ impl Database {
         (counts[0], counts[1], counts[2])
     }
 
-    /// The connection string of servers, by which their transactions are known.
+    /// The connection string for servers. Its `appName` identifies their transactions.
     pub fn uri_of_servers(&self) -> String {
-        let more = if self.uri.contains('?') { '&' } else { '?' };
-        format!("{}{more}appName={}", self.uri, self.master)
+        let separator = if self.uri.contains('?') { '&' } else { '?' };
+        format!("{}{separator}appName={}", self.uri, self.master)
     }
 
-    /// Ends the transactions that a killed server has left open. MongoDB by itself does so after
-    /// twenty seconds, and until then they keep what they have written from others.
+    /// Ends the open transactions of a killed server. MongoDB would end them after 20 seconds;
+    /// until then they block other writes to the same documents.
     pub async fn end_transactions(&self) {
         let admin = self.client().await.database("admin");
         let open = [
@@ -162,14 +164,15 @@ impl Database {
         }
     }
 
-    /// Drops both databases from wherever a test ends, in a runtime of its own.
+    /// Drops both databases. Works in any runtime, because it uses its own.
     pub fn drop_all(&self) {
         let this = self.clone();
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
                 if let Ok(client) = Client::with_uri_str(&this.uri).await {
-                    // The runtime of the test's own server may wait for this thread.
+                    // The runtime of a server in this process may be blocked by this thread, so its
+                    // transactions would stay open.
                     this.end_transactions().await;
                     let _ = client.database(&this.master).drop().await;
                     let _ = client.database(&this.tenants).drop().await;

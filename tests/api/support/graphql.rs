@@ -1,4 +1,4 @@
-//! Asking in GraphQL.
+//! GraphQL requests.
 
 use std::cell::Cell;
 
@@ -8,32 +8,32 @@ use tenantry::domain::{Clock, SystemClock};
 
 use super::{Client, Reply, patiently};
 
-/// An event of a test, and a client that may change it.
+/// An event and a client that may change it.
 #[derive(Clone)]
 pub struct Event {
     pub id: String,
     pub client: Client,
 }
 
-/// What a mutation answers with: something, or a refusal.
+/// A mutation's payload: a result or a refusal.
 #[derive(Debug)]
 pub struct Payload(pub Value);
 
-/// The first whole hour that is at least so many hours ahead.
+/// The first full hour that is at least `hours` in the future.
 pub fn ahead(hours: i64) -> DateTime<Utc> {
     let later = SystemClock.now() + Duration::hours(hours + 1);
     let seconds = later.timestamp().rem_euclid(3_600);
     later.trunc_subsecs(0) - Duration::seconds(seconds)
 }
 
-/// The code of the first error.
+/// The first error's code.
 #[track_caller]
 pub fn code(reply: &Reply) -> &str {
     let code = reply.body["errors"][0]["extensions"]["code"].as_str();
     code.unwrap_or_else(|| panic!("no code: {reply:?}"))
 }
 
-/// The fields that the first error names; it must be one of validation.
+/// The fields that the first error names, which must be a validation error.
 #[track_caller]
 pub fn wrong_fields(reply: &Reply) -> Vec<&str> {
     assert_eq!(code(reply), "validation", "{reply:?}");
@@ -43,20 +43,20 @@ pub fn wrong_fields(reply: &Reply) -> Vec<&str> {
 }
 
 impl Client {
-    /// Sends a query, whatever comes of it.
-    pub async fn ask(&self, query: &str, variables: Value) -> Reply {
+    /// Sends a query and returns the answer.
+    pub async fn graphql(&self, query: &str, variables: Value) -> Reply {
         self.post("/graphql", json!({ "query": query, "variables": variables })).await
     }
 
-    /// The data of a query that must succeed.
+    /// Sends a query that must succeed; returns its data.
     pub async fn query(&self, query: &str, variables: Value) -> Value {
-        let reply = self.ask(query, variables).await.expect(200);
+        let reply = self.graphql(query, variables).await.expect(200);
         assert!(reply.body.get("errors").is_none(), "{query}: {:?}", reply.body);
         reply.body["data"].clone()
     }
 
-    /// What becomes of a mutation, in one word: `done`, the code of its refusal or of its error, or
-    /// `silence` where the server has died.
+    /// A mutation's outcome as one word: `done`, the code of its refusal or error, or `silence` if
+    /// the connection fails.
     pub async fn outcome(&self, mutation: &str) -> String {
         let body = json!({ "query": format!("mutation {{ {mutation} }}") });
         let request = self.request(reqwest::Method::POST, "/graphql").json(&body);
@@ -66,8 +66,8 @@ impl Client {
         }
     }
 
-    /// Registers as a client does that asks again when the server says so, in one word.
-    pub async fn registers_in_the_end(&self, occurrence: &str) -> String {
+    /// Registers with retries; returns the outcome.
+    pub async fn register_patiently(&self, occurrence: &str) -> String {
         let mutation = format!("register(occurrenceId: \"{occurrence}\") {{ refusal {{ code }} }}");
         let body = json!({ "query": format!("mutation {{ {mutation} }}") });
         let tries = Cell::new(0);
@@ -76,38 +76,38 @@ impl Client {
             self.post("/graphql", body.clone()).await
         });
         match reply.await.word().as_str() {
-            // What it was not told of has come true.
+            // An earlier attempt succeeded, but its answer said otherwise.
             "ALREADY_REGISTERED" if tries.get() > 1 => "done".to_owned(),
             word => word.to_owned(),
         }
     }
 
-    /// Registers, in one word.
-    pub async fn registers(&self, occurrence: &str) -> String {
+    /// Registers; returns the outcome.
+    pub async fn register_outcome(&self, occurrence: &str) -> String {
         let mutation = format!("register(occurrenceId: \"{occurrence}\") {{ refusal {{ code }} }}");
         self.outcome(&mutation).await
     }
 
-    /// Registers a member, in one word.
-    pub async fn registers_for(&self, occurrence: &str, member: &str) -> String {
+    /// Registers a member; returns the outcome.
+    pub async fn register_for_outcome(&self, occurrence: &str, member: &str) -> String {
         let arguments = format!("occurrenceId: \"{occurrence}\", memberId: \"{member}\"");
         self.outcome(&format!("register({arguments}) {{ refusal {{ code }} }}")).await
     }
 
-    /// Gives a member's seat back, in one word.
-    pub async fn cancels(&self, occurrence: &str, member: &str) -> String {
+    /// Cancels a member's registration; returns the outcome.
+    pub async fn cancel_outcome(&self, occurrence: &str, member: &str) -> String {
         let id = format!("{member}:{occurrence}");
         self.outcome(&format!("cancelRegistration(id: \"{id}\") {{ refusal {{ code }} }}")).await
     }
 
-    /// Joins the waiting list, in one word.
-    pub async fn joins(&self, occurrence: &str) -> String {
+    /// Joins the waiting list; returns the outcome.
+    pub async fn join_outcome(&self, occurrence: &str) -> String {
         let arguments = format!("occurrenceId: \"{occurrence}\"");
         self.outcome(&format!("joinWaitingList({arguments}) {{ refusal {{ code }} }}")).await
     }
 
-    /// Leaves the waiting list, in one word.
-    pub async fn leaves(&self, occurrence: &str) -> String {
+    /// Leaves the waiting list; returns the outcome.
+    pub async fn leave_outcome(&self, occurrence: &str) -> String {
         let arguments = format!("occurrenceId: \"{occurrence}\"");
         self.outcome(&format!("leaveWaitingList({arguments}) {{ refusal {{ code }} }}")).await
     }
@@ -155,14 +155,14 @@ impl Client {
         self.query(query, json!({ "id": id })).await["occurrence"].clone()
     }
 
-    /// The path of a new calendar feed.
+    /// Creates a calendar feed; returns its path.
     pub async fn calendar_feed(&self) -> String {
         let data = self.query("mutation { createCalendarFeed { url } }", json!({})).await;
         let url = data["createCalendarFeed"]["url"].as_str().unwrap();
         url[url.find("/calendar/").unwrap()..].to_owned()
     }
 
-    /// The ids of what takes place, through all pages of `first`.
+    /// The ids of all occurrences, read in pages of `first`.
     pub async fn occurrences(&self, from: &str, to: &str, first: i64) -> Vec<String> {
         let query = "query O($from: DateTime!, $to: DateTime!, $first: Int, $after: String) {
             occurrences(from: $from, to: $to, first: $first, after: $after) {
@@ -182,9 +182,9 @@ impl Client {
 }
 
 impl Reply {
-    /// The answer to a mutation in one word, as of [`Client::outcome`].
+    /// The answer as one word, see [`Client::outcome`].
     fn word(&self) -> String {
-        // Whoever ran out of time has no answer of GraphQL.
+        // A request that timed out is answered with a problem.
         if let Some(code) = self.body["code"].as_str() {
             return code.to_owned();
         }
@@ -199,13 +199,13 @@ impl Reply {
 }
 
 impl Event {
-    /// An hour of something that starts then, in UTC, with so many seats.
+    /// Creates a single event of one hour, in UTC.
     pub async fn once(client: &Client, start: DateTime<Utc>, capacity: i64) -> Self {
         let local = start.format("%Y-%m-%dT%H:%M:%S").to_string();
         Self::create(client, json!({ "startsAt": local, "capacity": capacity })).await
     }
 
-    /// An event; what `fields` leaves out has a sensible value.
+    /// Creates an event; `fields` override the defaults.
     pub async fn create(client: &Client, fields: Value) -> Self {
         let mut input = json!({
             "title": "Yoga", "timeZone": "UTC", "durationMinutes": 60, "capacity": 10,
@@ -220,7 +220,7 @@ impl Event {
         Self { id, client: client.clone() }
     }
 
-    /// The id of the occurrence that starts then.
+    /// The id of the occurrence that starts at `start`.
     pub fn at(&self, start: DateTime<Utc>) -> String {
         format!("{}@{}", self.id, start.format("%Y-%m-%dT%H:%M:%SZ"))
     }
@@ -249,14 +249,14 @@ impl Event {
 }
 
 impl Payload {
-    /// What there is instead of a refusal.
+    /// Asserts that there is no refusal; returns the field.
     #[track_caller]
     pub fn done(&self, field: &str) -> &Value {
         assert!(self.0["refusal"].is_null() && !self.0[field].is_null(), "{self:?}");
         &self.0[field]
     }
 
-    /// The id of the registration that there must be.
+    /// Asserts that there is a registration; returns its id.
     #[track_caller]
     pub fn registration(&self) -> String {
         self.done("registration")["id"].as_str().unwrap().to_owned()

@@ -1,36 +1,36 @@
-//! What a member was told, to be compared with what is stored.
+//! Records the answers that a member got, to compare them with the stored data.
 
 use std::collections::BTreeMap;
 
 use super::{Client, Member, Seats};
 
-/// What a member asks of an occurrence.
+/// A request of a member about an occurrence.
 #[derive(Clone, Copy, Debug)]
-pub enum Ask {
+pub enum Action {
     Register,
     Cancel,
     Join,
     Leave,
 }
 
-/// What a member knows of a seat.
+/// What the answers say about the member's seat.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Known {
-    /// It has it, unless the occurrence was called off.
+    /// The member has it, unless the occurrence was cancelled.
     Held,
-    /// It does not have it.
+    /// The member does not have it.
     Free,
-    /// It had it, and has it no longer without having asked for that.
+    /// The member had it and lost it without cancelling.
     Lost,
-    /// It waits for it, or nobody has told how the last question ended.
+    /// The member is waiting for it, or the last request got no clear answer.
     Open,
 }
 
-/// A member that writes down what it was told.
+/// A member with the answers that it got.
 pub struct Journal {
     member: Member,
     known: BTreeMap<String, Known>,
-    /// How many changes were confirmed.
+    /// Number of confirmed changes.
     pub confirmed: usize,
 }
 
@@ -39,39 +39,39 @@ impl Journal {
         Self { member, known: BTreeMap::new(), confirmed: 0 }
     }
 
-    /// One of the occurrences of which the question makes sense, as far as the member knows.
-    pub fn fit_for(&self, ask: Ask, number: usize) -> Option<String> {
-        let wanted = match ask {
-            Ask::Cancel => Known::Held,
-            Ask::Leave => Known::Open,
-            Ask::Register | Ask::Join => return None,
+    /// One of the occurrences at which a cancel or leave may succeed.
+    pub fn fit_for(&self, action: Action, number: usize) -> Option<String> {
+        let wanted = match action {
+            Action::Cancel => Known::Held,
+            Action::Leave => Known::Open,
+            Action::Register | Action::Join => return None,
         };
         let fit: Vec<&String> =
             self.known.iter().filter(|(_, known)| **known == wanted).map(|(id, _)| id).collect();
         (!fit.is_empty()).then(|| fit[number % fit.len()].clone())
     }
 
-    /// Asks one of the servers, and writes down what it says.
-    pub async fn ask(&mut self, server: &Client, ask: Ask, occurrence: &str) -> String {
+    /// Sends the request to the server and records the answer.
+    pub async fn send(&mut self, server: &Client, action: Action, occurrence: &str) -> String {
         let client = self.member.at(server);
-        let word = match ask {
-            Ask::Register => client.registers(occurrence).await,
-            Ask::Cancel => client.cancels(occurrence, &self.member.id).await,
-            Ask::Join => client.joins(occurrence).await,
-            Ask::Leave => client.leaves(occurrence).await,
+        let word = match action {
+            Action::Register => client.register_outcome(occurrence).await,
+            Action::Cancel => client.cancel_outcome(occurrence, &self.member.id).await,
+            Action::Join => client.join_outcome(occurrence).await,
+            Action::Leave => client.leave_outcome(occurrence).await,
         };
-        self.note(ask, occurrence, &word);
+        self.note(action, occurrence, &word);
         word
     }
 
-    fn note(&mut self, ask: Ask, occurrence: &str, word: &str) {
+    fn note(&mut self, action: Action, occurrence: &str, word: &str) {
         let before = self.known.get(occurrence).copied().unwrap_or(Known::Free);
-        let now = match (ask, word) {
-            (Ask::Register, "done") | (_, "ALREADY_REGISTERED") => Known::Held,
-            (Ask::Cancel | Ask::Leave, "done") => Known::Free,
-            (Ask::Cancel, "NOT_REGISTERED") if before == Known::Held => Known::Lost,
-            // Whoever has asked without an answer does not know either when this one was asked.
-            (Ask::Join, "done" | "ALREADY_WAITING")
+        let now = match (action, word) {
+            (Action::Register, "done") | (_, "ALREADY_REGISTERED") => Known::Held,
+            (Action::Cancel | Action::Leave, "done") => Known::Free,
+            (Action::Cancel, "NOT_REGISTERED") if before == Known::Held => Known::Lost,
+            // After these answers the request may or may not have taken effect.
+            (Action::Join, "done" | "ALREADY_WAITING")
             | (_, "busy" | "database_unavailable" | "silence") => Known::Open,
             _ => before,
         };
@@ -79,7 +79,7 @@ impl Journal {
         self.known.insert(occurrence.to_owned(), now);
     }
 
-    /// What was confirmed is stored.
+    /// Asserts that everything confirmed is stored.
     pub fn assert_kept(&self, seats: &Seats) {
         for (occurrence, known) in &self.known {
             let held = seats.holds(occurrence, &self.member.id);
@@ -87,12 +87,17 @@ impl Journal {
             match known {
                 Known::Held => assert!(
                     held || !seats.takes_place(occurrence),
-                    "{who} has lost a seat at {occurrence}"
+                    "{who} lost a seat at {occurrence}"
                 ),
                 Known::Lost => {
-                    assert!(!seats.takes_place(occurrence), "{who} was thrown out of {occurrence}");
+                    assert!(
+                        !seats.takes_place(occurrence),
+                        "{who} lost a seat at {occurrence}, which was not cancelled"
+                    );
                 }
-                Known::Free => assert!(!held, "{who} has given {occurrence} back, and holds it"),
+                Known::Free => {
+                    assert!(!held, "{who} cancelled at {occurrence} and still holds a seat");
+                }
                 Known::Open => {}
             }
         }

@@ -1,4 +1,4 @@
-//! A server process, which a test may kill.
+//! Server processes that a test may kill.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -7,12 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{Client, Database, Org, PATIENCE, SECRET, Seats, eventually};
 
-/// For tests that take the database away: it is missed sooner than in production.
+/// For tests that stop the database: servers notice it sooner than in production.
 pub const SOON_LOST: (&str, &str) = ("MONGO_SELECTION_TIMEOUT_MS", "1000");
 
-/// The real program with a database that outlives it.
+/// The real program, on a database that outlives it.
 pub struct ServerProcess {
     child: Child,
     warnings: Arc<Mutex<Vec<String>>>,
@@ -28,24 +30,20 @@ impl ServerProcess {
         Self::spawn(command(database).envs(variables.iter().copied()))
     }
 
-    /// Starts it with no more than so many descriptors.
-    pub fn start_limited(
-        database: &Database,
-        descriptors: u64,
-        variables: &[(&str, &str)],
-    ) -> Self {
-        Self::spawn(limited(database, descriptors).envs(variables.iter().copied()))
+    /// Starts it with a limit on open files.
+    pub fn start_limited(database: &Database, open_files: u64, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(limited(database, open_files).envs(variables.iter().copied()))
     }
 
     /// Starts it and waits until it listens.
     pub fn spawn(command: &mut Command) -> Self {
-        let mut child = command.spawn().expect("no process");
+        let mut child = command.spawn().expect("the program did not start");
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, address) = mpsc::channel();
         let warnings = Arc::<Mutex<Vec<String>>>::default();
         let seen = Arc::clone(&warnings);
         std::thread::spawn(move || {
-            // Read to the end: a full pipe would block the server.
+            // Reads until the end, because a full pipe would block the server.
             for line in output.lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("API       ") {
                     let _ = sender.send(address.trim().to_owned());
@@ -60,18 +58,18 @@ impl ServerProcess {
         Self { child, warnings, client: Client::new(base) }
     }
 
-    /// The warnings of its log so far.
+    /// The warnings logged so far.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.lock().unwrap().clone()
     }
 
-    /// Kills it as hard as can be.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Waits until it has died of itself, and for MongoDB to have noticed.
+    /// Waits until it has ended, then ends its transactions.
     pub async fn died(&mut self, database: &Database) {
         eventually("the server's death", || {
             let dead = self.is_dead();
@@ -81,7 +79,7 @@ impl ServerProcess {
         database.end_transactions().await;
     }
 
-    /// Whether it has died by itself, or was killed.
+    /// Whether the process has ended.
     pub fn is_dead(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -90,7 +88,7 @@ impl ServerProcess {
         self.child.id()
     }
 
-    /// Waits for its end and returns whether it was a success.
+    /// Waits for its end; returns whether its status was success.
     pub fn wait(&mut self) -> bool {
         self.child.wait().unwrap().success()
     }
@@ -102,11 +100,11 @@ impl Drop for ServerProcess {
     }
 }
 
-/// A process that ends with its test at the latest.
-pub struct Ending(pub Child);
+/// A process that is killed when it is dropped.
+pub struct KillOnDrop(pub Child);
 
-impl Ending {
-    /// How it ends by itself, which it does soon.
+impl KillOnDrop {
+    /// Waits for its end.
     #[track_caller]
     pub fn status(&mut self) -> ExitStatus {
         let started = Instant::now();
@@ -114,13 +112,13 @@ impl Ending {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < PATIENCE, "it goes on");
+            assert!(started.elapsed() < PATIENCE, "the process did not end");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-impl Drop for Ending {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -139,7 +137,7 @@ impl Pair {
         Self::armed("", "").await
     }
 
-    /// Two servers with these fail points.
+    /// Two servers, each with its fail points.
     pub async fn armed(one: &str, two: &str) -> Self {
         let database = Database::new().await;
         let start = |points| ServerProcess::start_with(&database, &[("FAILPOINTS", points)]);
@@ -147,14 +145,14 @@ impl Pair {
         Self { one, two, database }
     }
 
-    /// An organization and a client of its admin.
+    /// An organization and its admin's client.
     pub async fn sign_up(&self) -> (Org, Client) {
         let org = self.one.client.sign_up("Gym").await;
         let admin = self.one.client.with(&org.token);
         (org, admin)
     }
 
-    /// Nothing that is stored contradicts anything.
+    /// Asserts that the stored data is consistent; returns the seats.
     pub async fn assert_sound(&self, org: &Org) -> Seats {
         self.database.assert_recovered().await;
         let seats = self.database.seats(org).await;
@@ -162,7 +160,7 @@ impl Pair {
         seats
     }
 
-    /// One of the two, by turns.
+    /// Alternates between the two servers.
     pub fn client(&self, turn: usize) -> &Client {
         [&self.one.client, &self.two.client][turn % 2]
     }
@@ -177,7 +175,7 @@ impl Drop for Pair {
 }
 
 impl Database {
-    /// Waits until recovery has nothing left to do, then checks every invariant.
+    /// Waits until recovery is done, then asserts that `verify` finds nothing.
     pub async fn assert_recovered(&self) {
         eventually("recovery", || async {
             self.counts().await.2 + self.mass_cancellations().await == 0
@@ -188,6 +186,20 @@ impl Database {
         assert!(output.status.success(), "{text}");
         assert!(text.contains("every invariant holds"), "{text}");
     }
+}
+
+/// Sends a signal to a process.
+pub fn send_signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// The resident memory of a process in bytes.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let status = status.expect("the process has ended");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// The program with settings for tests; `TENANTRY_PROGRAM` names another build of it.
@@ -213,11 +225,11 @@ pub fn command(database: &Database) -> Command {
     command
 }
 
-/// The same for a process, and those that it starts, with no more than so many descriptors each.
-pub fn limited(database: &Database, descriptors: u64) -> Command {
+/// The same with a limit on open files.
+pub fn limited(database: &Database, open_files: u64) -> Command {
     let program = command(database);
     let mut limited = Command::new("sh");
-    limited.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\"")]);
+    limited.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\"")]);
     limited.arg(program.get_program());
     limited.current_dir(env!("CARGO_TARGET_TMPDIR"));
     limited.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));

@@ -1,4 +1,4 @@
-//! A connection that may misbehave.
+//! A TCP connection for malformed or slow requests.
 
 use std::time::Duration;
 
@@ -9,36 +9,38 @@ use tokio::{
 
 use super::{Client, in_time};
 
-/// Bytes to and fro.
+/// A TCP connection to the server.
 pub struct Raw {
     pub stream: TcpStream,
 }
 
 impl Raw {
     pub async fn connect(client: &Client) -> Self {
-        Self { stream: TcpStream::connect(client.address()).await.expect("no connection") }
+        Self {
+            stream: TcpStream::connect(client.address()).await.expect("the connection was refused"),
+        }
     }
 
-    /// A connection on which these bytes were sent.
+    /// Connects and sends the bytes.
     pub async fn sending(client: &Client, bytes: &[u8]) -> Self {
         let mut this = Self::connect(client).await;
         this.send(bytes).await;
         this
     }
 
-    /// Sends as much as the server takes: it may close before it has read all of it.
+    /// Sends the bytes. Ignores errors, because the server may close before it has read all.
     pub async fn send(&mut self, bytes: &[u8]) {
         let _ = in_time("a read", self.stream.write_all(bytes)).await;
     }
 
-    /// Everything until the server closes, in whatever way.
+    /// Reads until the server closes or resets the connection.
     pub async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         let _ = in_time("the end", self.stream.read_to_end(&mut bytes)).await;
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The answer of a connection that stays open, up to `end`.
+    /// Reads up to and including `end`.
     pub async fn until(&mut self, end: &str) -> String {
         let mut bytes = Vec::new();
         while !bytes.ends_with(end.as_bytes()) {
@@ -48,7 +50,7 @@ impl Raw {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The same as [`Raw::rest`] while `piece` is sent ten times a second, as long as that works.
+    /// The same as [`Raw::rest`], while it sends `piece` ten times a second.
     pub async fn rest_while_trickling(self, piece: &'static [u8]) -> String {
         let (mut reader, mut writer) = self.stream.into_split();
         let trickle = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Three `mongod` processes that keep the same data, of which a test may kill some.
+//! A replica set of three `mongod` processes that a test may kill.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -12,11 +12,11 @@ use mongodb::{
     Client,
     options::{ClientOptions, ServerAddress},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use super::{database::mongod_program, eventually};
+use super::{database::mongod_program, eventually, process::send_signal};
 
-/// A replica set that elects a new primary within a second or two.
+/// A replica set that elects a new primary within one or two seconds.
 pub struct ReplicaSet {
     nodes: Vec<Node>,
     program: PathBuf,
@@ -51,7 +51,7 @@ impl ReplicaSet {
         };
         eventually("the replica set", || async {
             let initiate = doc! { "replSetInitiate": config.clone() };
-            set.ask(0, initiate).await.is_some()
+            set.run(0, initiate).await.is_some()
         })
         .await;
         set.primary().await;
@@ -63,12 +63,12 @@ impl ReplicaSet {
         format!("mongodb://{}/?replicaSet=storm", hosts.collect::<Vec<_>>().join(","))
     }
 
-    /// Waits until one of the nodes that live takes writes; its number.
+    /// Waits for a writable primary; returns its number.
     pub async fn primary(&self) -> usize {
         let found = std::cell::Cell::new(None);
         eventually("a primary", || async {
             for node in 0..self.nodes.len() {
-                let hello = self.ask(node, doc! { "hello": 1 }).await.unwrap_or_default();
+                let hello = self.run(node, doc! { "hello": 1 }).await.unwrap_or_default();
                 if hello.get_bool("isWritablePrimary").unwrap_or_default() {
                     found.set(Some(node));
                 }
@@ -79,32 +79,31 @@ impl ReplicaSet {
         found.get().unwrap()
     }
 
-    /// Kills a node as hard as can be.
+    /// Kills a node with SIGKILL.
     pub fn kill(&mut self, node: usize) {
         let process = &mut self.nodes[node].process;
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
-    /// Stops a node or lets it go on.
+    /// Pauses or resumes a node.
     pub fn signal(&self, node: usize, signal: Signal) {
-        let id = i32::try_from(self.nodes[node].process.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.unwrap(), signal).unwrap();
+        send_signal(self.nodes[node].process.id(), signal);
     }
 
-    /// Starts a node that was killed, and waits until it has caught up.
-    pub async fn start_again(&mut self, node: usize) {
+    /// Restarts a killed node and waits until it is a secondary.
+    pub async fn restart(&mut self, node: usize) {
         let Node { port, dir, process } = &mut self.nodes[node];
         *process = launch(&self.program, *port, dir);
         eventually("the node", || async {
-            let hello = self.ask(node, doc! { "hello": 1 }).await.unwrap_or_default();
+            let hello = self.run(node, doc! { "hello": 1 }).await.unwrap_or_default();
             hello.get_bool("secondary").unwrap_or_default()
         })
         .await;
     }
 
-    /// What one node says, if it is there.
-    async fn ask(&self, node: usize, command: Document) -> Option<Document> {
+    /// Runs a command on one node; `None` if it fails.
+    async fn run(&self, node: usize, command: Document) -> Option<Document> {
         let host = Ipv4Addr::LOCALHOST.to_string();
         let address = ServerAddress::Tcp { host, port: Some(self.nodes[node].port) };
         let options = ClientOptions::builder()
@@ -139,7 +138,7 @@ fn launch(program: &Path, port: u16, dir: &Path) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// A port below those that the system gives to outgoing connections.
+/// A free port below the range that the system uses for outgoing connections.
 pub fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(20_000..32_000)).find(free).unwrap()

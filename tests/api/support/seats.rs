@@ -1,4 +1,4 @@
-//! What is stored of the seats of an organization, read past the store and held to its rules.
+//! The stored seats of an organization, read directly from the database, and their rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use tenantry::domain::{Clock, SystemClock, scheduling::OccurrenceId};
 
 use super::{Database, Org};
 
-/// An event and a start.
+/// An occurrence: its event and start.
 type Place = (ObjectId, DateTime);
 
-/// Everything about seats, as it is stored.
+/// All stored documents about seats.
 #[derive(Debug, Default)]
 pub struct Seats {
-    /// Seats taken, capacity, end, and whether it takes place.
+    /// Seats taken, capacity, end, and whether it is still scheduled.
     occurrences: BTreeMap<Place, (i64, i64, DateTime, bool)>,
-    /// By member, and whether it holds a seat.
+    /// Whether the member holds a seat.
     registrations: BTreeMap<(Place, ObjectId), bool>,
-    /// The same by occurrence.
+    /// The same, as stored for the occurrence.
     attendees: BTreeMap<(Place, ObjectId), bool>,
-    /// Start, end and event of what a member is busy with.
+    /// Start, end and event of each entry of a member's calendar.
     calendars: BTreeMap<ObjectId, Vec<(DateTime, DateTime, ObjectId)>>,
     waiting: BTreeMap<Place, Vec<ObjectId>>,
     accounts: BTreeSet<ObjectId>,
@@ -29,7 +29,7 @@ pub struct Seats {
 }
 
 impl Database {
-    /// The organization's documents, wherever they are now.
+    /// The organization's current collection.
     pub async fn tenant_of(&self, org: &Org) -> Collection<Document> {
         let id = doc! { "_id": ObjectId::parse_str(&org.id).unwrap() };
         let found = self.master("organizations").await.find_one(id).await.unwrap().unwrap();
@@ -37,7 +37,7 @@ impl Database {
         self.tenant(location.get_str("collection").unwrap()).await
     }
 
-    /// Everything about the organization's seats.
+    /// The organization's stored seats.
     pub async fn seats(&self, org: &Org) -> Seats {
         let mut seats = Seats::default();
         let mut documents = self.tenant_of(org).await.find(doc! {}).await.unwrap();
@@ -50,7 +50,7 @@ impl Database {
         seats
     }
 
-    /// How many cancellations are under way.
+    /// The number of unfinished mass cancellations.
     pub async fn mass_cancellations(&self) -> u64 {
         self.master("drains").await.count_documents(doc! {}).await.unwrap()
     }
@@ -94,7 +94,7 @@ impl Seats {
         }
     }
 
-    /// How many hold a seat at the occurrence, and how many seats it counts as taken.
+    /// The number of registrations at the occurrence, and its own count of taken seats.
     pub fn at(&self, occurrence: &str) -> (usize, i64) {
         let place = place_of(occurrence);
         let held = self.registrations.iter().filter(|((at, _), held)| *at == place && **held);
@@ -107,58 +107,58 @@ impl Seats {
         self.registrations.get(&(place_of(occurrence), member)).copied().unwrap_or_default()
     }
 
-    /// Whether the occurrence was not called off.
+    /// Whether the occurrence was not cancelled.
     pub fn takes_place(&self, occurrence: &str) -> bool {
         self.occurrences.get(&place_of(occurrence)).is_some_and(|occurrence| occurrence.3)
     }
 
-    /// The occurrences with free seats that somebody waits for.
+    /// Occurrences with both free seats and waiting members.
     pub fn left_waiting(&self) -> Vec<(Place, &Vec<ObjectId>)> {
         let free = |place: &Place| self.occurrences[place].0 < self.occurrences[place].1;
         let waiting = self.waiting.iter().filter(|(place, who)| !who.is_empty() && free(place));
         waiting.map(|(place, who)| (*place, who)).collect()
     }
 
-    /// How many waiting lists there are.
+    /// The number of waiting lists.
     pub fn lists(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The seats that the member holds.
+    /// The number of seats that the member holds.
     pub fn of(&self, member: &str) -> usize {
         let member = ObjectId::parse_str(member).unwrap();
         self.registrations.iter().filter(|((_, who), held)| *who == member && **held).count()
     }
 
-    /// Nothing contradicts anything.
+    /// Asserts that the documents are consistent.
     #[track_caller]
     pub fn assert_sound(&self) {
         let flaws = self.flaws();
         assert!(flaws.is_empty(), "{flaws:#?}");
     }
 
-    /// What does not hold.
+    /// The broken rules.
     pub fn flaws(&self) -> Vec<String> {
         let mut flaws = Vec::new();
         if self.registrations != self.attendees {
             flaws.push("registrations and attendees differ".to_owned());
         }
         if self.mass_cancellations > 0 {
-            flaws.push(format!("{} drains are left", self.mass_cancellations));
+            flaws.push(format!("{} mass cancellations are unfinished", self.mass_cancellations));
         }
         self.check_seats(&mut flaws);
         self.check_calendars(&mut flaws);
         for (place, members) in &self.waiting {
             let different: BTreeSet<_> = members.iter().collect();
             if different.len() < members.len() {
-                flaws.push(format!("somebody waits twice for {place:?}"));
+                flaws.push(format!("a member waits twice for {place:?}"));
             }
             for member in different {
                 if self.registrations.get(&(*place, *member)) == Some(&true) {
                     flaws.push(format!("{member} waits for {place:?} and has a seat"));
                 }
                 if !self.accounts.contains(member) {
-                    flaws.push(format!("{member} waits for {place:?} and has gone"));
+                    flaws.push(format!("{member} waits for {place:?}, but the account is deleted"));
                 }
             }
         }
@@ -173,16 +173,18 @@ impl Seats {
         for (place, (taken, capacity, _, takes_place)) in &self.occurrences {
             let seats = held.remove(place).unwrap_or_default();
             if *taken != seats {
-                flaws.push(format!("{place:?} counts {taken} seats, and {seats} are held"));
+                flaws.push(format!("{place:?} counts {taken} seats, but {seats} are held"));
             }
             if !(0..=*capacity).contains(taken) || seats > *capacity {
-                flaws.push(format!("{place:?} has {capacity} seats, and {taken} are taken"));
+                flaws.push(format!("{place:?} has {capacity} seats, but {taken} are taken"));
             }
             if !takes_place && seats > 0 {
-                flaws.push(format!("{place:?} was called off, and {seats} seats are held"));
+                flaws.push(format!("{place:?} was cancelled, but {seats} seats are held"));
             }
         }
-        flaws.extend(held.keys().map(|place| format!("seats are held at {place:?}, which is not")));
+        flaws.extend(
+            held.keys().map(|place| format!("seats are held at {place:?}, which does not exist")),
+        );
     }
 
     fn check_calendars(&self, flaws: &mut Vec<String>) {
@@ -193,7 +195,7 @@ impl Seats {
             if *end > now {
                 ahead.entry(*member).or_default().push((place.1, *end, place.0));
                 if !self.accounts.contains(member) {
-                    flaws.push(format!("{member} holds a seat and has gone"));
+                    flaws.push(format!("{member} holds a seat, but the account is deleted"));
                 }
             }
         }
@@ -202,7 +204,7 @@ impl Seats {
             held.sort_unstable();
             let busy_ahead: Vec<_> = busy.iter().copied().filter(|busy| busy.1 > now).collect();
             if busy_ahead != held {
-                flaws.push(format!("{member} is busy with {busy_ahead:?} and holds {held:?}"));
+                flaws.push(format!("{member} is busy with {busy_ahead:?}, but holds {held:?}"));
             }
             if busy.windows(2).any(|pair| pair[0].1 > pair[1].0) {
                 flaws.push(format!("{member} is in two places at once: {busy:?}"));
