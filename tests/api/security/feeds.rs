@@ -97,7 +97,8 @@ async fn many_unread_polls_of_a_large_feed_need_little_memory_and_delay_nobody()
         }
     }
     for raw in &mut unread {
-        assert!(raw.until("\r\n").await.contains(" 200 "));
+        let answer = raw.until("\r\n").await;
+        assert!(answer.contains(" 200 "), "{answer}");
     }
     watch.assert_unharmed().await;
     database.drop_all();
