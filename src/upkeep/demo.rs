@@ -1,4 +1,4 @@
-//! `tenantry demo`: a few sample organizations, created through the same rules as any other.
+//! `tenantry seed demo`: a few sample organizations, created through the same rules as any other.
 
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ async fn demo_seats(
         for member in members.iter().skip(round * (number + 1)) {
             let seat = manager.register(scope, occurrence, Some(*member)).await?;
             if seat.is_err() {
-                // It is full, or the member is busy then. The waiting list refuses the latter.
+                // It is full, or the member is busy at that time. The waiting list may refuse, too.
                 let _ = manager.waiting_join(scope, occurrence, Some(*member)).await?;
             }
         }
