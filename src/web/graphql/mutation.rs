@@ -31,7 +31,7 @@ pub(super) struct RefusalNode(BookingRefusal);
 pub(super) enum RefusalCode {
     /// Every seat is taken.
     EventFull,
-    /// The member has another registration at that time.
+    /// The member is registered for another occurrence at that time.
     TimeConflict,
     /// The member already has a seat.
     AlreadyRegistered,
@@ -39,9 +39,9 @@ pub(super) enum RefusalCode {
     OccurrenceCancelled,
     /// The occurrence has started.
     OccurrencePast,
-    /// More seats are taken than the new capacity.
+    /// The new capacity is below the number of taken seats.
     CapacityBelowTaken,
-    /// The event has future registrations.
+    /// There are registrations that prevent the change.
     HasRegistrations,
     /// The member has no seat.
     NotRegistered,
@@ -49,7 +49,7 @@ pub(super) enum RefusalCode {
     AlreadyWaiting,
     /// The member is not on the waiting list.
     NotWaiting,
-    /// Seats are free: register instead.
+    /// A seat is free, so the member can register.
     SeatsAvailable,
     /// The waiting list is full.
     WaitingListFull,

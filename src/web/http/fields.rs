@@ -1,5 +1,5 @@
-//! Reads a JSON object or a query field by field, so that one answer names every field that is missing,
-//! unknown or of the wrong type, and the other fields are still checked.
+//! Reads a JSON object or a query field by field, so that one answer names every field that is
+//! missing, unknown or of the wrong type, and the other fields are still checked.
 
 use std::{borrow::Cow, fmt, mem};
 
@@ -14,7 +14,7 @@ use crate::{domain::quote, error::FieldErrors};
 
 /// Reads a JSON object. Returns `None` if so little can be read that nothing else can be checked.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], errors: &mut FieldErrors) -> Option<T> {
-    // serde would take an array for a struct, field by field.
+    // serde would also read an array into a struct.
     if body.trim_ascii_start().first() != Some(&b'{') {
         errors.push("", "the body must be a JSON object");
         return None;
@@ -60,10 +60,10 @@ enum Source<'de> {
     Query(&'de str),
 }
 
-/// What stands in for a missing or wrong value. A field of any type accepts one of them.
+/// Replacements for a missing or wrong value. A field of any type accepts one of them.
 const PLACEHOLDERS: [&str; 3] = ["false", "0", "\"\""];
 
-/// A field with its current value and those to try after it, the next one last.
+/// A field with its current value and the values to try after it, the next one last.
 struct Field<'de> {
     name: String,
     value: Cow<'de, RawValue>,
@@ -71,7 +71,7 @@ struct Field<'de> {
 }
 
 impl<'de> Field<'de> {
-    /// With the values to try before the placeholders, the first one last.
+    /// A field with values to try before the placeholders, the first one last.
     fn new(name: String, sent: impl IntoIterator<Item = Cow<'de, RawValue>>) -> Option<Self> {
         let placeholder = |text: &str| RawValue::from_string(text.to_owned()).ok().map(Cow::Owned);
         let mut others: Vec<_> = PLACEHOLDERS.into_iter().filter_map(placeholder).collect();
@@ -79,18 +79,18 @@ impl<'de> Field<'de> {
         Some(Self { name, value: others.pop()?, others })
     }
 
-    /// A parameter is tried as a text, then as a number or a truth value.
+    /// A parameter of a query, to try as a string, then as a number or a boolean.
     fn of_parameter(name: String, text: &str) -> Option<Self> {
         let scalar = match text.parse::<i64>() {
             Ok(number) => to_raw_value(&number).ok(),
-            Err(_) => text.parse::<bool>().ok().and_then(|truth| to_raw_value(&truth).ok()),
+            Err(_) => text.parse::<bool>().ok().and_then(|flag| to_raw_value(&flag).ok()),
         };
         let sent = scalar.into_iter().chain(to_raw_value(text).ok());
         Self::new(name, sent.map(Cow::Owned))
     }
 }
 
-/// The deserializer of the struct.
+/// Deserializes the struct from its fields.
 struct Input<'de, 'sent> {
     source: Source<'sent>,
     fields: &'de mut Option<Vec<Field<'sent>>>,
@@ -190,7 +190,7 @@ impl<'de> Visitor<'de> for &mut Collector<'_, 'de> {
     }
 }
 
-/// What a field must be. The library's reason ends with that, after the wrong value, which can be
+/// What a field must be. The library's message ends with that, after the wrong value, which can be
 /// long.
 fn sentence(reason: &str) -> String {
     let reason = reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_read() {
+    fn valid_inputs_are_read() {
         let sent = |name: Option<&str>, manager| Sent {
             email: "a\"b".to_owned(),
             count: -1,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_sent_refusals_repeat_little() {
+    fn refusals_repeat_little_of_the_request() {
         let long = "x".repeat(500_000);
         for body in [
             format!(r#"{{"email": "a", "count": "{long}"}}"#),
