@@ -1,4 +1,5 @@
-//! `tenantry seed org-charts`: generated organizations with charts, created through the same rules as any other.
+//! `tenantry seed org-charts`: generated organizations with charts, created through the same rules
+//! as any other.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -17,8 +17,8 @@ const WORD: usize = 256;
 /// 2021, section 2.1), so this counts the tokens that the parser sees.
 ///
 /// # Errors
-/// [`Error::Validation`] of `query` if the document nests too deep, has too many or too long tokens,
-/// or has a string that does not end.
+/// [`Error::Validation`] of `query` if the document nests too deep, has too many or too long
+/// tokens, or has a string that does not end.
 pub(super) fn check(document: &str) -> Result<usize> {
     let mut rest = document.as_bytes();
     let (mut depth, mut tokens, mut variables) = (0_usize, 0_usize, 0_usize);

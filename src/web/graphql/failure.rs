@@ -57,8 +57,8 @@ const LONGEST: usize = 500;
 pub(super) const ERROR_BYTES: usize = 64 * 1024;
 
 /// Limits the errors of a response to ten and to `bytes`, and adds a code to the library's own
-/// errors (syntax, unknown fields, wrong types, limits). `extensions.omittedErrors` is the number of
-/// errors that are left out.
+/// errors (syntax, unknown fields, wrong types, limits). `extensions.omittedErrors` is the number
+/// of errors that are left out.
 pub(super) fn bounded(mut response: Response, bytes: usize) -> Response {
     let all = response.errors.len();
     response.errors.truncate(MOST);

@@ -212,8 +212,8 @@ impl Mutation {
         Ok(CancelRegistrationPayload { registration: registration.map(RegistrationNode), refusal })
     }
 
-    /// Joins the waiting list of a full occurrence. A free seat goes to the first member on the list
-    /// who has no other registration at that time.
+    /// Joins the waiting list of a full occurrence. A free seat goes to the first member on the
+    /// list who has no other registration at that time.
     async fn join_waiting_list(
         &self,
         ctx: &Context<'_>,

@@ -52,7 +52,8 @@ impl<C: FromStr + Display> Page<C> {
         Some(Self { limit: usize::try_from(first?).unwrap_or_default(), after: after? })
     }
 
-    /// The number of items to read: one more than the page holds shows whether another page follows.
+    /// The number of items to read: one more than the page holds shows whether another page
+    /// follows.
     pub(super) fn probe_limit(&self) -> u32 {
         u32::try_from(self.limit + 1).unwrap_or(u32::MAX)
     }

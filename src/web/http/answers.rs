@@ -1,5 +1,6 @@
-//! Limits the memory of answers that clients have not read yet. A slow client keeps its whole answer
-//! in memory; if the limit is reached, the address that holds the most loses its oldest answer.
+//! Limits the memory of answers that clients have not read yet. A slow client keeps its whole
+//! answer in memory; if the limit is reached, the address that holds the most loses its oldest
+//! answer.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,5 +1,5 @@
-//! Reads the body of a request within a time limit, into reserved memory, and then checks again that
-//! the account may act.
+//! Reads the body of a request within a time limit, into reserved memory, and then checks again
+//! that the account may act.
 
 use std::{cell::Cell, future::ready, rc::Rc, time::Duration};
 

@@ -27,7 +27,8 @@ pub(in crate::web) struct Connection(Rc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number of requests being handled. While there is one, no time limit applies to the client.
+    /// The number of requests being handled. While there is one, no time limit applies to the
+    /// client.
     handled: Cell<u32>,
     /// Whether the bytes written come from a handler, not from the library itself.
     answering: Cell<bool>,

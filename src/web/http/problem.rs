@@ -1,4 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457). The only place that maps errors to HTTP statuses.
+//! Errors as `application/problem+json` (RFC 9457). The only place that maps errors to HTTP
+//! statuses.
 
 use actix_web::{
     HttpResponse, ResponseError,

@@ -17,9 +17,9 @@ use crate::{config::ServerSettings, web::Shared};
 
 /// The length of the accept queue.
 const BACKLOG: i32 = 1024;
-/// The kernel's send buffer of a connection. By default it grows to megabytes for a client that does
-/// not read. A slow client would then seem not to read at all, because a third of the buffer must be
-/// free before the socket is writable.
+/// The kernel's send buffer of a connection. By default it grows to megabytes for a client that
+/// does not read. A slow client would then seem not to read at all, because a third of the buffer
+/// must be free before the socket is writable.
 const SEND_BUFFER: usize = 256 * 1024;
 /// Descriptors for everything else: connections to the database, logs, files.
 const RESERVED: u64 = 512;

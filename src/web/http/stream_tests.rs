@@ -259,7 +259,8 @@ async fn while_an_answer_waits_nothing_is_read() {
         client.read_exact(&mut [0; BUFFER + 1]).await.unwrap();
         client
     });
-    // As in the library, one task reads and writes. Without a wake-up, it would sleep until the timer.
+    // As in the library, one task reads and writes. Without a wake-up, it would sleep until the
+    // timer.
     let mut head = [0; 5];
     let both = join(reader.read_exact(&mut head), sending);
     let started = Instant::now();
