@@ -85,7 +85,7 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
         _ if all.selections > SELECTIONS => Err(refused("must have at most 2000 fields")),
         _ if all.words > WORDS => Err(refused("must have at most 20000 words")),
         _ if all.introspection > INTROSPECTION => {
-            Err(refused("must ask for less of the schema at once"))
+            Err(refused("must query less of the schema at once"))
         }
         _ => Ok(()),
     }

@@ -30,7 +30,7 @@ pub(super) struct AnswerText {
     all: Arc<Texts>,
 }
 
-/// The right to read, and where; with the loaders of one request, as far as it needs them.
+/// Data access for one request, with loaders that are created on first use.
 pub(super) struct Source {
     pub(super) manager: Arc<TenantManager>,
     pub(super) scope: OrgScope,
@@ -40,7 +40,7 @@ pub(super) struct Source {
     waiting: OnceLock<DataLoader<Waiting>>,
 }
 
-/// What a loader reads by.
+/// Data access for one loader.
 struct Reads {
     manager: Arc<TenantManager>,
     scope: OrgScope,

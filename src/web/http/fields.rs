@@ -228,23 +228,23 @@ mod tests {
         manager: Option<Option<i64>>,
     }
 
-    fn told(errors: FieldErrors) -> Vec<(String, String)> {
+    fn reported(errors: FieldErrors) -> Vec<(String, String)> {
         let Error::Validation(errors) = errors.into_error() else { panic!("no refusal") };
         errors.iter().map(|e| (e.field().to_owned(), e.message().to_owned())).collect()
     }
 
     fn json(body: &str) -> (Option<Sent>, Vec<(String, String)>) {
         let mut errors = FieldErrors::default();
-        (from_json(body.as_bytes(), &mut errors), told(errors))
+        (from_json(body.as_bytes(), &mut errors), reported(errors))
     }
 
     fn query(query: &str) -> (Option<Sent>, Vec<(String, String)>) {
         let mut errors = FieldErrors::default();
-        (from_query(query, &mut errors), told(errors))
+        (from_query(query, &mut errors), reported(errors))
     }
 
-    fn named(told: &[(String, String)]) -> Vec<&str> {
-        told.iter().map(|(field, _)| field.as_str()).collect()
+    fn named(reported: &[(String, String)]) -> Vec<&str> {
+        reported.iter().map(|(field, _)| field.as_str()).collect()
     }
 
     #[test]
@@ -268,10 +268,10 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_and_the_others_are_read() {
-        let (sent, told) =
+        let (sent, reported) =
             json(r#"{"sure": 1, "name": [], "manager": "x", "extra": {}, "more": 1}"#);
         assert_eq!(
-            told,
+            reported,
             [
                 ("extra", "is not a field of this request"),
                 ("more", "is not a field of this request"),
@@ -285,11 +285,11 @@ mod tests {
         );
         // A wrong value counts as given.
         assert_eq!(sent.unwrap().manager, Some(Some(0)));
-        let (sent, told) = json(r#"{"email": null, "count": 1.5, "name": "N"}"#);
-        assert_eq!(named(&told), ["count", "email"]);
+        let (sent, reported) = json(r#"{"email": null, "count": 1.5, "name": "N"}"#);
+        assert_eq!(named(&reported), ["count", "email"]);
         assert_eq!(sent.unwrap().name.as_deref(), Some("N"));
-        let (sent, told) = query("email=a&email=b&count=x&sure=yes&manager=1&extra=");
-        assert_eq!(named(&told), ["extra", "count", "email", "sure"]);
+        let (sent, reported) = query("email=a&email=b&count=x&sure=yes&manager=1&extra=");
+        assert_eq!(named(&reported), ["extra", "count", "email", "sure"]);
         assert_eq!(sent.unwrap().manager, Some(Some(1)));
     }
 
@@ -320,12 +320,12 @@ mod tests {
             format!(r#"{{"email": "a", "count": {}}}"#, "1".repeat(300)),
             format!(r#"{{"email": "a", "count": 1, "{long}": 1}}"#),
         ] {
-            let told = json(&body).1;
-            assert!(told[0].0.len() + told[0].1.len() < 200, "{told:?}");
+            let reported = json(&body).1;
+            assert!(reported[0].0.len() + reported[0].1.len() < 200, "{reported:?}");
         }
         let many = r#""x": 1, "#.repeat(50_000);
-        let told = json(&format!(r#"{{{many}"email": "a", "count": 1}}"#)).1;
-        assert_eq!(told.len(), FieldErrors::MOST + 1);
+        let reported = json(&format!(r#"{{{many}"email": "a", "count": 1}}"#)).1;
+        assert_eq!(reported.len(), FieldErrors::MOST + 1);
     }
 
     proptest! {
@@ -335,18 +335,18 @@ mod tests {
                 "[{]\"email\":(\"a\"|null|[0-9]),\"count\":[0-9]{1,20}(,\"(sure|name|manager)\":(true|null|\"x\"|[0-9])){0,3}[}]"
             )],
         ) {
-            let (sent, told) = json(&raw);
+            let (sent, reported) = json(&raw);
             let plain = serde_json::from_str::<Sent>(&raw).ok().filter(|_| raw.trim().starts_with('{'));
-            prop_assert_eq!(sent.filter(|_| told.is_empty()), plain);
+            prop_assert_eq!(sent.filter(|_| reported.is_empty()), plain);
         }
 
         #[test]
         fn hostile_queries_are_refused_or_read(
             raw in prop_oneof![any_text(), almost("email=[a-z0-9]{1,9}&count=[0-9]{1,20}(&sure=(true|1))?(&name=[a-z]{1,3})?")],
         ) {
-            let (sent, told) = query(&raw);
-            prop_assert!(sent.is_some(), "{:?}", told);
-            if let Some(sent) = sent.filter(|_| told.is_empty()) {
+            let (sent, reported) = query(&raw);
+            prop_assert!(sent.is_some(), "{:?}", reported);
+            if let Some(sent) = sent.filter(|_| reported.is_empty()) {
                 let parameter = |name| form_urlencoded::parse(raw.as_bytes()).find(|(n, _)| n == name);
                 let (_, email) = parameter("email").unwrap();
                 prop_assert_eq!(email, sent.email);

@@ -35,7 +35,8 @@ struct Columns {
 pub(in crate::web::rest) fn read(text: &[u8]) -> Result<EmployeeList> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
-    let columns = columns(reader.headers().map_err(|e| unreadable(&e))?)?;
+    let header = reader.headers().map_err(|e| Error::field(line_of(&e), reason_of(&e)))?;
+    let columns = columns(header)?;
     let mut lines = Vec::new();
     let mut errors = FieldErrors::default();
     for (number, record) in reader.records().enumerate() {
@@ -120,10 +121,6 @@ impl Columns {
             manager: cell(self.manager),
         }
     }
-}
-
-fn unreadable(error: &csv::Error) -> Error {
-    Error::field(line_of(error), reason_of(error))
 }
 
 fn line_of(error: &csv::Error) -> String {

@@ -211,7 +211,7 @@ async fn get(scope: OrgScope, state: State, path: Path<(String, String)>) -> Res
     responses(
         (status = 200, description = "The changed employee", body = EmployeeResponse),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A cycle (`chart_cycle`), a manager for the CEO or none for somebody else (`chart_use_promote`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A cycle (`chart_cycle`), a manager for the CEO or none for someone else (`chart_use_promote`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
     )
 )]

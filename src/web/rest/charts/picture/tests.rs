@@ -89,7 +89,7 @@ fn a_large_team_ends_in_a_count() {
     let (svg, count) = shown(&flat(201), ALL);
     assert_eq!(count, 1 + 24 + 1);
     assert!(svg.contains("+ 176 more") && svg.contains("25 of 201 people"));
-    assert_eq!(shown(&flat(26), ALL).1, 26, "a count of one takes the place of that one");
+    assert_eq!(shown(&flat(26), ALL).1, 26, "a single person is shown instead of counted");
 }
 
 #[test]
