@@ -70,7 +70,7 @@ impl MemberNode {
 pub(super) enum MemberRole {
     /// May change the organization and everything in it.
     Admin,
-    /// May read, and manage its own registrations and account.
+    /// May read, and manage its own registrations and calendar feed.
     Member,
 }
 
