@@ -1,4 +1,4 @@
-//! Rules on the shape of inputs, which `validator` checks: what it finds, as fields and sentences.
+//! Turns what `validator` finds wrong with the shape of an input into field names and sentences.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,11 @@ use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKin
 
 use crate::error::FieldErrors;
 
-/// The name that `validator` gives to a struct as a whole.
+/// The field name that `validator` uses for errors of a struct as a whole.
 const WHOLE: &str = "__all__";
 
 impl FieldErrors {
-    /// Notes every error that `validator` finds in the shape of `input`, which is the field `path`.
+    /// Adds every error that `validator` finds in `input`, which is the value of the field `path`.
     pub(crate) fn check_shape(&mut self, path: &str, input: &impl Validate) {
         for (field, message) in input.validate().err().iter().flat_map(wrong_fields) {
             self.note(joined(path, &field), message);
@@ -18,13 +18,13 @@ impl FieldErrors {
     }
 }
 
-/// A rule that is more than a range, and the sentence for when it does not hold.
+/// An error with `sentence` unless the rule holds. For rules that `validator` has no attribute for.
 pub(crate) fn rule(holds: bool, sentence: &'static str) -> Result<(), ValidationError> {
     if holds { Ok(()) } else { Err(ValidationError::new(sentence)) }
 }
 
-/// Every wrong field with a sentence, in no order. A nested field is named by its path, the input as a
-/// whole by an empty name.
+/// Every wrong field with a sentence, in no particular order. A nested field is named by its path,
+/// the input as a whole by an empty name.
 pub(crate) fn wrong_fields(errors: &ValidationErrors) -> Vec<(String, Cow<'static, str>)> {
     let mut found = Vec::new();
     for (name, kind) in errors.errors() {
@@ -51,7 +51,7 @@ fn joined(outer: &str, inner: &str) -> String {
     format!("{outer}{dot}{inner}")
 }
 
-/// The rule's own sentence, or one about its bounds. [`rule`] puts the sentence in place of the code.
+/// The rule's own sentence, or one about its bounds. [`rule`] stores its sentence as the code.
 fn sentence(error: &ValidationError) -> Cow<'static, str> {
     let bound = |name| error.params.get(name);
     match (&error.message, bound("min"), bound("max")) {

@@ -1,4 +1,4 @@
-//! A few made-up organizations to look around in, through the same rules as everybody's.
+//! `tenantry seed demo`: a few sample organizations, created through the same rules as any other.
 
 use std::sync::Arc;
 
@@ -19,16 +19,16 @@ use crate::{
     },
 };
 
-/// An organization of the demonstration.
+/// A sample organization.
 #[derive(Clone, Debug)]
 pub struct DemoOrg {
     /// Its name.
     pub name: &'static str,
-    /// What its admin logs in with.
+    /// The e-mail address of its admin.
     pub admin: String,
-    /// What its members log in with.
+    /// The e-mail addresses of its members.
     pub members: Vec<String>,
-    /// Whether it was made just now.
+    /// Whether this run created it.
     pub new: bool,
 }
 
@@ -39,7 +39,7 @@ struct Template {
     events: [DemoEvent; 4],
 }
 
-/// Title, hour of the day, minutes, seats, and the rule.
+/// Title, hour of the day, minutes, seats, and the recurrence rule.
 type DemoEvent = (&'static str, i64, u32, i64, Option<&'static str>);
 
 const ORGANIZATIONS: [Template; 3] = [
@@ -78,16 +78,13 @@ const ORGANIZATIONS: [Template; 3] = [
     },
 ];
 
-/// Makes the organizations of the demonstration; one whose name is taken is left as it is. They
-/// share `password`.
-///
-/// # Errors
-/// The store's.
+/// Creates the sample organizations, whose accounts all have `password`. One that exists is left
+/// unchanged.
 pub async fn seed_demo(manager: &Arc<TenantManager>, password: Password) -> Result<Vec<DemoOrg>> {
     let digest = manager.hash_for_operator(password).await?;
-    let mut made = Vec::new();
+    let mut organizations = Vec::new();
     for template in &ORGANIZATIONS {
-        let name = OrgName::parse(template.name).map_err(|e| invalid(&e))?;
+        let name = OrgName::parse(template.name).map_err(invalid)?;
         let domain = name.slug().as_str().replace('_', "-");
         let address = |person: &str| {
             let first = person.split(' ').next().unwrap_or_default().to_lowercase();
@@ -99,17 +96,17 @@ pub async fn seed_demo(manager: &Arc<TenantManager>, password: Password) -> Resu
             members: template.people.iter().map(|person| address(person)).collect(),
             new: true,
         };
-        let email = Email::parse(&org.admin).map_err(|e| invalid(&e))?;
+        let email = Email::parse(&org.admin).map_err(invalid)?;
         org.new = found_once(manager, name, &email, &digest).await?;
         if org.new {
-            furnish(manager, template, &org, &email, &digest).await?;
+            fill(manager, template, &org, &email, &digest).await?;
         }
-        made.push(org);
+        organizations.push(org);
     }
-    Ok(made)
+    Ok(organizations)
 }
 
-async fn furnish(
+async fn fill(
     manager: &Arc<TenantManager>,
     template: &Template,
     org: &DemoOrg,
@@ -117,7 +114,7 @@ async fn furnish(
     digest: &PasswordDigest,
 ) -> Result<()> {
     let admin = manager.store().account_by_email(email).await?;
-    let admin = admin.ok_or_else(|| Error::Internal("the admin has gone".into()))?;
+    let admin = admin.ok_or_else(|| Error::Internal("the admin was removed".into()))?;
     let scope = OrgScope::of(Actor::from(&admin)).admin()?;
     let mut members = Vec::new();
     for (person, address) in template.people.iter().zip(&org.members) {
@@ -143,8 +140,8 @@ async fn demo_member(
     let account = Account {
         id: AccountId::generate(),
         org_id: scope.org_id(),
-        email: Email::parse(address).map_err(|e| invalid(&e))?,
-        name: Some(Label::parse(person).map_err(|e| invalid(&e))?),
+        email: Email::parse(address).map_err(invalid)?,
+        name: Some(Label::parse(person).map_err(invalid)?),
         role: Role::Member,
         password: digest.clone(),
         token_version: 1,
@@ -155,11 +152,11 @@ async fn demo_member(
     Ok(account.id)
 }
 
-/// That hour of tomorrow, there.
+/// The event's hour on tomorrow's date in its time zone.
 fn next_start(manager: &TenantManager, zone: &str, event: DemoEvent) -> Result<NaiveDateTime> {
-    let zone = TimeZone::parse(zone).map_err(|e| invalid(&e))?;
+    let zone = TimeZone::parse(zone).map_err(invalid)?;
     let midnight = zone.local(manager.clock().now()).date().and_hms_opt(0, 0, 0);
-    let midnight = midnight.ok_or_else(|| Error::Internal("a day has no beginning".into()))?;
+    let midnight = midnight.ok_or_else(|| Error::Internal("a day has no midnight".into()))?;
     Ok(midnight + Duration::days(1) + Duration::hours(event.1))
 }
 
@@ -173,12 +170,12 @@ async fn demo_event(
     let recurrence = rule
         .map(|rule| RecurrenceInput { rule: Some(rule.to_owned()), ..RecurrenceInput::default() });
     let input = EventInput {
-        title: Label::parse(title).map_err(|e| invalid(&e))?,
+        title: Label::parse(title).map_err(invalid)?,
         description: None,
         capacity,
         schedule: ScheduleInput {
             start: Some(start),
-            zone: Some(TimeZone::parse(zone).map_err(|e| invalid(&e))?),
+            zone: Some(TimeZone::parse(zone).map_err(invalid)?),
             minutes: Some(minutes),
             recurrence: Some(recurrence),
         },
@@ -186,8 +183,8 @@ async fn demo_event(
     Ok(manager.event_create(scope, input).await?.id)
 }
 
-/// Seats at the next two occurrences: everybody at the first, so that a small one is full and
-/// the others wait, and some at the second.
+/// Registers members for the next two occurrences: all of them for the first, so that a small one
+/// is full and has a waiting list, and some for the second.
 async fn demo_seats(
     manager: &Arc<TenantManager>,
     scope: &AdminScope,
@@ -196,7 +193,7 @@ async fn demo_seats(
     number: usize,
 ) -> Result<()> {
     let event = manager.event_get(scope, event).await?;
-    let event = event.ok_or_else(|| Error::Internal("the event has gone".into()))?;
+    let event = event.ok_or_else(|| Error::Internal("the event was deleted".into()))?;
     let now: DateTime<Utc> = manager.clock().now();
     let starts = event.schedule.starts_between(now, now + Duration::days(366));
     for (round, start) in starts.into_iter().take(2).enumerate() {
@@ -204,7 +201,7 @@ async fn demo_seats(
         for member in members.iter().skip(round * (number + 1)) {
             let seat = manager.register(scope, occurrence, Some(*member)).await?;
             if seat.is_err() {
-                // Full, or elsewhere at that time; who can wait, waits.
+                // It is full, or the member is busy at that time. The waiting list may refuse, too.
                 let _ = manager.waiting_join(scope, occurrence, Some(*member)).await?;
             }
         }

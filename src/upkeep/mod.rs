@@ -1,4 +1,4 @@
-//! Commands of operators, built on the manager: checks of what is stored, and sample data.
+//! Operators' commands on top of the manager: checks of the stored data, and sample data.
 
 mod demo;
 mod seed;

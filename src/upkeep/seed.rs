@@ -1,4 +1,5 @@
-//! Made-up tenants with charts, through the same rules as everybody's.
+//! `tenantry seed org-charts`: generated organizations with charts, created through the same rules
+//! as any other.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -14,18 +15,18 @@ use crate::{
     manager::{AdminScope, OrgScope, TenantManager, charts::ImportMode},
 };
 
-/// What to make up.
+/// What to generate.
 #[derive(Clone, Copy, Debug)]
 pub struct ChartSeed {
-    /// How many charts in all.
+    /// The total number of charts.
     pub charts: u64,
-    /// How many of them in one tenant.
+    /// The number of charts per tenant.
     pub per_tenant: u64,
-    /// How many people in a chart; 5 to 15 where it is not said.
+    /// The number of people in a chart; a random number from 5 to 15 if `None`.
     pub people: Option<u64>,
 }
 
-/// What was made up.
+/// What was generated.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seeded {
     /// New organizations.
@@ -42,32 +43,18 @@ const FIRST_NAMES: [&str; 16] = [
     "Karen", "Leslie", "Shafi", "Niklaus", "Margaret", "Dennis",
 ];
 const LAST_NAMES: [&str; 16] = [
-    "Abe",
-    "Bianchi",
-    "Costa",
-    "Dubois",
-    "Eriksen",
-    "Fischer",
-    "García",
-    "Horvat",
-    "Ivanova",
-    "Jansen",
-    "Kowalski",
-    "Lindqvist",
-    "Mbeki",
-    "Nguyen",
-    "Okafor",
-    "Petrov",
+    "Abe", "Bianchi", "Costa", "Dubois", "Eriksen", "Fischer", "García", "Horvat", "Ivanova",
+    "Jansen", "Kowalski", "Lindberg", "Mbeki", "Nguyen", "Okafor", "Petrov",
 ];
 const TITLES: [&str; 6] =
     ["Engineer", "Designer", "Analyst", "Product Manager", "Accountant", "Support Specialist"];
 
-/// Makes tenants up whose names start with `prefix`, each with its charts. Tenants that are
-/// there from an earlier run keep what they have and get the charts that they lack. `progress`
-/// hears of each chart.
+/// Creates tenants with charts; their names start with `prefix`. Tenants of an earlier run keep
+/// their charts and get the missing ones. `progress` receives the number of charts added since its
+/// last call.
 ///
 /// # Errors
-/// [`Error::Validation`] for a prefix that makes no name, [`Error::Full`]; the store's.
+/// [`Error::Validation`] if `prefix` cannot start a name; [`Error::Full`] if the database is full.
 pub async fn seed_org_charts(
     manager: &TenantManager,
     prefix: &str,
@@ -75,7 +62,7 @@ pub async fn seed_org_charts(
     seed: ChartSeed,
     progress: impl Fn(u64),
 ) -> Result<Seeded> {
-    // One hash for all: it is the same password, and a hash each would take most of the time.
+    // All accounts share one hash: hashing for each would take most of the time.
     let digest = manager.hash_for_operator(password).await?;
     let per_tenant = seed.per_tenant.max(1);
     let tenants = (0..seed.charts.div_ceil(per_tenant)).map(|number| {
@@ -102,17 +89,17 @@ async fn seed_tenant(
     seed: ChartSeed,
     progress: &impl Fn(u64),
 ) -> Result<Seeded> {
-    let name = OrgName::parse(&format!("{prefix} {number}")).map_err(|e| invalid(&e))?;
+    let name = OrgName::parse(&format!("{prefix} {number}")).map_err(invalid)?;
     let local = name.slug().as_str();
-    let email = Email::parse(&format!("{local}@example.com")).map_err(|e| invalid(&e))?;
+    let email = Email::parse(&format!("{local}@example.com")).map_err(invalid)?;
     let organizations = found_once(manager, name, &email, digest).await?.into();
     let mut seeded = Seeded { organizations, ..Seeded::default() };
     let admin = manager.store().account_by_email(&email).await?.ok_or(Error::OrgNameTaken)?;
     let scope = OrgScope::of(Actor::from(&admin)).admin()?;
     let limit = u32::try_from(seed.charts).unwrap_or(u32::MAX);
-    let there = manager.chart_list(&scope, None, limit).await?.len() as u64;
-    progress(there.min(seed.charts));
-    for chart in there..seed.charts {
+    let existing = manager.chart_list(&scope, None, limit).await?.len() as u64;
+    progress(existing.min(seed.charts));
+    for chart in existing..seed.charts {
         let mut random = StdRng::seed_from_u64(number << 20 | chart);
         seeded.people += seed_chart(manager, &scope, seed.people, &mut random).await?;
         seeded.charts += 1;
@@ -121,8 +108,8 @@ async fn seed_tenant(
     Ok(seeded)
 }
 
-/// Signs a made-up organization up unless it is there; whether it is new. One that is there needs
-/// no room.
+/// Signs an organization up unless it exists. Returns whether it is new. The check comes first so
+/// that a full database does not refuse one that exists.
 pub(super) async fn found_once(
     manager: &TenantManager,
     name: OrgName,
@@ -146,16 +133,16 @@ pub(super) async fn seed_chart(
     random: &mut StdRng,
 ) -> Result<u64> {
     let count = people.unwrap_or_else(|| random.random_range(5..=15)).max(1);
-    let places = made_up(count, random)?;
-    let name = Label::parse("Company").map_err(|e| invalid(&e))?;
+    let places = random_people(count, random)?;
+    let name = Label::parse("Company").map_err(invalid)?;
     let chart = manager.chart_create(scope, name).await?;
     let mode = ImportMode { renumber: true, ..ImportMode::default() };
     manager.chart_import(scope, chart.id, places, mode).await?;
     Ok(count)
 }
 
-/// A company of so many: everybody reports to somebody before them, about seven to a manager.
-fn made_up(count: u64, random: &mut StdRng) -> Result<Vec<Placed>> {
+/// A company of `count` people: everyone reports to an earlier person, about seven to a manager.
+fn random_people(count: u64, random: &mut StdRng) -> Result<Vec<Placed>> {
     let lines: Vec<EmployeeLine> = (1..=count)
         .map(|id| {
             let pick =
@@ -180,9 +167,9 @@ fn made_up(count: u64, random: &mut StdRng) -> Result<Vec<Placed>> {
         })
         .collect();
     charts::place(&lines, ManagedBy::Id)
-        .map_err(|errors| Error::Internal(format!("made-up people do not fit: {errors:?}")))
+        .map_err(|errors| Error::Internal(format!("generated people form no chart: {errors:?}")))
 }
 
-pub(super) fn invalid(invalid: &Invalid) -> Error {
-    Error::field("prefix", invalid.0)
+pub(super) fn invalid(Invalid(reason): Invalid) -> Error {
+    Error::field("prefix", reason)
 }

@@ -1,4 +1,4 @@
-//! The part of `tenantry verify` that looks into tenants.
+//! The part of `tenantry verify` that checks the documents of a tenant.
 
 use chrono::{DateTime, Utc};
 
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Verifier<'_> {
-    /// Checks every chart and every seat of one tenant. What looks wrong is read again in one
-    /// snapshot: it may have changed between two reads.
+    /// Checks every chart and every seat of one tenant. A tenant that looks wrong is read again in
+    /// one snapshot, because it may have changed between reads.
     pub(super) async fn check_tenant(&self, org: OrgId, place: &Location) -> Result<Vec<Finding>> {
         let tenant = self.store.tenant(org, place);
         let now = self.clock.now();
@@ -23,7 +23,7 @@ impl Verifier<'_> {
         if !findings.is_empty() {
             findings = self.check_again(&tenant, org, now).await?;
         }
-        // Whoever left gives seats back in a moment, as long as that is recorded.
+        // A mass cancellation will free the seats of members who left.
         let known = self.store.accounts_among(org, &holders).await?;
         if known.len() < holders.len() && !self.store.has_mass_cancellations(org).await? {
             findings.push(Finding::WrongSeats(org, "has seats held by nobody".to_owned()));
@@ -44,7 +44,7 @@ impl Verifier<'_> {
             })
             .await;
         match again {
-            // Renamed or deleted meanwhile, which is no flaw.
+            // The tenant was renamed or deleted in the meantime.
             Err(error) if StoreError::is_fence_missing(&error) => Ok(Vec::new()),
             audited => Ok(audited?.0),
         }

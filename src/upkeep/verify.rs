@@ -1,4 +1,4 @@
-//! `tenantry verify`: every invariant of what is stored, checked.
+//! `tenantry verify`: checks every invariant of the stored data.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,11 +21,11 @@ use crate::{
 /// An invariant that does not hold.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Finding {
-    /// A tenant collection that no organization knows.
+    /// A tenant collection that belongs to no organization.
     OrphanCollection(String),
     /// An organization without its collection or tenant document.
     MissingTenant(OrgId, String),
-    /// An organization whose slugs do not fit its status or its location.
+    /// An organization whose slugs do not match its status or its location.
     WrongSlugs(OrgId),
     /// An organization without an admin.
     NoAdmin(OrgId),
@@ -37,7 +37,7 @@ pub enum Finding {
     UncountedEmployees(OrgId),
     /// Events, seats or calendars that contradict each other.
     WrongSeats(OrgId, String),
-    /// Operations and mass cancellations that were recorded long ago and that nobody gets any further with.
+    /// The number of operations and mass cancellations that make no progress.
     StuckOperations(u64),
 }
 
@@ -53,14 +53,14 @@ pub struct Report {
 }
 
 const CONCURRENCY: usize = 16;
-/// An operation whose first lease has been over for this long, or a cancellation that has made no progress
-/// for as long, has no server left that would finish it, or fails for good.
+/// An operation is stuck if its first lease ended this long ago, a mass cancellation if it has made
+/// no progress for this long: no server is left to finish it, or every attempt fails.
 const STUCK: Duration = Duration::from_mins(1);
 
 /// Checks every invariant. `progress` receives the number of organizations checked so far.
 ///
 /// The database may be in use: an organization that looks wrong is read again, because it may have
-/// changed between two reads.
+/// changed between reads.
 pub async fn verify(manager: &TenantManager, progress: impl Fn(u64)) -> Result<Report> {
     Verifier { store: manager.store(), clock: manager.clock() }.run(progress).await
 }
@@ -115,7 +115,7 @@ impl Verifier<'_> {
         org: &Organization,
         admins: Option<i64>,
     ) -> Result<Vec<Finding>> {
-        let mut findings = self.look_at(org).await?;
+        let mut findings = self.check_once(org).await?;
         if admins.unwrap_or_default() == 0
             && org.status != OrgStatus::Deleting
             && !self.store.organization_has_admin(org.id).await?
@@ -127,12 +127,12 @@ impl Verifier<'_> {
         }
         match self.store.organization(org.id).await? {
             Some(now) if now.version == org.version => Ok(findings),
-            Some(now) => self.look_at(&now).await,
+            Some(now) => self.check_once(&now).await,
             None => Ok(Vec::new()),
         }
     }
 
-    async fn look_at(&self, org: &Organization) -> Result<Vec<Finding>> {
+    async fn check_once(&self, org: &Organization) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
         let mut place = None;
         for location in org.locations() {
@@ -146,18 +146,18 @@ impl Verifier<'_> {
             findings.push(Finding::MissingTenant(org.id, org.location.collection.clone()));
         }
         let expected = if org.moving_to.is_some() { 2 } else { 1 };
-        let fits = org.slugs.len() == expected
+        let matches = org.slugs.len() == expected
             && org.locations().all(|place| {
                 org.slugs.iter().any(|s| Location::collection_for(s) == place.collection)
             });
-        if !fits {
+        if !matches {
             findings.push(Finding::WrongSlugs(org.id));
         }
         Ok(findings)
     }
 
-    /// Collections that were there before the organizations were read, belong to none of them, and
-    /// are still there and nobody's.
+    /// The candidates that belong to no organization and still exist. Candidates were listed before
+    /// the organizations were read; a second look leaves out those renamed or deleted since.
     async fn orphans(
         &self,
         mut candidates: HashSet<String>,
@@ -195,7 +195,7 @@ impl fmt::Display for Finding {
                 write!(f, "organization {id} has no tenant document in {collection}")
             }
             Self::WrongSlugs(id) => {
-                write!(f, "organization {id} holds slugs that do not fit its status and location")
+                write!(f, "organization {id} has slugs that do not match its status and location")
             }
             Self::NoAdmin(id) => write!(f, "organization {id} has no admin"),
             Self::OrphanAccounts(id) => {
@@ -209,7 +209,7 @@ impl fmt::Display for Finding {
             }
             Self::WrongSeats(id, flaw) => write!(f, "organization {id} {flaw}"),
             Self::StuckOperations(count) => {
-                write!(f, "{count} operations are open that were recorded over a minute ago")
+                write!(f, "{count} operations were recorded over a minute ago and are still open")
             }
         }
     }

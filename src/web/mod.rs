@@ -1,4 +1,4 @@
-//! HTTP: routes, and what lies around every handler.
+//! HTTP: the routes and the middleware around them.
 
 pub mod graphql;
 pub mod http;
@@ -33,21 +33,21 @@ use crate::{
     telemetry::Traces,
 };
 
-/// What every worker thread shares.
+/// State shared by all worker threads.
 pub struct Shared {
-    /// The centre.
+    /// Carries out every request.
     pub manager: Arc<TenantManager>,
-    /// The HTTP side's settings.
+    /// The settings of the HTTP server.
     pub server: ServerSettings,
-    /// What addresses in answers start with.
+    /// The base of URLs in responses.
     pub public_url: PublicUrl,
-    /// The schema of GraphQL.
+    /// The GraphQL schema.
     pub graphql: GraphQl,
-    /// The room for the bodies of requests.
+    /// The memory that request bodies use.
     pub bodies: Arc<http::Bodies>,
-    /// The room for answers that wait for their clients.
+    /// The memory of responses that clients have not read yet.
     pub answers: Arc<http::Answers>,
-    /// The texts of answers that are being made.
+    /// The bytes of text in the GraphQL responses in progress.
     pub texts: Arc<Texts>,
     /// Renders the metrics of this process.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
@@ -84,9 +84,9 @@ pub fn app(
         .wrap(TracingLogger::<request::RequestSpan>::new())
 }
 
-/// What one worker thread knows of the routes.
+/// The routes, for one worker thread.
 struct Routes {
-    /// Their patterns, and the methods that each takes, as an `Allow` header lists them.
+    /// The methods of each pattern, as the value of an `Allow` header.
     methods: HashMap<String, String>,
     /// The same patterns, compiled.
     patterns: Vec<ResourceDef>,
@@ -107,14 +107,14 @@ impl Routes {
         Self { methods, patterns, timings: request::Timings::default() }
     }
 
-    /// The pattern that a path matches, for a caller that no longer has the request.
+    /// The pattern that a path matches, for callers without the request.
     fn pattern_of(&self, path: &str) -> Option<String> {
         let found = self.patterns.iter().find(|pattern| pattern.is_match(path));
         found.and_then(ResourceDef::pattern).map(str::to_owned)
     }
 }
 
-/// No route takes the request: the path is unknown, or it does not take that method.
+/// Answers requests that no route matches: the path is unknown, or its methods are others.
 async fn fallback(request: HttpRequest) -> Result<HttpResponse, Error> {
     let pattern = request.resource_map().match_pattern(request.path());
     let routes = request.app_data::<Rc<Routes>>().zip(pattern);
@@ -147,21 +147,21 @@ mod tests {
 
     use super::*;
 
-    fn time(work: impl FnOnce()) -> Duration {
+    fn time_of(work: impl FnOnce()) -> Duration {
         let started = Instant::now();
         work();
         started.elapsed()
     }
 
     #[test]
-    fn patterns_are_compiled_once_and_not_for_every_look_up() {
+    fn patterns_are_compiled_once_and_not_for_every_lookup() {
         let document = openapi::document();
-        let compiling = time(|| drop(Routes::of(&document)));
+        let compiling = time_of(|| drop(Routes::of(&document)));
         let routes = Routes::of(&document);
         let pattern = routes.pattern_of("/orgcharts/7/employees/9");
         assert_eq!(pattern.as_deref(), Some("/orgcharts/{org_id}/employees/{id}"));
         // A path that no pattern matches is compared with all of them.
-        let looking = time(|| assert_eq!(routes.pattern_of("/nowhere/7"), None));
-        assert!(looking < compiling / 4, "{looking:?} beside {compiling:?}");
+        let looking_up = time_of(|| assert_eq!(routes.pattern_of("/nowhere/7"), None));
+        assert!(looking_up < compiling / 4, "{looking_up:?}, compiling took {compiling:?}");
     }
 }

@@ -16,14 +16,14 @@ use super::rest;
 #[openapi(
     info(
         title = "Tenantry",
-        description = "A multi-tenant organization platform. Sign an organization up with \
+        description = "A multi-tenant organization platform. Sign up an organization with \
             `POST /org/create`, log in with `POST /admin/login`, and press **Authorize** with the \
-            `access_token`. Events and registrations are GraphQL: `POST /graphql`, and a page to \
+            `access_token`. Events and registrations are in the GraphQL API at `POST /graphql`; \
             try it at `/graphiql`. Every error is `application/problem+json` (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
-        (name = "organizations", description = "Sign-up, look-up, rename and deletion of organizations"),
+        (name = "organizations", description = "Sign up, look up, rename and delete organizations"),
         (name = "members", description = "The accounts of an organization"),
         (name = "login", description = "Tokens"),
         (name = "org charts", description = "Charts and the people in them"),
@@ -34,7 +34,7 @@ use super::rest;
 )]
 struct Base;
 
-/// The document without its paths, which the routes bring.
+/// The document without its paths, which the routes add.
 pub(super) fn base() -> Document {
     let mut document = Base::openapi();
     let bearer = HttpBuilder::new()
@@ -81,7 +81,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig, document: Document) {
         HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
     };
     let options = Config::from("/openapi.json")
-        // Else the token stays in the browser's storage when the page is closed.
+        // Otherwise the token stays in the browser's storage after the page is closed.
         .persist_authorization(false)
         .try_it_out_enabled(true)
         .display_request_duration(true)

@@ -1,5 +1,5 @@
-//! The body of a request, parsed once. The library would take a list for the fields of a request in
-//! their order, and nothing for an empty query.
+//! Parses the body of a GraphQL request. The library itself would accept a list as the fields of a
+//! request, and a missing query as an empty one.
 
 use std::fmt;
 
@@ -12,74 +12,77 @@ use serde::{
 use super::limits;
 use crate::error::{Error, Result};
 
-/// How many values a body may have.
+/// The maximum number of values in a body.
 const VALUES: usize = 40_000;
-/// What a value takes in memory, in bytes, beside its text: a zero in a list takes all of it.
+/// The memory of a value without its text, in bytes: even a zero in a list takes that much.
 const VALUE_BYTES: usize = size_of::<async_graphql::Value>();
 
-/// What the values of a body take in memory, about, in bytes.
+/// About how much memory the values of a body take, in bytes.
 pub(super) fn memory(body: &[u8]) -> usize {
     body.len() + values(body) * VALUE_BYTES
 }
 
-/// How many commas and opening brackets stand outside of texts.
+/// The number of commas and opening brackets outside of strings.
 fn values(body: &[u8]) -> usize {
-    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
     for byte in body {
         match byte {
             _ if escaped => escaped = false,
-            b'\\' => escaped = in_text,
-            b'"' => in_text = !in_text,
-            b',' | b'[' | b'{' if !in_text => count += 1,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
             _ => {}
         }
     }
     count
 }
 
-/// One request, or a list of them.
+/// Parses one request or a list of them.
+///
+/// # Errors
+/// [`Error::Validation`] if the body is neither, or too large.
 pub(super) fn parse(body: &[u8]) -> Result<BatchRequest> {
     if values(body) > VALUES {
         return Err(Error::field("", "must have at most 40000 values"));
     }
     if body.trim_ascii_start().first() != Some(&b'[') {
-        let Asked(one) = serde_json::from_slice(body).map_err(|_| wrong())?;
+        let RequestObject(one) = serde_json::from_slice(body).map_err(|_| malformed())?;
         return Ok(BatchRequest::Single(one));
     }
-    let many: Vec<Asked> = serde_json::from_slice(body).map_err(|_| wrong())?;
+    let many: Vec<RequestObject> = serde_json::from_slice(body).map_err(|_| malformed())?;
     if !(1..=limits::BATCH).contains(&many.len()) {
         return Err(Error::field("", "must be one request, or a list of 1 to 10"));
     }
-    Ok(BatchRequest::Batch(many.into_iter().map(|Asked(one)| one).collect()))
+    Ok(BatchRequest::Batch(many.into_iter().map(|RequestObject(one)| one).collect()))
 }
 
-fn wrong() -> Error {
+fn malformed() -> Error {
     let text = "must be a JSON object with `query`, and `variables` and `operationName` if needed";
     Error::field("", text)
 }
 
-struct Asked(Request);
+struct RequestObject(Request);
 
-struct Fields;
+struct RequestVisitor;
 
-impl<'de> Deserialize<'de> for Asked {
+impl<'de> Deserialize<'de> for RequestObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields)
+        deserializer.deserialize_map(RequestVisitor)
     }
 }
 
-impl<'de> Visitor<'de> for Fields {
-    type Value = Asked;
+impl<'de> Visitor<'de> for RequestVisitor {
+    type Value = RequestObject;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Asked, M::Error> {
-        let (mut request, mut asks) = (Request::new(String::new()), false);
+    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<RequestObject, M::Error> {
+        let (mut request, mut has_query) = (Request::new(String::new()), false);
         while let Some(name) = fields.next_key::<String>()? {
             match name.as_str() {
-                "query" => (request.query, asks) = (fields.next_value()?, true),
+                "query" => (request.query, has_query) = (fields.next_value()?, true),
                 "operationName" => request.operation_name = fields.next_value()?,
                 "variables" => request.variables = fields.next_value()?,
                 "extensions" => request.extensions = fields.next_value()?,
@@ -88,7 +91,7 @@ impl<'de> Visitor<'de> for Fields {
                 }
             }
         }
-        if asks { Ok(Asked(request)) } else { Err(M::Error::missing_field("query")) }
+        if has_query { Ok(RequestObject(request)) } else { Err(M::Error::missing_field("query")) }
     }
 }
 
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn anything_but_requests_is_refused() {
         for body in [
             "",
             "1",

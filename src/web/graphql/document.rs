@@ -1,24 +1,24 @@
-//! The raw text of a document, looked at before the parser sees it. The library's parser follows
-//! nested brackets by recursion, so a few thousand of them would overflow the stack of a worker and
-//! end the process. Everything that it later does, it does once per token or more.
+//! Limits on the raw text of a document, checked before it is parsed. The library's parser recurses
+//! into nested brackets, so a few thousand of them would overflow a worker's stack and end the
+//! process. Every later step of the library costs at least as much as there are tokens.
 
 use crate::error::{Error, Result};
 
-/// How deep brackets of any kind may nest: selections, arguments, lists, objects and types.
+/// The maximum nesting of brackets of any kind: selections, arguments, lists, objects and types.
 pub(super) const NESTING: usize = 64;
-/// How many names, numbers, strings and brackets a document may have.
+/// The maximum number of names, numbers, strings and signs in a document.
 const TOKENS: usize = 20_000;
-/// How long a name or a number may be, in bytes.
+/// The maximum length of a name or a number, in bytes.
 const WORD: usize = 256;
 
-/// Refuses documents that nest too deep, have too many or too long tokens, or end in a string; how
-/// often they name a variable, otherwise.
+/// The number of variable names in a document.
 ///
-/// Strings and comments are told from the rest by the same rules as in the grammar (GraphQL
-/// specification, October 2021, section 2.1), so what is counted here is what the parser sees.
+/// Strings and comments are recognized by the rules of the grammar (GraphQL specification, October
+/// 2021, section 2.1), so this counts the tokens that the parser sees.
 ///
 /// # Errors
-/// [`Error::Validation`] that names `query`.
+/// [`Error::Validation`] of `query` if the document nests too deep, has too many or too long
+/// tokens, or has a string that does not end.
 pub(super) fn check(document: &str) -> Result<usize> {
     let mut rest = document.as_bytes();
     let (mut depth, mut tokens, mut variables) = (0_usize, 0_usize, 0_usize);
@@ -58,16 +58,17 @@ pub(super) fn check(document: &str) -> Result<usize> {
     Ok(variables)
 }
 
-fn refused(message: &str) -> Error {
+/// An error of the field `query`.
+pub(super) fn refused(message: &str) -> Error {
     Error::field("query", message)
 }
 
-/// Names, and numbers without their signs and points: the grammar takes `0-0` for two of them.
+/// A character of a name, or of a number without signs and points: `0-0` is two numbers.
 const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// What follows a string of which the first quotation mark has been read.
+/// The text after a string whose first quotation mark has been read; `None` if it does not end.
 fn after_string(text: &[u8]) -> Option<&[u8]> {
     if let Some(mut block) = text.strip_prefix(b"\"\"") {
         loop {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
     use crate::domain::hostile::{almost, any_text};
 
-    /// One of everything that nests in the grammar: what opens it, and what closes it.
+    /// Everything that nests in the grammar: how it opens and how it closes.
     const SHAPES: [(&str, &str); 8] = [
         ("{ a ", "} "),
         ("{ ... on Query ", "} "),
@@ -107,7 +108,7 @@ mod tests {
         ("[[", "!]!]!"),
         ("(a: ", ") "),
     ];
-    /// The places where they may stand.
+    /// The places where they may occur.
     const PLACES: [(&str, &str); 7] = [
         ("", ""),
         ("{ a(b: ", ") }"),
@@ -141,7 +142,7 @@ mod tests {
             document in prop_oneof![nested(), almost("\\{ a\\(b: \"[^\"]{0,9}\"\\) \\{ c \\} \\}"), any_text()],
         ) {
             if check(&document).is_ok() {
-                // A worker's stack, at the least.
+                // At most the size of a worker's stack.
                 let parsing = std::thread::Builder::new().stack_size(1 << 20);
                 parsing.spawn(move || drop(parse_query(&document))).unwrap().join().unwrap();
             }
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_brackets_from_a_hasty_look_does_not_hide_them() {
+    fn brackets_after_misleading_strings_and_comments_are_counted() {
         let many = "[".repeat(1_000);
         for wrong in [
             format!("{{ a(b: \"\\\\\", c: {many}"),

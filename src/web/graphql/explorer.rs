@@ -1,7 +1,7 @@
-//! The page at `/graphiql`, for who wants to try GraphQL in a browser.
+//! The page at `/graphiql` for trying GraphQL in a browser.
 //!
-//! A page of our own: GraphiQL itself comes from a CDN, and pages of this server load nothing from
-//! elsewhere.
+//! It is our own page: GraphiQL loads its scripts from a CDN, and this server's pages load nothing
+//! from other servers.
 
 use actix_web::{HttpResponse, web};
 

@@ -1,4 +1,4 @@
-//! Errors as GraphQL says them: the same codes as REST, in `extensions`.
+//! Errors in the form of GraphQL: the codes are those of REST, in `extensions`.
 
 use async_graphql::{Error as GraphError, ErrorExtensions, PathSegment, Response, Value, value};
 
@@ -7,23 +7,23 @@ use crate::{
     error::Error,
 };
 
-/// The codes of errors that pass.
+/// The codes of temporary errors.
 pub(super) const PASSING: [&str; 2] = ["busy", "database_unavailable"];
 
 /// What a resolver returns.
 pub(super) type Answer<T> = Result<T, GraphError>;
 
-/// Turns an error of the platform into one of GraphQL, and logs it if it is ours.
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+/// Converts an error to one of GraphQL, and logs it if the server is at fault.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it by value")]
 pub(super) fn fail(error: Error) -> GraphError {
     fail_shared(&error)
 }
 
-/// As [`fail()`], for an error that several resolvers meet.
+/// Like [`fail()`], for an error that several resolvers share.
 pub(super) fn fail_shared(error: &Error) -> GraphError {
     let code = error.code();
     match error.detail() {
-        // It passes, and says so to the client: in a storm there are thousands of these.
+        // The client may retry. Under overload there are thousands of these.
         Some(detail) if PASSING.contains(&code) => tracing::warn!(code, detail, "a field failed"),
         Some(detail) => tracing::error!(code, detail, "a field failed"),
         None => {}
@@ -39,7 +39,7 @@ pub(super) fn fail_shared(error: &Error) -> GraphError {
     })
 }
 
-/// The name of a field in the schema.
+/// The name of a field as the schema spells it.
 fn camel_case(field: &str) -> String {
     let mut words = field.split('_');
     let first = words.next().unwrap_or_default().to_owned();
@@ -49,23 +49,23 @@ fn camel_case(field: &str) -> String {
     })
 }
 
-/// The most errors of one response; a client mends the first before it looks at the rest.
+/// The maximum number of errors in one response.
 const MOST: usize = 10;
-/// The most bytes of a sentence about what is wrong, to the character.
+/// The maximum length of a message in bytes, rounded up to a whole character.
 const LONGEST: usize = 500;
-/// The most bytes of the errors of one answer, which may hold several responses.
+/// The maximum bytes of all errors in one answer, which may hold several responses.
 pub(super) const ERROR_BYTES: usize = 64 * 1024;
 
-/// Bounds the errors of a response to ten and to `bytes`, and gives a code to what the library
-/// itself refuses (syntax, unknown fields, wrong types, limits). `extensions.omittedErrors` counts
-/// the errors that are left out.
+/// Limits the errors of a response to ten and to `bytes`, and adds a code to the library's own
+/// errors (syntax, unknown fields, wrong types, limits). `extensions.omittedErrors` is the number
+/// of errors that are left out.
 pub(super) fn bounded(mut response: Response, bytes: usize) -> Response {
     let all = response.errors.len();
     response.errors.truncate(MOST);
     let mut left = bytes;
     let mut kept = 0;
     for error in &mut response.errors {
-        error.message = in_few_words(&error.message);
+        error.message = shortened(&error.message);
         for segment in &mut error.path {
             if let PathSegment::Field(name) = segment {
                 *name = quote(name).into_owned();
@@ -76,7 +76,7 @@ pub(super) fn bounded(mut response: Response, bytes: usize) -> Response {
             extensions.set("code", "validation");
         }
         let size = serde_json::to_vec(error).map_or(usize::MAX, |json| json.len());
-        // The first one always fits: it is bounded by what may be quoted and by how deep fields nest.
+        // The first error always fits: quotes and the depth of fields are limited.
         if kept > 0 && size > left {
             break;
         }
@@ -90,10 +90,10 @@ pub(super) fn bounded(mut response: Response, bytes: usize) -> Response {
     response
 }
 
-/// The library repeats whole names and values between quotation marks or behind `found`, and the
-/// line that it could not read, which may be all of a large request. Of each sentence the first
-/// characters of what was sent stay.
-fn in_few_words(message: &str) -> String {
+/// Shortens what a message repeats of the request. The library repeats whole names and values, in
+/// quotation marks or after `found`, and the line that it could not parse, which may be all of a
+/// large request. The first characters stay.
+fn shortened(message: &str) -> String {
     let mut short = String::new();
     let (mut sent, mut quoted, mut escaped) = (0, false, false);
     let (mut value, mut line) = (false, false);
@@ -119,12 +119,12 @@ fn in_few_words(message: &str) -> String {
     short
 }
 
-/// Behind this stands a value.
+/// A value follows.
 const FOUND: &str = ", found ";
-/// Behind this stands a line of the document.
+/// A line of the document follows.
 const LINE: &str = " | ";
 
-/// The codes of the errors of an answer.
+/// The codes of a response's errors.
 pub(super) fn codes_of(response: &Response) -> impl Iterator<Item = &str> {
     response.errors.iter().filter_map(|error| match error.extensions.as_ref()?.get("code") {
         Some(Value::String(code)) => Some(code.as_str()),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_of_the_library_keep_their_words_and_the_beginning_of_what_was_sent() {
+    fn messages_of_the_library_keep_only_the_start_of_what_they_repeat() {
         let long = "x".repeat(100_000);
         for (message, expected) in [
             (
@@ -177,14 +177,14 @@ mod tests {
             (format!("Expected input type \"Int\", found [{long}, 1]."), "x ..."),
             (format!(" --> 1:5\n  |\n1 | {long}\n  |   ^---\n"), "x ..."),
         ] {
-            let short = in_few_words(&message);
+            let short = shortened(&message);
             assert!(short.contains(expected), "{short}");
             assert!(short.matches('x').count() <= 100, "{short}");
         }
     }
 
     #[test]
-    fn what_passes_is_a_warning_and_what_clients_send_is_no_news() {
+    fn temporary_errors_are_warnings_and_client_errors_are_not_logged() {
         assert!(logged(Error::Busy { what: "a test" }).contains(" WARN "));
         assert!(logged(Error::Internal("a test".into())).contains(" ERROR "));
         assert_eq!(logged(Error::Forbidden), "");

@@ -1,7 +1,8 @@
-//! What mutations take, and what it becomes.
+//! The inputs of mutations, and their conversion to domain types.
 
 use async_graphql::{Enum, InputObject, MaybeUndefined};
 use chrono::NaiveDateTime;
+use strum::IntoStaticStr;
 use validator::{Validate, ValidationError};
 
 use super::scalars::{Local, Moment};
@@ -23,81 +24,82 @@ pub(super) struct CreateEventInput {
     title: String,
     /// At most 10,000 characters.
     description: Option<String>,
-    /// The wall-clock time of the first start, in `timeZone`. A time that clocks jump over is moved
-    /// forward by the jump; of a time that they show twice it is the first.
+    /// The wall-clock time of the first start, in `timeZone`. If clocks skip that time, it moves
+    /// forward by the skipped interval; if they show it twice, the first one counts.
     starts_at: Local,
     /// An IANA time zone, such as Europe/Berlin: a weekly 09:00 stays 09:00 there.
     time_zone: String,
-    /// How long each occurrence lasts: 1 to 44,640 minutes (31 days).
+    /// The duration of each occurrence: 1 to 44,640 minutes (31 days).
     #[validate(range(
         min = 1,
         max = i64::from(Schedule::MAX_MINUTES),
         message = "must be 1 to 44640 minutes (31 days)"
     ))]
     duration_minutes: i64,
-    /// Seats of each occurrence: 1 to 1,000,000.
+    /// The number of seats of each occurrence: 1 to 1,000,000.
     #[validate(range(min = 1, max = Event::MAX_CAPACITY))]
     capacity: i64,
-    /// How it is repeated; without it, it takes place once.
+    /// How the event repeats. Without this, it takes place once.
     recurrence: Option<RecurrenceInput>,
 }
 
-/// What is to change of an event; what is left out stays as it is.
+/// Changes to an event. Omitted fields stay unchanged.
 #[derive(InputObject, Validate)]
 pub(super) struct UpdateEventInput {
     /// 1 to 128 characters.
     title: Option<String>,
-    /// At most 10,000 characters; null takes it away.
+    /// At most 10,000 characters; null removes it.
     description: MaybeUndefined<String>,
     /// The wall-clock time of the first start.
     starts_at: Option<Local>,
     /// An IANA time zone.
     time_zone: Option<String>,
-    /// How long each occurrence lasts, in minutes.
+    /// The duration of each occurrence in minutes.
     #[validate(range(
         min = 1,
         max = i64::from(Schedule::MAX_MINUTES),
         message = "must be 1 to 44640 minutes (31 days)"
     ))]
     duration_minutes: Option<i64>,
-    /// Seats of each occurrence. More seats go to those who wait.
+    /// The number of seats of each occurrence. Added seats go to the waiting list.
     #[validate(range(min = 1, max = Event::MAX_CAPACITY))]
     capacity: Option<i64>,
-    /// How it is repeated, in place of what it was; null makes it take place once.
+    /// Replaces how the event repeats; null makes it take place once.
     recurrence: MaybeUndefined<RecurrenceInput>,
 }
 
-/// How an event is repeated: by `frequency` and what narrows it down, or by `rule`, not both.
+/// How an event repeats: either `frequency` with the fields that refine it, or `rule`.
 #[derive(InputObject, Validate)]
 #[validate(schema(function = repeats))]
 pub(super) struct RecurrenceInput {
     /// Every day, week, month or year.
     frequency: Option<Frequency>,
-    /// Every so many of them.
+    /// The number of days, weeks, months or years from one to the next: 1 to 1,000.
     #[validate(range(min = 1, max = 1000))]
     interval: Option<i32>,
     /// On these days of the week.
     by_weekday: Option<Vec<Weekday>>,
     /// On these days of the month, 1 to 31; -1 is the last one.
     by_month_day: Option<Vec<i32>>,
-    /// So many times, at most 5,000.
+    /// The number of occurrences, at most 5,000.
     #[validate(range(min = 1, max = 5000))]
     count: Option<i32>,
-    /// Nothing starts later.
+    /// The latest possible start.
     until: Option<Moment>,
-    /// An RRULE of RFC 5545 for any other pattern that recurs daily or less often, such as
+    /// An RRULE (RFC 5545) for any other pattern that recurs daily or less often, such as
     /// `FREQ=MONTHLY;BYDAY=-1FR`.
     rule: Option<String>,
-    /// Wall-clock starts that do not take place, at most 1,000.
+    /// Wall-clock starts to leave out, at most 1,000.
     #[validate(length(max = Schedule::MAX_DATES, message = "must have at most 1000 dates"))]
     excluded_dates: Option<Vec<Local>>,
-    /// More wall-clock starts, at most 1,000.
+    /// Additional wall-clock starts, at most 1,000.
     #[validate(length(max = Schedule::MAX_DATES, message = "must have at most 1000 dates"))]
     additional_dates: Option<Vec<Local>>,
 }
 
-/// How often.
-#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+/// How often an event repeats.
+#[derive(Clone, Copy, Enum, Eq, IntoStaticStr, PartialEq)]
+#[strum(serialize_all = "UPPERCASE")]
 pub(super) enum Frequency {
     /// Every day.
     Daily,
@@ -110,18 +112,25 @@ pub(super) enum Frequency {
 }
 
 /// A day of the week.
-#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+#[derive(Clone, Copy, Enum, Eq, IntoStaticStr, PartialEq)]
 pub(super) enum Weekday {
+    #[strum(serialize = "MO")]
     Monday,
+    #[strum(serialize = "TU")]
     Tuesday,
+    #[strum(serialize = "WE")]
     Wednesday,
+    #[strum(serialize = "TH")]
     Thursday,
+    #[strum(serialize = "FR")]
     Friday,
+    #[strum(serialize = "SA")]
     Saturday,
+    #[strum(serialize = "SU")]
     Sunday,
 }
 
-const ONE_WAY: Invalid = Invalid("must be given alone: `rule` says everything that the others say");
+const RULE_ALONE: Invalid = Invalid("must be given alone: it replaces the fields of a pattern");
 
 impl Input for CreateEventInput {
     type Meaning = EventInput;
@@ -200,22 +209,22 @@ impl RecurrenceInput {
             || self.until.is_some()
     }
 
-    /// The rule as text, however it was said.
+    /// The RRULE that the fields describe, if any.
     fn rule(&self) -> Result<Option<String>, Invalid> {
         let frequency = match (&self.rule, self.frequency) {
-            (Some(_), _) if self.is_patterned() => return Err(ONE_WAY),
+            (Some(_), _) if self.is_patterned() => return Err(RULE_ALONE),
             (Some(rule), _) => return Ok(Some(rule.clone())),
             (None, None) if self.is_patterned() => return Err(Invalid("needs a frequency")),
             (None, None) => return Ok(None),
             (None, Some(frequency)) => frequency,
         };
-        let mut rule = format!("FREQ={}", frequency.word());
+        let mut rule = format!("FREQ={}", <&str>::from(frequency));
         let mut add = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 rule.extend([";", name, "=", &value]);
             }
         };
-        let days = |days: &Vec<Weekday>| days.iter().map(|day| day.word()).collect::<Vec<_>>();
+        let days = |days: &Vec<Weekday>| days.iter().map(<&str>::from).collect::<Vec<_>>();
         let numbers = |days: &Vec<i32>| days.iter().map(i32::to_string).collect::<Vec<_>>();
         add("INTERVAL", self.interval.map(|interval| interval.to_string()));
         add("BYDAY", self.by_weekday.as_ref().map(|d| days(d).join(",")));
@@ -223,31 +232,6 @@ impl RecurrenceInput {
         add("COUNT", self.count.map(|count| count.to_string()));
         add("UNTIL", self.until.map(|until| until.0.format("%Y%m%dT%H%M%SZ").to_string()));
         Ok(Some(rule))
-    }
-}
-
-impl Frequency {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Daily => "DAILY",
-            Self::Weekly => "WEEKLY",
-            Self::Monthly => "MONTHLY",
-            Self::Yearly => "YEARLY",
-        }
-    }
-}
-
-impl Weekday {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Monday => "MO",
-            Self::Tuesday => "TU",
-            Self::Wednesday => "WE",
-            Self::Thursday => "TH",
-            Self::Friday => "FR",
-            Self::Saturday => "SA",
-            Self::Sunday => "SU",
-        }
     }
 }
 

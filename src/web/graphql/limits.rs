@@ -1,6 +1,6 @@
-//! What one request may ask for, beside depth and complexity. The library checks these only after
-//! steps that follow every fragment wherever it is spread: a few fragments that spread each other
-//! twice keep it busy for hours. So this is checked first, and looks at each fragment once.
+//! Limits on a document beyond depth and complexity. The library checks those two only after steps
+//! that follow every fragment wherever it is spread: a few fragments that spread each other twice
+//! keep it busy for hours. These limits are checked first and visit each fragment once.
 
 use std::collections::HashMap;
 
@@ -10,67 +10,68 @@ use async_graphql::{
 };
 use async_graphql_value::Value;
 
-use crate::error::{Error, Result};
+use super::document::refused;
+use crate::error::Result;
 
-/// How deep fields may nest; a client's introspection query goes down about fifteen levels.
+/// The maximum depth of fields; a client's introspection query has about 15 levels.
 pub(super) const DEPTH: usize = 20;
-/// How many fields a request may ask for, each as often as its page has items.
+/// The maximum number of fields in an answer, each counted as often as its page has items.
 pub(super) const COMPLEXITY: usize = 20_000;
-/// How many requests one body may hold.
+/// The maximum number of requests in one body.
 pub(super) const BATCH: usize = 10;
-/// Aliases let one request ask for the same thing again and again.
+/// Aliases let one request repeat the same field.
 const ALIASES: usize = 50;
-/// So does a field of the root that is named again and again: each time it is answered anew.
+/// So do root fields without aliases: the library resolves each repetition.
 const ROOTS: usize = 50;
-/// How many fields and fragments a document may name, each fragment as often as it is spread.
+/// The maximum number of fields and fragments, each fragment counted as often as it is spread.
 const SELECTIONS: usize = 2_000;
 const FRAGMENTS: usize = 100;
-/// How deep selections may nest, fragments among them.
+/// The maximum nesting of selections, including fragments.
 const NESTING: usize = 32;
-/// How many fields introspection may give. The query by which tools read a whole schema gives about
-/// 16,000; types within the fields of types within fields would give millions.
+/// The maximum number of fields that introspection returns. The query by which tools read a whole
+/// schema returns about 16,000; types within the fields of types within fields would be millions.
 const INTROSPECTION: usize = 20_000;
 
-/// How many words a document may have: fields, arguments, directives and their values, each fragment
-/// as often as it is spread. The library reports what is wrong with a word as often as it meets it.
+/// The maximum number of words (fields, arguments, directives and their values), each fragment
+/// counted as often as it is spread. The library reports a wrong word as often as it meets it.
 const WORDS: usize = 20_000;
-/// How many operations a document may hold: each of them follows its fragments anew.
+/// The maximum number of operations: each follows its fragments again.
 const OPERATIONS: usize = 10;
-/// How many variables an operation may have.
+/// The maximum number of variables of an operation.
 const VARIABLES: usize = 100;
-/// How many arguments a field or a directive may have: each is looked for among all of them.
+/// The maximum number of arguments of a field or a directive: each is searched for among all.
 const ARGUMENTS: usize = 64;
-/// What the copies of variables may take in memory: the library makes one for every use, before it
-/// looks at any type.
+/// The maximum memory of all copies of variables, in bytes: the library copies a variable for every
+/// use, before it checks types.
 const COPIES: usize = 16 * 1024 * 1024;
 
-/// Refuses a document that uses variables so often if they are as large as that, in bytes.
+/// Refuses a document that uses its variables, of `bytes` in total, too often.
 pub(super) fn copies(uses: usize, bytes: usize) -> Result<()> {
     if uses.saturating_mul(bytes) > COPIES {
-        return Err(Error::field("query", "must use variables of that size less often"));
+        return Err(refused("must use variables of that size less often"));
     }
     Ok(())
 }
 
-/// Refuses documents that cost more to check than to answer, or ask for the same thing too often.
+/// Refuses documents that are too expensive to check, or repeat fields too often.
 pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
     if document.fragments.len() > FRAGMENTS {
-        return Err(Error::field("query", "must have at most 100 fragments"));
+        return Err(refused("must have at most 100 fragments"));
     }
     if document.operations.iter().count() > OPERATIONS {
-        return Err(Error::field("query", "must have at most 10 operations"));
+        return Err(refused("must have at most 10 operations"));
     }
     let mut counter = Counter { document, known: HashMap::new() };
     let mut all = Weight::default();
     for (_, operation) in document.operations.iter() {
         let operation = &operation.node;
         if operation.variable_definitions.len() > VARIABLES {
-            return Err(Error::field("query", "must have at most 100 variables"));
+            return Err(refused("must have at most 100 variables"));
         }
         all.add(counter.set(&operation.selection_set.node, 0)?);
         all.words = all.words.saturating_add(directives(&operation.directives)?);
     }
-    // Those that no operation reaches are checked all the same.
+    // The library also checks fragments that no operation spreads.
     for name in document.fragments.keys() {
         let Weight { selections, words, .. } = counter.fragment(name, 0)?;
         if selections > SELECTIONS {
@@ -79,36 +80,34 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<()> {
         all.words = all.words.saturating_add(words);
     }
     match all {
-        _ if all.aliases > ALIASES => Err(Error::field("query", "must have at most 50 aliases")),
-        _ if all.roots > ROOTS => Err(Error::field("query", "must have at most 50 root fields")),
-        _ if all.selections > SELECTIONS => {
-            Err(Error::field("query", "must have at most 2000 fields"))
-        }
-        _ if all.words > WORDS => Err(Error::field("query", "must have at most 20000 words")),
+        _ if all.aliases > ALIASES => Err(refused("must have at most 50 aliases")),
+        _ if all.roots > ROOTS => Err(refused("must have at most 50 root fields")),
+        _ if all.selections > SELECTIONS => Err(refused("must have at most 2000 fields")),
+        _ if all.words > WORDS => Err(refused("must have at most 20000 words")),
         _ if all.introspection > INTROSPECTION => {
-            Err(Error::field("query", "must ask for less of the schema at once"))
+            Err(refused("must query less of the schema at once"))
         }
         _ => Ok(()),
     }
 }
 
-/// How much a selection set holds, with everything that is spread into it.
+/// What a selection set contains, including the fragments spread in it.
 #[derive(Clone, Copy, Default)]
 struct Weight {
     selections: usize,
     aliases: usize,
     words: usize,
-    /// Fields that stand in the set itself.
+    /// Fields directly in the set.
     roots: usize,
-    /// How many fields the set would give as a part of the schema, where lists have members.
+    /// The number of fields the set would return within introspection, where lists have members.
     members: usize,
-    /// How many fields of the schema it does give.
+    /// The number of fields that introspection returns for it.
     introspection: usize,
 }
 
 struct Counter<'d> {
     document: &'d ExecutableDocument,
-    /// What is known of fragments; nothing yet of one that is being looked at.
+    /// The weights of fragments; `None` while a fragment is being visited.
     known: HashMap<&'d str, Option<Weight>>,
 }
 
@@ -123,7 +122,7 @@ impl Weight {
     }
 }
 
-/// How many members a list of the schema has, about: its types, and what one of them has on average.
+/// About how many members a list of the schema has; for those of a type, on average.
 fn members_of(field: &str) -> usize {
     match field {
         "types" => 30,
@@ -135,7 +134,7 @@ fn members_of(field: &str) -> usize {
     }
 }
 
-/// The weight of a field with what it selects.
+/// The weight of a field including its selection.
 fn of_field(field: &Field, inner: Weight) -> Result<Weight> {
     let name = field.name.node.as_str();
     let members = inner.members.saturating_mul(members_of(name)).saturating_add(1);
@@ -151,10 +150,10 @@ fn of_field(field: &Field, inner: Weight) -> Result<Weight> {
     })
 }
 
-/// The words of arguments and their values.
+/// The number of words in arguments and their values.
 fn arguments(arguments: &[(Positioned<Name>, Positioned<Value>)]) -> Result<usize> {
     if arguments.len() > ARGUMENTS {
-        return Err(Error::field("query", "must have at most 64 arguments at one place"));
+        return Err(refused("must have at most 64 arguments at one place"));
     }
     Ok(arguments.iter().map(|(_, value)| 1 + values(&value.node)).sum())
 }
@@ -164,7 +163,7 @@ fn directives(given: &[Positioned<Directive>]) -> Result<usize> {
     words.sum()
 }
 
-/// How many values a value holds; brackets were counted before, so it is not deep.
+/// The number of values in a value. The recursion is shallow: nesting was checked before.
 fn values(value: &Value) -> usize {
     1 + match value {
         Value::List(items) => items.iter().map(values).sum(),
@@ -176,7 +175,7 @@ fn values(value: &Value) -> usize {
 impl<'d> Counter<'d> {
     fn set(&mut self, set: &'d SelectionSet, depth: usize) -> Result<Weight> {
         if depth > NESTING {
-            return Err(Error::field("query", "must nest at most 32 levels"));
+            return Err(refused("must nest at most 32 levels"));
         }
         let mut weight = Weight { selections: set.items.len(), ..Weight::default() };
         for selection in &set.items {
@@ -199,12 +198,12 @@ impl<'d> Counter<'d> {
     }
 
     fn fragment(&mut self, name: &str, depth: usize) -> Result<Weight> {
-        // The library has words for a fragment that does not exist.
+        // The library reports unknown fragments.
         let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
             return Ok(Weight::default());
         };
         match self.known.insert(name.as_str(), None) {
-            Some(None) => Err(Error::field("query", "must have no fragment that spreads itself")),
+            Some(None) => Err(refused("must have no fragment that spreads itself")),
             Some(Some(weight)) => {
                 self.known.insert(name.as_str(), Some(weight));
                 Ok(weight)

@@ -1,4 +1,4 @@
-//! Children of many parents, loaded together.
+//! Loads the related objects of many items in one query.
 
 use std::{
     collections::HashMap,
@@ -20,17 +20,17 @@ use crate::{
     manager::{OrgScope, TenantManager},
 };
 
-/// The bytes of the texts of all answers that are being made.
+/// The bytes of text in all answers in progress.
 #[derive(Debug, Default)]
 pub struct Texts(AtomicUsize);
 
-/// The texts of an answer, which count by their length: there may be hundreds of long ones.
+/// The bytes of text in one answer, which may contain hundreds of long texts.
 pub(super) struct AnswerText {
     bytes: AtomicUsize,
     all: Arc<Texts>,
 }
 
-/// The right to read, and where; with the loaders of one request, as far as it needs them.
+/// Data access for one request, with loaders that are created on first use.
 pub(super) struct Source {
     pub(super) manager: Arc<TenantManager>,
     pub(super) scope: OrgScope,
@@ -40,7 +40,7 @@ pub(super) struct Source {
     waiting: OnceLock<DataLoader<Waiting>>,
 }
 
-/// What a loader reads by.
+/// Data access for one loader.
 struct Reads {
     manager: Arc<TenantManager>,
     scope: OrgScope,
@@ -69,18 +69,18 @@ impl Source {
         }
     }
 
-    /// Takes so many bytes of the answer for a text.
+    /// Counts `bytes` of text towards the answer.
     ///
     /// # Errors
-    /// [`Error::AnswerTooLarge`] when they are used up; [`Error::Busy`] when those of all answers are.
-    pub(super) fn take_text(&self, bytes: usize) -> Result<()> {
+    /// [`Error::AnswerTooLarge`] if the answer, [`Error::Busy`] if all answers exceed their limit.
+    pub(super) fn count_text(&self, bytes: usize) -> Result<()> {
         let add = |to: &AtomicUsize| to.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let (own, all) = (add(&self.text.bytes), add(&self.text.all.0));
         if own > AnswerText::MOST {
             return Err(Error::AnswerTooLarge);
         }
         if all > Texts::MOST {
-            return Err(Error::Busy { what: "too many large answers are made" });
+            return Err(Error::Busy { what: "too many large answers are in progress" });
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Source {
 }
 
 impl Texts {
-    /// The most bytes of texts in all answers: each is there twice or three times for a moment.
+    /// The maximum bytes of text in all answers. Each text is briefly in memory two or three times.
     const MOST: usize = 64 * 1024 * 1024;
 }
 
@@ -114,14 +114,14 @@ impl Drop for AnswerText {
 }
 
 impl AnswerText {
-    /// None yet, of an answer that is one of `all`.
+    /// For a new answer, counted in `all`.
     pub(super) fn of(all: &Arc<Texts>) -> Self {
         Self { bytes: AtomicUsize::new(0), all: Arc::clone(all) }
     }
 
-    /// The most bytes of texts in one answer.
+    /// The maximum bytes of text in one answer.
     const MOST: usize = 16 * 1024 * 1024;
-    /// From so many on, an answer takes a while to be written.
+    /// An answer with this many bytes of text takes long to serialize.
     const LARGE: usize = 256 * 1024;
 
     pub(super) fn is_large(&self) -> bool {
@@ -129,8 +129,8 @@ impl AnswerText {
     }
 }
 
-/// A loader that waits a millisecond, the library's default, for what else is asked for: without that
-/// wait a page of many asks for its items one by one where the machine is busy.
+/// A loader that collects keys for a millisecond, the library's default. Without that delay, a busy
+/// machine would load the items of a page one by one.
 fn loader<T>(of: T) -> DataLoader<T> {
     DataLoader::new(of, tokio::spawn)
 }

@@ -1,4 +1,4 @@
-//! Scheduling in GraphQL: the schema, and the endpoint that answers it.
+//! The GraphQL API of scheduling: its schema and its endpoint.
 
 mod body;
 mod document;
@@ -38,27 +38,27 @@ use super::{
 };
 use crate::{error::Error, manager::OrgScope};
 
-/// The schema of GraphQL, made once.
+/// The executable schema.
 #[derive(Clone)]
 pub struct GraphQl(Schema<Query, Mutation, EmptySubscription>);
 
-/// Where it is answered.
+/// The path of the endpoint.
 pub(super) const PATH: &str = "/graphql";
 
 impl GraphQl {
-    /// Makes the schema, with its limits; `introspection` lets clients ask what is in it.
+    /// Builds the schema with its limits; `introspection` lets clients query the schema itself.
     #[must_use]
     pub fn new(introspection: bool) -> Self {
         let schema = Schema::build(Query, Mutation, EmptySubscription)
             .limit_depth(limits::DEPTH)
             .limit_complexity(limits::COMPLEXITY);
-        // A suggestion tells what is in it, too.
+        // Suggestions in error messages would reveal names of the schema.
         let closed =
             |schema: SchemaBuilder<_, _, _>| schema.disable_introspection().disable_suggestions();
         Self(if introspection { schema } else { closed(schema) }.finish())
     }
 
-    /// Whether a document is one that would be carried out, as far as its text tells.
+    /// Whether a document parses and is within the limits.
     #[cfg(feature = "test-support")]
     #[must_use]
     pub fn accepts(&self, document: &str) -> bool {
@@ -112,13 +112,13 @@ async fn answer(
     if !text.is_large() {
         return Ok(respond(&response));
     }
-    // A large answer is written where no other request waits for it.
-    let written = web::block(move || {
+    // Serializing a large answer here would delay the other requests of this thread.
+    let serialized = web::block(move || {
         let json = serde_json::to_vec(&response).unwrap_or_default();
         (status_of(&response), json)
     });
-    let gone = |_| Error::Internal("a thread for long work is gone".into());
-    let (status, json) = written.await.map_err(gone)?;
+    let gone = |_| Error::Internal("a blocking thread ended early".into());
+    let (status, json) = serialized.await.map_err(gone)?;
     Ok(with_status(status, json))
 }
 
@@ -144,7 +144,7 @@ async fn execute(
     asked = asked.data(shared.public_url.clone());
     let scope = request.extensions().get::<OrgScope>().copied();
     if let Some(scope) = scope {
-        // Of ten requests in one body, the last may be worked on a while after the first.
+        // The last of ten requests in one body may start long after the first.
         match shared.manager.authority_now(&scope).await {
             Ok(now) => {
                 let source = Source::new(shared.manager.clone(), now, Arc::clone(text));
@@ -156,7 +156,7 @@ async fn execute(
     api.0.execute(asked).await
 }
 
-/// The name of the operation for the log: a client may call it what it likes.
+/// The name of the operation for the log, shortened and without special characters.
 fn operation_name(given: Option<String>, document: &ExecutableDocument) -> String {
     let mut names = document.operations.iter().filter_map(|(name, _)| name);
     let mut name = given
@@ -167,7 +167,7 @@ fn operation_name(given: Option<String>, document: &ExecutableDocument) -> Strin
     name
 }
 
-/// An error in the form of GraphQL, for what never becomes an operation.
+/// The response to a request that is refused before its operation runs.
 pub(super) fn refusal(error: Error) -> HttpResponse {
     respond(&refused(error))
 }
@@ -184,8 +184,8 @@ fn respond(response: &BatchResponse) -> HttpResponse {
     with_status(status_of(response), serde_json::to_vec(response).unwrap_or_default())
 }
 
-/// 200, unless other programs on the way should know of an error: that there is no token, without
-/// which no field is answered, or that there is nothing but an error that passes.
+/// 200, except for errors that matter to programs in between: 401 without a token, 503 if every
+/// response is only a temporary error.
 fn status_of(response: &BatchResponse) -> StatusCode {
     let responses = match response {
         BatchResponse::Single(one) => std::slice::from_ref(one),
@@ -218,12 +218,12 @@ fn with_status(status: StatusCode, json: Vec<u8>) -> HttpResponse {
     answer
 }
 
-/// The right to read and to change, and where.
+/// The caller's permission and organization, with the loaders of the request.
 fn source<'c>(ctx: &Context<'c>) -> Answer<&'c Source> {
     ctx.data_opt::<Source>().ok_or_else(|| fail(Error::Unauthenticated))
 }
 
-/// An id that is not one is as unknown as one that never existed.
+/// A malformed id is treated like an unknown one.
 fn id_of<T: FromStr>(id: &ID) -> Option<T> {
     id.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Changing.
+//! The root fields that change data.
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 
@@ -19,41 +19,41 @@ use crate::{
     web::http::input::valid,
 };
 
-/// What can be changed.
+/// The root of mutations.
 pub(super) struct Mutation;
 
-/// Why something is not done. It is an answer, not an error.
+/// Why a change was refused. This is a result, not an error.
 pub(super) struct RefusalNode(BookingRefusal);
 
-/// The reasons.
+/// The reason of a refusal.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "scheduling::RefusalCode")]
 pub(super) enum RefusalCode {
     /// Every seat is taken.
     EventFull,
-    /// The member is registered for something at that time.
+    /// The member is registered for another occurrence at that time.
     TimeConflict,
-    /// The member has a seat already.
+    /// The member already has a seat.
     AlreadyRegistered,
-    /// The occurrence was called off.
+    /// The occurrence was cancelled.
     OccurrenceCancelled,
     /// The occurrence has started.
     OccurrencePast,
-    /// More seats are taken than would be left.
+    /// The new capacity is below the number of taken seats.
     CapacityBelowTaken,
-    /// Registrations stand in the way.
+    /// There are registrations that prevent the change.
     HasRegistrations,
     /// The member has no seat.
     NotRegistered,
-    /// The member is on the waiting list already.
+    /// The member is already on the waiting list.
     AlreadyWaiting,
     /// The member is not on the waiting list.
     NotWaiting,
-    /// There is a seat: waiting is not needed.
+    /// A seat is free, so the member can register.
     SeatsAvailable,
-    /// Too many wait already.
+    /// The waiting list is full.
     WaitingListFull,
-    /// The member has too many registrations ahead.
+    /// The member has too many future registrations.
     TooManyRegistrations,
 }
 
@@ -67,7 +67,7 @@ impl RefusalNode {
     async fn message(&self) -> &str {
         &self.0.message
     }
-    /// The registration that stands in the way.
+    /// The conflicting registration.
     async fn conflicts_with(&self, ctx: &Context<'_>) -> Answer<Option<RegistrationNode>> {
         let Some(id) = self.0.conflicts_with else { return Ok(None) };
         let source = source(ctx)?;
@@ -76,55 +76,55 @@ impl RefusalNode {
     }
 }
 
-/// A seat, or why not.
+/// The result of `register`.
 #[derive(SimpleObject)]
 struct RegisterPayload {
-    /// The seat.
+    /// The new registration.
     registration: Option<RegistrationNode>,
     /// Why there is none.
     refusal: Option<RefusalNode>,
 }
 
-/// The registration that holds no seat any more, or why it still does.
+/// The result of `cancelRegistration`.
 #[derive(SimpleObject)]
 struct CancelRegistrationPayload {
-    /// The registration.
+    /// The cancelled registration.
     registration: Option<RegistrationNode>,
-    /// Why it is not cancelled.
+    /// Why it was not cancelled.
     refusal: Option<RefusalNode>,
 }
 
-/// The event as it is now, or why it is as it was.
+/// The result of `updateEvent`.
 #[derive(SimpleObject)]
 struct UpdateEventPayload {
-    /// The event.
+    /// The changed event.
     event: Option<EventNode>,
-    /// Why it is not changed.
+    /// Why it was not changed.
     refusal: Option<RefusalNode>,
 }
 
-/// What was deleted, or why not.
+/// The result of `deleteEvent`.
 #[derive(SimpleObject)]
 struct DeleteEventPayload {
-    /// The identity of the event that is gone.
+    /// The id of the deleted event.
     deleted_id: Option<ID>,
-    /// Why it is still there.
+    /// Why it was not deleted.
     refusal: Option<RefusalNode>,
 }
 
-/// A place on the waiting list, or why not.
+/// The result of `joinWaitingList`.
 #[derive(SimpleObject)]
 struct JoinWaitingListPayload {
-    /// The place.
+    /// The member's place on the waiting list.
     entry: Option<WaitingNode>,
     /// Why there is none.
     refusal: Option<RefusalNode>,
 }
 
-/// Whether the member has left the waiting list.
+/// The result of `leaveWaitingList`.
 #[derive(SimpleObject)]
 struct LeaveWaitingListPayload {
-    /// Whether it has.
+    /// Whether the member left the waiting list.
     left: bool,
     /// Why not.
     refusal: Option<RefusalNode>,
@@ -132,7 +132,7 @@ struct LeaveWaitingListPayload {
 
 #[Object]
 impl Mutation {
-    /// Makes an event. For admins.
+    /// Creates an event. Only for admins.
     async fn create_event(&self, ctx: &Context<'_>, input: CreateEventInput) -> Answer<EventNode> {
         let source = source(ctx)?;
         let admin = source.scope.admin().map_err(fail)?;
@@ -141,8 +141,8 @@ impl Mutation {
         Ok(EventNode(event.into()))
     }
 
-    /// Changes an event, unless that would take away what members were promised: a capacity below
-    /// what is taken is refused, and a schedule in which registrations have no place. For admins.
+    /// Changes an event. Refused if members would lose their seats: if the capacity would be lower
+    /// than the seats taken, or if a registration does not fit the new schedule. Only for admins.
     async fn update_event(
         &self,
         ctx: &Context<'_>,
@@ -157,8 +157,8 @@ impl Mutation {
         Ok(UpdateEventPayload { event: event.map(|event| EventNode(event.into())), refusal })
     }
 
-    /// Deletes an event. With registrations ahead that is refused, unless they are to be cancelled
-    /// with it. For admins.
+    /// Deletes an event. Refused if it has future registrations, unless `cancelRegistrations` is
+    /// true. Only for admins.
     async fn delete_event(
         &self,
         ctx: &Context<'_>,
@@ -174,7 +174,7 @@ impl Mutation {
         Ok(DeleteEventPayload { deleted_id: event.map(|e| e.id.to_string().into()), refusal })
     }
 
-    /// Calls one occurrence off; its registrations are cancelled with it. For admins.
+    /// Cancels one occurrence and its registrations. Only for admins.
     async fn cancel_occurrence(&self, ctx: &Context<'_>, id: ID) -> Answer<OccurrenceNode> {
         let source = source(ctx)?;
         let admin = source.scope.admin().map_err(fail)?;
@@ -184,7 +184,7 @@ impl Mutation {
         Ok(OccurrenceNode { occurrence, event })
     }
 
-    /// Takes a seat, for the caller or, as an admin, on behalf of a member.
+    /// Takes a seat for the caller. Admins can name another member.
     async fn register(
         &self,
         ctx: &Context<'_>,
@@ -198,7 +198,8 @@ impl Mutation {
         Ok(RegisterPayload { registration: registration.map(RegistrationNode), refusal })
     }
 
-    /// Gives a seat back: the caller's own or, as an admin, anybody's. It goes to who waits.
+    /// Cancels a registration of the caller; admins can cancel any. The seat goes to the waiting
+    /// list.
     async fn cancel_registration(
         &self,
         ctx: &Context<'_>,
@@ -211,8 +212,8 @@ impl Mutation {
         Ok(CancelRegistrationPayload { registration: registration.map(RegistrationNode), refusal })
     }
 
-    /// Waits for a seat at a full occurrence. A seat that comes free goes to the first for whom it
-    /// overlaps with nothing.
+    /// Joins the waiting list of a full occurrence. A free seat goes to the first member on the
+    /// list who has no other registration at that time.
     async fn join_waiting_list(
         &self,
         ctx: &Context<'_>,
@@ -227,7 +228,7 @@ impl Mutation {
         Ok(JoinWaitingListPayload { entry, refusal })
     }
 
-    /// Waits no longer.
+    /// Leaves the waiting list of an occurrence.
     async fn leave_waiting_list(
         &self,
         ctx: &Context<'_>,
@@ -241,7 +242,7 @@ impl Mutation {
         Ok(LeaveWaitingListPayload { left: left.is_some(), refusal })
     }
 
-    /// A new address for the caller's calendar feed; the one before stops working.
+    /// Creates a new address for the caller's calendar feed. The previous one stops working.
     async fn create_calendar_feed(&self, ctx: &Context<'_>) -> Answer<CalendarFeed> {
         let source = source(ctx)?;
         let token = source.manager.feed_create(&source.scope).await.map_err(fail)?;
@@ -249,7 +250,7 @@ impl Mutation {
         Ok(CalendarFeed { url: format!("{base}/calendar/{token}.ics") })
     }
 
-    /// Takes the caller's calendar feed away.
+    /// Revokes the address of the caller's calendar feed.
     async fn revoke_calendar_feed(&self, ctx: &Context<'_>) -> Answer<bool> {
         let source = source(ctx)?;
         source.manager.feed_revoke(&source.scope).await.map_err(fail)?;

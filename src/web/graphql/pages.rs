@@ -1,5 +1,5 @@
-//! Relay connections that page stably: a cursor says behind which key a page starts, so what comes
-//! or goes elsewhere in the list moves nothing.
+//! Relay connections with stable pages: a cursor holds the key after which a page starts, so items
+//! added or removed elsewhere in the list do not shift it.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -8,7 +8,6 @@ use async_graphql::{
     connection::{Connection, Edge, EmptyFields},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-
 use validator::Validate;
 
 use super::failure::{Answer, fail};
@@ -16,18 +15,18 @@ use crate::{domain::Invalid, error::FieldErrors};
 
 pub(super) const DEFAULT_PAGE: i32 = 50;
 
-/// The arguments of a page that have a range.
+/// The arguments of a page that are limited to a range.
 #[derive(Validate)]
 struct Arguments {
     #[validate(range(min = 1, max = 500))]
     first: i32,
 }
 
-/// Which part of a list.
+/// A page of a list.
 pub(super) struct Page<C> {
-    /// How many to show.
+    /// The maximum number of items.
     limit: usize,
-    /// The last of the page before.
+    /// The key of the previous page's last item.
     pub(super) after: Option<C>,
 }
 
@@ -39,7 +38,7 @@ impl<C: FromStr + Display> Page<C> {
         errors.into_result(page).map_err(fail)
     }
 
-    /// As [`Page::parse`], together with other arguments.
+    /// Like [`Page::parse`], for arguments that are checked together with others.
     pub(super) fn check(
         first: Option<i32>,
         after: Option<String>,
@@ -53,12 +52,13 @@ impl<C: FromStr + Display> Page<C> {
         Some(Self { limit: usize::try_from(first?).unwrap_or_default(), after: after? })
     }
 
-    /// How many items to ask for: one more than are shown tells whether there is another page.
+    /// The number of items to read: one more than the page holds shows whether another page
+    /// follows.
     pub(super) fn probe_limit(&self) -> u32 {
         u32::try_from(self.limit + 1).unwrap_or(u32::MAX)
     }
 
-    /// The page: the items, each with the key that its cursor holds.
+    /// The connection for items with their keys.
     pub(super) fn connection<N: OutputType>(
         &self,
         mut items: Vec<(C, N)>,
@@ -94,7 +94,7 @@ mod tests {
         scheduling::OccurrenceId,
     };
 
-    /// Cursors of pages of occurrences, mostly.
+    /// Cursors of occurrences.
     fn cursors() -> impl Strategy<Value = String> {
         let id = "[0-9a-f]{24}@20[0-9]{2}-0[1-9]-[12][0-8]T[01][0-9]:00:00Z";
         id.prop_map(|id| encode(&id))

@@ -1,4 +1,4 @@
-//! Reading.
+//! The root fields that read data.
 
 use async_graphql::{Context, ID, Object, connection::Connection};
 use chrono::{DateTime, Datelike, Duration, Utc};
@@ -20,11 +20,11 @@ use crate::{
     manager::scheduling::Window,
 };
 
-/// What can be read.
+/// The root of queries.
 pub(super) struct Query;
 
 const LONGEST_WINDOW: Duration = Duration::days(366);
-/// The years of which dates make sense, so that no sum of dates overflows.
+/// The accepted years, so that sums of dates cannot overflow.
 const YEARS: std::ops::Range<i32> = 1900..2200;
 
 #[Object]
@@ -50,8 +50,8 @@ impl Query {
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
-        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+        #[graphql(desc = "The page size, 1 to 500; 50 by default.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page starts.")] after: Option<String>,
     ) -> Answer<Connection<String, EventNode>> {
         let source = source(ctx)?;
         let page: Page<EventId> = Page::parse(first, after)?;
@@ -61,27 +61,24 @@ impl Query {
         Ok(page.connection(events.collect()))
     }
 
-    /// What takes place, at least in part, in `[from, to)`, at most 366 days, in the order of its
+    /// Occurrences that overlap with `[from, to)`, an interval of at most 366 days, ordered by
     /// start.
     #[graphql(complexity = "page_complexity(first, child_complexity)")]
     async fn occurrences(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The first moment.")] from: Moment,
-        #[graphql(desc = "The first moment behind it.")] to: Moment,
-        #[graphql(desc = "Of this event only.")] event_id: Option<ID>,
-        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
-        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+        #[graphql(desc = "The start of the interval.")] from: Moment,
+        #[graphql(desc = "The end of the interval, exclusive.")] to: Moment,
+        #[graphql(desc = "Only occurrences of this event.")] event_id: Option<ID>,
+        #[graphql(desc = "The page size, 1 to 500; 50 by default.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page starts.")] after: Option<String>,
     ) -> Answer<Connection<String, OccurrenceNode>> {
         let source = source(ctx)?;
         let mut errors = FieldErrors::default();
         let page: Option<Page<OccurrenceId>> = Page::check(first, after, &mut errors);
         let span = window(from, to, &mut errors);
         let (page, span) = errors.into_result(page.zip(span)).map_err(fail)?;
-        let event = match event_id {
-            Some(id) => Some(id_or(&id, "event")?),
-            None => None,
-        };
+        let event = event_id.map(|id| id_or(&id, "event")).transpose()?;
         let window = Window { span, event, after: page.after, limit: page.probe_limit() };
         let listed = source.manager.occurrence_list(&source.scope, window).await.map_err(fail)?;
         let items = listed
@@ -98,16 +95,18 @@ impl Query {
         Ok(found.map(|(occurrence, event)| OccurrenceNode { occurrence, event }))
     }
 
-    /// The caller's registrations, in the order of the occurrences' starts.
+    /// The caller's registrations, ordered by the occurrences' start.
     #[graphql(complexity = "page_complexity(first, child_complexity)")]
     async fn my_registrations(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Not for what is over by then.")] from: Option<Moment>,
-        #[graphql(desc = "Not for what starts then or later.")] to: Option<Moment>,
-        #[graphql(desc = "Also those that were cancelled.")] include_cancelled: Option<bool>,
-        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
-        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+        #[graphql(desc = "Only for occurrences that end after this.")] from: Option<Moment>,
+        #[graphql(desc = "Only for occurrences that start before this.")] to: Option<Moment>,
+        #[graphql(desc = "Whether to include cancelled registrations.")] include_cancelled: Option<
+            bool,
+        >,
+        #[graphql(desc = "The page size, 1 to 500; 50 by default.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page starts.")] after: Option<String>,
     ) -> Answer<Connection<String, RegistrationNode>> {
         let source = source(ctx)?;
         let mut errors = FieldErrors::default();
@@ -123,19 +122,22 @@ impl Query {
         Ok(page.connection(by_occurrence(found.await.map_err(fail)?)))
     }
 
-    /// The registrations of one member, or those for one occurrence: exactly one of the two must be
-    /// named. For admins.
+    /// The registrations of one member or for one occurrence: exactly one of the two is required.
+    /// Only for admins.
     #[graphql(complexity = "page_complexity(first, child_complexity)")]
     async fn registrations(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Of this member, in the order of the occurrences' starts.")]
-        member_id: Option<ID>,
-        #[graphql(desc = "For this occurrence, in the order of the members' ids.")]
+        #[graphql(desc = "Of this member, ordered by the occurrences' start.")] member_id: Option<
+            ID,
+        >,
+        #[graphql(desc = "For this occurrence, ordered by the members' ids.")]
         occurrence_id: Option<ID>,
-        #[graphql(desc = "Also those that were cancelled.")] include_cancelled: Option<bool>,
-        #[graphql(desc = "How many, 1 to 500; 50 if it is not said.")] first: Option<i32>,
-        #[graphql(desc = "Behind which cursor.")] after: Option<String>,
+        #[graphql(desc = "Whether to include cancelled registrations.")] include_cancelled: Option<
+            bool,
+        >,
+        #[graphql(desc = "The page size, 1 to 500; 50 by default.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page starts.")] after: Option<String>,
     ) -> Answer<Connection<String, RegistrationNode>> {
         let source = source(ctx)?;
         let admin = source.scope.admin().map_err(fail)?;
@@ -166,7 +168,7 @@ impl Query {
     }
 }
 
-/// What a page costs: each of its items what is asked of it.
+/// The complexity of a page: its number of items times that of an item.
 fn page_complexity(first: Option<i32>, child: usize) -> usize {
     let first = first.unwrap_or(DEFAULT_PAGE).max(1);
     usize::try_from(first).unwrap_or(usize::MAX).saturating_mul(child.max(1))

@@ -1,15 +1,14 @@
-//! Dates as the contract writes them.
+//! The scalars for dates and times.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-/// A moment, RFC 3339 in UTC, such as `2026-11-21T08:00:00Z`. Other offsets are taken and turned
-/// into UTC.
+/// A point in time, RFC 3339 in UTC, such as `2026-11-21T08:00:00Z`. Input may have another offset.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
-/// A time on the wall of a place, without offset, such as `2026-11-21T09:00:00`.
+/// A wall-clock time without offset, such as `2026-11-21T09:00:00`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Local(pub(super) NaiveDateTime);
 
@@ -18,7 +17,7 @@ impl ScalarType for Moment {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
         let moment = DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc());
-        // In UTC the year may be another one, and RFC 3339 has four digits for it.
+        // Conversion to UTC may change the year, and years of RFC 3339 have four digits.
         moment.filter(|moment| (0..10_000).contains(&moment.year())).map(Self).ok_or_else(|| {
             InputValueError::custom("must be a date such as 2026-11-21T08:00:00Z (RFC 3339)")
         })

@@ -1,4 +1,4 @@
-//! What queries and mutations answer with.
+//! The object types of the schema.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::{
     error::Error,
 };
 
-/// The organization that the caller belongs to.
+/// The caller's organization.
 pub(super) struct OrganizationNode(pub(super) Arc<Organization>);
 
 #[Object(name = "Organization")]
 impl OrganizationNode {
-    /// Its identity, which a new name does not change.
+    /// Its id, which never changes.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
@@ -38,7 +38,7 @@ impl OrganizationNode {
     }
 }
 
-/// A member of the organization. Of one who has left, only the identity is known.
+/// A member of the organization. For former members, only the id is known.
 pub(super) struct MemberNode {
     pub(super) id: AccountId,
     pub(super) account: Option<Account>,
@@ -46,11 +46,11 @@ pub(super) struct MemberNode {
 
 #[Object(name = "Member")]
 impl MemberNode {
-    /// The account's identity.
+    /// The account's id.
     async fn id(&self) -> ID {
         self.id.to_string().into()
     }
-    /// The person's name, if one was given.
+    /// The person's name, if known.
     async fn name(&self) -> Option<&str> {
         self.account.as_ref()?.name.as_ref().map(domain::Label::as_str)
     }
@@ -58,30 +58,28 @@ impl MemberNode {
     async fn email(&self) -> Option<&str> {
         self.account.as_ref().map(|account| account.email.as_str())
     }
-    /// What the account may do.
+    /// The account's role.
     async fn role(&self) -> Option<MemberRole> {
-        self.account.as_ref().map(|account| match account.role {
-            Role::Admin => MemberRole::Admin,
-            Role::Member => MemberRole::Member,
-        })
+        self.account.as_ref().map(|account| account.role.into())
     }
 }
 
-/// What an account may do.
+/// The role of an account.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
+#[graphql(remote = "Role")]
 pub(super) enum MemberRole {
     /// May change the organization and everything in it.
     Admin,
-    /// May read, and manage what is its own.
+    /// May read, and manage its own registrations and calendar feed.
     Member,
 }
 
-/// Something scheduled, once or again and again.
+/// An event that takes place once or repeatedly.
 pub(super) struct EventNode(pub(super) Arc<scheduling::Event>);
 
 #[Object(name = "Event")]
 impl EventNode {
-    /// Its identity.
+    /// Its id.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
@@ -89,7 +87,7 @@ impl EventNode {
     async fn title(&self) -> &str {
         self.0.title.as_str()
     }
-    /// What it is about.
+    /// Its description.
     async fn description(&self, ctx: &Context<'_>) -> Answer<Option<&str>> {
         let text = self.0.description.as_deref();
         counted(ctx, text.map_or(0, str::len))?;
@@ -103,15 +101,15 @@ impl EventNode {
     async fn time_zone(&self) -> &str {
         self.0.schedule.zone().name()
     }
-    /// How long each occurrence lasts.
+    /// The duration of each occurrence in minutes.
     async fn duration_minutes(&self) -> u32 {
         self.0.schedule.minutes()
     }
-    /// Seats of each occurrence.
+    /// The number of seats of each occurrence.
     async fn capacity(&self) -> i64 {
         self.0.capacity
     }
-    /// How it is repeated; null if it takes place once.
+    /// How it repeats; null if it takes place once.
     async fn recurrence(&self, ctx: &Context<'_>) -> Answer<Option<RecurrenceNode>> {
         let Some(recurrence) = self.0.schedule.recurrence() else { return Ok(None) };
         counted(ctx, DATE_BYTES * (recurrence.excluded.len() + recurrence.additional.len()))?;
@@ -121,11 +119,11 @@ impl EventNode {
             additional_dates: recurrence.additional.iter().copied().map(Local).collect(),
         }))
     }
-    /// Rises with every change.
+    /// Increases with every change.
     async fn version(&self) -> i64 {
         self.0.version
     }
-    /// When it was made.
+    /// When it was created.
     async fn created_at(&self) -> Moment {
         Moment(self.0.created_at)
     }
@@ -135,19 +133,19 @@ impl EventNode {
     }
 }
 
-/// How an event is repeated.
+/// How an event repeats.
 #[derive(SimpleObject)]
 #[graphql(name = "Recurrence")]
 pub(super) struct RecurrenceNode {
-    /// An RRULE of RFC 5545.
+    /// An RRULE (RFC 5545).
     rule: Option<String>,
-    /// Starts that the rule gives and that do not take place.
+    /// Starts of the rule that are left out.
     excluded_dates: Vec<Local>,
-    /// Starts that the rule does not give and that do take place.
+    /// Starts in addition to those of the rule.
     additional_dates: Vec<Local>,
 }
 
-/// One concrete happening of an event.
+/// One occurrence of an event.
 pub(super) struct OccurrenceNode {
     pub(super) occurrence: scheduling::Occurrence,
     pub(super) event: Arc<scheduling::Event>,
@@ -156,9 +154,9 @@ pub(super) struct OccurrenceNode {
 /// Whether an occurrence takes place.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 pub(super) enum OccurrenceStatus {
-    /// It does.
+    /// It takes place.
     Scheduled,
-    /// It was called off.
+    /// It was cancelled.
     Cancelled,
 }
 
@@ -168,7 +166,7 @@ impl OccurrenceNode {
     async fn id(&self) -> ID {
         self.occurrence.id.to_string().into()
     }
-    /// What takes place.
+    /// The event.
     async fn event(&self) -> EventNode {
         EventNode(Arc::clone(&self.event))
     }
@@ -180,15 +178,15 @@ impl OccurrenceNode {
     async fn ends_at(&self) -> Moment {
         Moment(self.occurrence.end)
     }
-    /// How many seats there are.
+    /// The number of seats.
     async fn capacity(&self) -> i64 {
         self.occurrence.capacity
     }
-    /// How many of them are taken.
+    /// The number of seats taken.
     async fn seats_taken(&self) -> i64 {
         self.occurrence.taken
     }
-    /// How many of them are free; 0 if the occurrence is cancelled.
+    /// The number of free seats; 0 if the occurrence is cancelled.
     async fn seats_left(&self) -> i64 {
         self.occurrence.left()
     }
@@ -201,11 +199,11 @@ impl OccurrenceNode {
             }
         }
     }
-    /// How many wait for a seat.
+    /// The number of members on the waiting list.
     async fn waiting_list_length(&self, ctx: &Context<'_>) -> Answer<usize> {
         Ok(self.waiting(ctx).await?.map_or(0, |waiting| waiting.len()))
     }
-    /// The caller's place on the waiting list, counted from 1; null if the caller does not wait.
+    /// The caller's place on the waiting list, starting at 1; null if the caller is not on it.
     async fn my_waiting_list_position(&self, ctx: &Context<'_>) -> Answer<Option<usize>> {
         let caller = ctx.data::<Source>()?.scope.account_id();
         let waiting = self.waiting(ctx).await?;
@@ -226,39 +224,37 @@ pub(super) struct RegistrationNode(pub(super) scheduling::Registration);
 
 /// Whether a registration holds a seat.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
+#[graphql(remote = "scheduling::RegistrationStatus")]
 pub(super) enum RegistrationStatus {
-    /// It does.
+    /// It holds a seat.
     Confirmed,
-    /// It does no more.
+    /// It was cancelled.
     Cancelled,
 }
 
 #[Object(name = "Registration")]
 impl RegistrationNode {
-    /// Its identity; cancelling and registering again does not change it.
+    /// Its id; cancelling and registering again does not change it.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
-    /// What the seat is for.
+    /// The occurrence that the seat is for.
     async fn occurrence(&self, ctx: &Context<'_>) -> Answer<OccurrenceNode> {
         occurrence(ctx, self.0.id.occurrence).await
     }
-    /// Whose seat it is.
+    /// The member who has the seat.
     async fn member(&self, ctx: &Context<'_>) -> Answer<MemberNode> {
         member(ctx, self.0.id.member).await
     }
     /// Whether it holds a seat.
     async fn status(&self) -> RegistrationStatus {
-        match self.0.status {
-            scheduling::RegistrationStatus::Confirmed => RegistrationStatus::Confirmed,
-            scheduling::RegistrationStatus::Cancelled => RegistrationStatus::Cancelled,
-        }
+        self.0.status.into()
     }
-    /// When the seat was taken, the last time.
+    /// When the seat was last taken.
     async fn created_at(&self) -> Moment {
         Moment(self.0.created_at)
     }
-    /// When it was given back.
+    /// When the registration was cancelled.
     async fn cancelled_at(&self) -> Option<Moment> {
         self.0.cancelled_at.map(Moment)
     }
@@ -273,37 +269,37 @@ pub(super) struct WaitingNode {
 
 #[Object(name = "WaitingListEntry")]
 impl WaitingNode {
-    /// What the member waits for.
+    /// The occurrence that the member waits for.
     async fn occurrence(&self, ctx: &Context<'_>) -> Answer<OccurrenceNode> {
         occurrence(ctx, self.occurrence).await
     }
-    /// Who waits.
+    /// The waiting member.
     async fn member(&self, ctx: &Context<'_>) -> Answer<MemberNode> {
         member(ctx, self.waiter.member).await
     }
-    /// The place on the list, counted from 1.
+    /// The place on the list, starting at 1.
     async fn position(&self) -> usize {
         self.position
     }
-    /// Since when.
+    /// When the member joined the list.
     async fn joined_at(&self) -> Moment {
         Moment(self.waiter.since)
     }
 }
 
-/// An address at which calendar programs find the caller's registrations.
+/// The address of the caller's registrations for calendar programs.
 #[derive(SimpleObject)]
 pub(super) struct CalendarFeed {
-    /// Whoever knows it can read the feed. It is shown this once.
+    /// Anyone who knows this address can read the feed. It is shown only once.
     pub(super) url: String,
 }
 
-/// A date in an answer.
+/// The length of a date in an answer.
 const DATE_BYTES: usize = "\"2026-01-31T09:30:00\",".len();
 
-/// Counts a text of so many bytes, unless the answer would become too large.
+/// Counts `bytes` of text towards the answer. Fails if it becomes too large.
 fn counted(ctx: &Context<'_>, bytes: usize) -> Answer<()> {
-    ctx.data::<Source>()?.take_text(bytes).map_err(fail)
+    ctx.data::<Source>()?.count_text(bytes).map_err(fail)
 }
 
 async fn occurrence(ctx: &Context<'_>, id: scheduling::OccurrenceId) -> Answer<OccurrenceNode> {

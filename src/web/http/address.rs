@@ -1,4 +1,4 @@
-//! The client's address, which only configured proxies may speak for.
+//! The client's address. `X-Forwarded-For` counts only from configured proxies.
 
 use std::{
     future::{Ready, ready},
@@ -9,7 +9,7 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 
 use crate::{error::Error, web::Shared};
 
-/// Where a request comes from.
+/// The address that a request comes from.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::web) struct ClientAddress(pub(in crate::web) IpAddr);
 
@@ -23,11 +23,11 @@ impl FromRequest for ClientAddress {
 }
 
 impl ClientAddress {
-    /// Whom the request comes from, as far as the proxies that passed it on are trusted.
+    /// The address before the first untrusted hop.
     pub(in crate::web) fn of(request: &HttpRequest) -> Self {
-        // Only a test calls without a socket.
+        // Only requests of tests have no socket.
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.ip());
-        // A proxy may add a line of its own instead of prolonging the client's.
+        // A proxy may add another header line instead of extending the client's.
         let lines = request.headers().get_all("x-forwarded-for");
         let forwarded: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
         let trusted = request
@@ -37,8 +37,8 @@ impl ClientAddress {
     }
 }
 
-/// Each proxy appends whom it heard from, so the list is believed from its end, for as long as
-/// those who speak are trusted.
+/// Each proxy appends the address of its client, so the list is read from its end, until an address
+/// is not a trusted proxy.
 fn client_address(peer: IpAddr, forwarded: &str, trusted: &[IpAddr]) -> IpAddr {
     let mut address = peer;
     for hop in forwarded.rsplit(',') {

@@ -1,5 +1,5 @@
-//! How much memory the bodies of requests may take, in total, per address and per organization. A
-//! body has its room before it is read.
+//! Limits the memory of request bodies in total, per address and per organization. Memory is
+//! reserved before a body is read.
 
 use std::{
     collections::HashMap,
@@ -20,22 +20,22 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// What all bodies may take, in bytes.
+/// Bytes for all bodies.
 const TOTAL: usize = 128 * MIB;
-/// What those of one address may take: two of the longest lists.
+/// Bytes per address: two lists of the maximum size.
 const PER_ADDRESS: usize = 64 * MIB;
-/// What those of one organization may take: one of the longest lists, and some small ones.
+/// Bytes per organization: one list of the maximum size and some small ones.
 const PER_ORGANIZATION: usize = 40 * MIB;
-/// What those of all who show no token may take: what they have to say is short.
+/// Bytes for all requests without a token, whose bodies are short.
 const STRANGERS: usize = 32 * MIB;
-/// What those of one address may take without a token.
+/// Bytes per address for requests without a token.
 const STRANGERS_PER_ADDRESS: usize = 8 * MIB;
-/// How many requests of one address may wait for room.
+/// The maximum number of requests of one address that wait for memory.
 const WAITING: usize = 128;
-/// How long one waits.
+/// How long a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The room for bodies.
+/// The memory that bodies have reserved.
 #[derive(Debug)]
 pub struct Bodies {
     held: Mutex<Held>,
@@ -50,7 +50,7 @@ struct Held {
     waiting: HashMap<IpAddr, usize>,
 }
 
-/// Whose bodies count together.
+/// Bodies of one holder count together.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Holder {
     Address(IpAddr),
@@ -59,15 +59,15 @@ enum Holder {
     Stranger(IpAddr),
 }
 
-/// The room of one body, until dropped.
+/// The memory reserved for one body, until dropped.
 #[derive(Debug)]
-pub(in crate::web) struct BodyRoom {
+pub(in crate::web) struct BodyReservation {
     bodies: Arc<Bodies>,
     holders: [Holder; 2],
     bytes: usize,
 }
 
-/// One that waits, until dropped.
+/// A request that waits for memory, until dropped.
 struct Waiting<'b> {
     bodies: &'b Bodies,
     address: IpAddr,
@@ -80,44 +80,39 @@ impl Default for Bodies {
 }
 
 impl Bodies {
-    /// Takes room for a body of so many bytes, which may have to be freed by others first.
+    /// Reserves `bytes` for a body, and waits until others have freed enough.
     ///
     /// # Errors
-    /// [`Error::Busy`] when there is no room within five seconds, or too many wait for it.
-    pub(in crate::web) async fn take(
+    /// [`Error::Busy`] if that takes more than five seconds, or too many requests wait already.
+    pub(in crate::web) async fn reserve(
         self: &Arc<Self>,
         bytes: usize,
         address: IpAddr,
         org: Option<OrgId>,
-    ) -> Result<BodyRoom> {
+    ) -> Result<BodyReservation> {
         let address = network(address);
         let holders = match org {
             Some(org) => [Holder::Address(address), Holder::Organization(org)],
             None => [Holder::Stranger(address), Holder::Strangers],
         };
-        if self.lock().fits(bytes, &holders) {
-            return Ok(self.room(bytes, holders));
+        if self.lock().try_reserve(bytes, &holders) {
+            return Ok(BodyReservation { bodies: Arc::clone(self), holders, bytes });
         }
         let _waiting = self.wait(address)?;
         let deadline = Instant::now() + self.patience;
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // Heard from here on, so nothing that is freed below goes unnoticed.
+            // Enabled before the check, so no notification is lost in between.
             freed.as_mut().enable();
-            if self.lock().fits(bytes, &holders) {
-                return Ok(self.room(bytes, holders));
+            if self.lock().try_reserve(bytes, &holders) {
+                return Ok(BodyReservation { bodies: Arc::clone(self), holders, bytes });
             }
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
                 metrics::counter!("tenantry_bodies_without_room_total").increment(1);
-                return Err(Error::Busy { what: "there is no room for another body" });
+                return Err(Error::Busy { what: "there is no memory for another body" });
             }
         }
-    }
-
-    /// The room that has just been taken.
-    fn room(self: &Arc<Self>, bytes: usize, holders: [Holder; 2]) -> BodyRoom {
-        BodyRoom { bodies: Arc::clone(self), holders, bytes }
     }
 
     fn wait(&self, address: IpAddr) -> Result<Waiting<'_>> {
@@ -125,7 +120,7 @@ impl Bodies {
         let waiting = held.waiting.entry(address).or_default();
         if *waiting >= WAITING {
             metrics::counter!("tenantry_bodies_without_room_total").increment(1);
-            return Err(Error::Busy { what: "too many wait for room for a body" });
+            return Err(Error::Busy { what: "too many requests wait for memory for their body" });
         }
         *waiting += 1;
         Ok(Waiting { bodies: self, address })
@@ -137,9 +132,9 @@ impl Bodies {
 }
 
 impl Held {
-    /// Takes the room if it is there.
-    fn fits(&mut self, bytes: usize, holders: &[Holder; 2]) -> bool {
-        let fits = self.has_room(bytes, holders);
+    /// Reserves `bytes` if the limits allow it.
+    fn try_reserve(&mut self, bytes: usize, holders: &[Holder; 2]) -> bool {
+        let fits = self.fits(bytes, holders);
         if fits {
             self.total += bytes;
             for holder in holders {
@@ -150,7 +145,7 @@ impl Held {
         fits
     }
 
-    fn has_room(&self, bytes: usize, holders: &[Holder; 2]) -> bool {
+    fn fits(&self, bytes: usize, holders: &[Holder; 2]) -> bool {
         failpoint!("bodies.unbounded", return true);
         let held = |holder| self.by_holder.get(holder).unwrap_or(&0);
         self.total + bytes <= TOTAL
@@ -182,7 +177,7 @@ impl Holder {
     }
 }
 
-impl Drop for BodyRoom {
+impl Drop for BodyReservation {
     fn drop(&mut self) {
         self.bodies.lock().free(self.bytes, &self.holders);
         self.bodies.freed.notify_waiters();
@@ -218,12 +213,12 @@ mod tests {
         mib: usize,
         last: u8,
         org: Option<OrgId>,
-    ) -> Result<BodyRoom> {
-        bodies.take(mib * MIB, address(last), org).await
+    ) -> Result<BodyReservation> {
+        bodies.reserve(mib * MIB, address(last), org).await
     }
 
     #[tokio::test]
-    async fn an_organization_and_an_address_leave_room_for_others() {
+    async fn an_organization_and_an_address_leave_memory_for_others() {
         let bodies = impatient();
         let (one, two) = (OrgId::generate(), OrgId::generate());
         let held = take(&bodies, 32, 1, Some(one)).await.unwrap();
@@ -244,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_gets_what_is_freed() {
+    async fn a_waiting_request_gets_freed_memory() {
         let bodies = Arc::new(Bodies::default());
         let held = take(&bodies, 8, 1, None).await.unwrap();
         let waiting = tokio::spawn({
@@ -260,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_so_many_wait() {
+    async fn requests_wait_up_to_a_limit_and_a_time() {
         let bodies = impatient();
         let _held = take(&bodies, 8, 1, None).await.unwrap();
         let all = (0..WAITING + 9).map(|_| take(&bodies, 8, 1, None));

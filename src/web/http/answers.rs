@@ -1,6 +1,6 @@
-//! How much memory answers may take that wait for their clients. A client that takes its answer
-//! slowly keeps all of it in memory, so where the room is used up, the address that holds the most
-//! loses its oldest answer.
+//! Limits the memory of answers that clients have not read yet. A slow client keeps its whole
+//! answer in memory; if the limit is reached, the address that holds the most loses its oldest
+//! answer.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,12 +24,12 @@ use crate::failpoint;
 
 /// Answers below this size are not counted: there are at most as many as connections.
 const SMALL: usize = 16 * 1024;
-/// What all answers may take, in bytes. One that is larger waits for nobody, and evicts all others.
-const ROOM: usize = 96 * 1024 * 1024;
-/// How much of an answer is handed over at once.
+/// Bytes for all answers. A larger one is sent nevertheless and evicts all others.
+const LIMIT: usize = 96 * 1024 * 1024;
+/// The bytes of an answer that are passed on at a time.
 const PIECE: usize = 16 * 1024;
 
-/// The answers that wait for their clients.
+/// The answers that clients have not read yet.
 #[derive(Debug, Default)]
 pub struct Answers(Mutex<Held>);
 
@@ -41,7 +41,7 @@ struct Held {
     by_address: HashMap<IpAddr, Share>,
 }
 
-/// The answers of one address, the oldest one first.
+/// The answers of one address, oldest first.
 #[derive(Debug, Default)]
 struct Share {
     bytes: usize,
@@ -55,43 +55,44 @@ struct Answer {
     eviction: Arc<Eviction>,
 }
 
-/// Tells a connection that it has to end.
+/// Signals a connection to close.
 #[derive(Debug, Default)]
 pub(in crate::web) struct Eviction {
     over: AtomicBool,
     writer: AtomicWaker,
 }
 
-/// The room of one answer, until dropped.
+/// The memory reserved for one answer, until dropped.
 #[derive(Debug)]
-pub(in crate::web) struct Place {
+pub(in crate::web) struct AnswerReservation {
     number: u64,
     answers: Arc<Answers>,
 }
 
-/// A body in pieces, with the room that it takes.
-pub(in crate::web) struct Placed {
+/// A body that is sent in pieces, with its reservation.
+pub(in crate::web) struct ReservedBody {
     rest: Bytes,
-    _place: Place,
+    _reservation: AnswerReservation,
     _unsent: Unsent,
 }
 
 impl Answers {
-    /// Takes room for a large answer of so many bytes; others may have to make it.
-    pub(in crate::web) fn hold(
+    /// Reserves memory for a large answer of `bytes`, and evicts others if needed. `None` for small
+    /// answers, which need no reservation.
+    pub(in crate::web) fn reserve(
         self: &Arc<Self>,
         bytes: usize,
         address: impl FnOnce() -> IpAddr,
         eviction: &Arc<Eviction>,
-    ) -> Option<Place> {
+    ) -> Option<AnswerReservation> {
         if bytes < SMALL {
             return None;
         }
         let address = address();
-        // An answer before this one may have been evicted just when it was taken after all.
+        // The previous answer may have been evicted just as the client had read it.
         eviction.over.store(false, Ordering::Release);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while held.bytes + bytes > room() && held.evict_one() {}
+        while held.bytes + bytes > limit() && held.evict_one() {}
         let number = held.next;
         held.next += 1;
         held.bytes += bytes;
@@ -102,17 +103,17 @@ impl Answers {
         share.bytes += bytes;
         share.answers.insert(number);
         drop(held);
-        Some(Place { number, answers: Arc::clone(self) })
+        Some(AnswerReservation { number, answers: Arc::clone(self) })
     }
 }
 
-fn room() -> usize {
+fn limit() -> usize {
     failpoint!("answers.unbounded", return usize::MAX);
-    ROOM
+    LIMIT
 }
 
 impl Held {
-    /// Ends the oldest answer of the address that holds the most; whether there was one.
+    /// Evicts the oldest answer of the address that holds the most. Returns whether there was one.
     fn evict_one(&mut self) -> bool {
         let most = self.by_address.values().max_by_key(|share| share.bytes);
         let oldest = most.and_then(|share| share.answers.first().copied());
@@ -143,7 +144,7 @@ pub(super) const fn to_gauge(bytes: usize) -> f64 {
     bytes as f64
 }
 
-impl Drop for Place {
+impl Drop for AnswerReservation {
     fn drop(&mut self) {
         let mut held = self.answers.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.remove(self.number);
@@ -156,20 +157,24 @@ impl Eviction {
         self.writer.wake();
     }
 
-    /// Whether the connection has to end; if not, its writer is woken when it has to.
+    /// Whether the connection has to close. If not, wakes the task once it has to.
     pub(in crate::web) fn is_over(&self, cx: &Context<'_>) -> bool {
         self.writer.register(cx.waker());
         self.over.load(Ordering::Acquire)
     }
 }
 
-impl Placed {
-    pub(in crate::web) fn new(body: Bytes, place: Place, connection: &Connection) -> Self {
-        Self { rest: body, _place: place, _unsent: connection.send() }
+impl ReservedBody {
+    pub(in crate::web) fn new(
+        rest: Bytes,
+        reservation: AnswerReservation,
+        connection: &Connection,
+    ) -> Self {
+        Self { rest, _reservation: reservation, _unsent: connection.send() }
     }
 }
 
-impl MessageBody for Placed {
+impl MessageBody for ReservedBody {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {
@@ -192,7 +197,7 @@ impl MessageBody for Placed {
 mod tests {
     use super::*;
 
-    const BIG: usize = ROOM / 4;
+    const BIG: usize = LIMIT / 4;
 
     fn address(last: u8) -> IpAddr {
         [192, 0, 2, last].into()
@@ -203,28 +208,29 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_answer_of_the_address_that_holds_the_most_makes_room() {
+    fn the_oldest_answer_of_the_address_that_holds_the_most_is_evicted() {
         let answers = Arc::new(Answers::default());
         let evictions: Vec<Arc<Eviction>> = (0..5).map(|_| Arc::default()).collect();
-        let hold = |n: usize, last| answers.hold(BIG, || address(last), &evictions[n]).unwrap();
-        let _one = hold(0, 1);
-        let _greedy = [hold(1, 9), hold(2, 9), hold(3, 9)];
-        let _two = hold(4, 2);
+        let reserve =
+            |n: usize, last| answers.reserve(BIG, || address(last), &evictions[n]).unwrap();
+        let _one = reserve(0, 1);
+        let _greedy = [reserve(1, 9), reserve(2, 9), reserve(3, 9)];
+        let _two = reserve(4, 2);
         let over: Vec<bool> = evictions.iter().map(|eviction| is_over(eviction)).collect();
         assert_eq!(over, [false, true, false, false, false]);
     }
 
     #[test]
-    fn room_is_given_back_and_small_answers_need_none() {
+    fn memory_is_released_and_small_answers_need_none() {
         let answers = Arc::new(Answers::default());
         let eviction = Arc::<Eviction>::default();
         for _ in 0..100 {
-            let _place = answers.hold(BIG, || address(1), &eviction).unwrap();
+            let _reservation = answers.reserve(BIG, || address(1), &eviction).unwrap();
         }
-        assert!(answers.hold(SMALL - 1, || address(1), &eviction).is_none());
+        assert!(answers.reserve(SMALL - 1, || address(1), &eviction).is_none());
         assert!(!is_over(&eviction));
         assert_eq!(answers.0.lock().unwrap().bytes, 0);
-        // One that is larger than all of the room is let through alone.
-        let _huge = answers.hold(ROOM * 2, || address(1), &eviction).unwrap();
+        // An answer above the limit is sent alone.
+        let _huge = answers.reserve(LIMIT * 2, || address(1), &eviction).unwrap();
     }
 }

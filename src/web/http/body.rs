@@ -1,5 +1,5 @@
-//! The body of a request: read in time, into room that was taken for it, for an account that may
-//! still act when it is there.
+//! Reads the body of a request within a time limit, into reserved memory, and then checks again
+//! that the account may act.
 
 use std::{cell::Cell, future::ready, rc::Rc, time::Duration};
 
@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use super::{address::ClientAddress, connection::Connection};
 use crate::{error::Error, manager::OrgScope, web::Shared};
 
-/// Bodies up to this size take no room: there are at most as many as connections.
+/// Bodies up to this size need no reservation: there are at most as many as connections.
 const SMALL: usize = 16 * 1024;
 
-/// The time that a request has waited for its body.
+/// How long a request has waited for its body.
 #[derive(Clone, Debug, Default)]
 pub(in crate::web) struct BodyTime(Rc<Cell<Waited>>);
 
@@ -35,7 +35,7 @@ struct Waited {
 pub(in crate::web) enum BodyRefusal {
     #[error(transparent)]
     Invalid(#[from] Error),
-    #[error("the body is not taken: {0}")]
+    #[error("the body was refused: {0}")]
     Status(StatusCode),
 }
 
@@ -50,7 +50,7 @@ struct Reading {
 }
 
 impl BodyTime {
-    /// Until now.
+    /// The total so far.
     pub(in crate::web) fn waited(&self) -> Duration {
         let Waited { before, since } = self.0.get();
         before + since.map_or(Duration::ZERO, |since| since.elapsed())
@@ -62,12 +62,12 @@ impl BodyTime {
     }
 }
 
-/// Whether the body is of that media type, whatever its parameters are.
+/// Whether the body has this media type; parameters are ignored.
 pub(in crate::web) fn is(kind: &Mime, request: &HttpRequest) -> bool {
     request.content_type().eq_ignore_ascii_case(kind.essence_str())
 }
 
-/// Reads the body, of at most `limit` bytes, if it is of that media type.
+/// Like [`read`], but refuses bodies of another media type.
 pub(in crate::web) fn read_as(
     kind: &Mime,
     request: &HttpRequest,
@@ -81,10 +81,10 @@ pub(in crate::web) fn read_as(
     }
 }
 
-/// Reads the body, of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes.
 ///
-/// The token was checked before. It is checked again when the body is there: a client may hold back
-/// the last byte for half a minute, while its account is removed or demoted.
+/// The token was checked before. It is checked again after the body has arrived: a client may hold
+/// back the last byte for half a minute while its account is removed or demoted.
 pub(in crate::web) fn read(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -106,7 +106,7 @@ impl Reading {
     async fn read(&self, payload: web::Payload) -> Result<Bytes, BodyRefusal> {
         let size = self.size()?;
         if size > SMALL && !self.is_chunked() {
-            self.take_room(size).await?;
+            self.reserve(size).await?;
         }
         let time = self.request.extensions().get::<BodyTime>().cloned().unwrap_or_default();
         time.set_waiting(true);
@@ -116,12 +116,12 @@ impl Reading {
         body.map_err(|_| BodyRefusal::Status(StatusCode::REQUEST_TIMEOUT))?
     }
 
-    /// What is made of the body is larger still, so the room is kept for all of the request.
-    async fn take_room(&self, bytes: usize) -> Result<(), Error> {
+    /// Reserves memory until the request ends, because the parsed body is even larger.
+    async fn reserve(&self, bytes: usize) -> Result<(), Error> {
         let address = ClientAddress::of(&self.request).0;
         let org = self.scope().map(|scope| scope.org_id());
-        let room = self.shared.bodies.take(bytes, address, org).await?;
-        self.request.extensions_mut().insert(room);
+        let reservation = self.shared.bodies.reserve(bytes, address, org).await?;
+        self.request.extensions_mut().insert(reservation);
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Reading {
         self.request.headers().contains_key(header::TRANSFER_ENCODING)
     }
 
-    /// How large the body is, or may become where it does not say.
+    /// The size of the body, or the limit if it is chunked.
     fn size(&self) -> Result<usize, BodyRefusal> {
         let headers = self.request.headers();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -155,13 +155,13 @@ impl Reading {
                 PayloadError::Overflow => BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE),
                 _ => unreadable(),
             })?;
-            // An upgraded connection is read to its end by the library, whatever it said.
+            // On an upgraded connection, the library ignores the length and reads to the end.
             if body.len() + piece.len() > size {
                 return Err(BodyRefusal::Status(StatusCode::PAYLOAD_TOO_LARGE));
             }
             if small && body.len() + piece.len() > SMALL {
-                // Most bodies in chunks are small, too.
-                self.take_room(size).await?;
+                // Only now, because most chunked bodies are small.
+                self.reserve(size).await?;
                 small = false;
             }
             if let Some(connection) = connection {

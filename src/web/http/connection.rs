@@ -1,5 +1,4 @@
-//! What the two ends of one connection know of each other: the stream below the HTTP library, and
-//! the requests above it.
+//! The state that the stream below the HTTP library and the requests above it share.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,14 +10,15 @@ use std::{
 use super::answers::Eviction;
 use crate::failpoint;
 
-/// The bytes that are read ahead of what is handled, and at once where no body is. Requests that wait
-/// take far more memory than their bytes: a head of 200 bytes can have 57 headers, in 28 KiB.
+/// The bytes that may be read ahead of the current request, and in one turn outside of bodies.
+/// Waiting requests take far more memory than their bytes: a head of 200 bytes can have 57 headers,
+/// in 28 KiB.
 const READ_AHEAD: usize = 2 * 1024;
-/// The bytes of a body that are read at once.
+/// The bytes of a body that are read in one turn.
 const BODY_PIECE: usize = 64 * 1024;
-/// Bytes on the wire that may be no body while one is read: heads and buffers.
+/// Bytes on the wire that may not belong to the body while one is read: heads and buffers.
 const FRAMING: u64 = 1024 * 1024;
-/// Bytes on the wire for each byte of a body: a chunk of one byte takes six.
+/// The maximum bytes on the wire per byte of a body: a chunk of one byte takes six.
 const FRAMING_RATIO: u64 = 8;
 
 /// The state of one connection, shared by its stream and its requests.
@@ -27,30 +27,31 @@ pub(in crate::web) struct Connection(Rc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many requests are being handled: while one is, it is the server's turn.
+    /// The number of requests being handled. While there is one, no time limit applies to the
+    /// client.
     handled: Cell<u32>,
-    /// Whether what is written is the answer of a handler, and not the library's own.
+    /// Whether the bytes written come from a handler, not from the library itself.
     answering: Cell<bool>,
-    /// How many bodies of answers are being sent.
+    /// The number of answer bodies being sent.
     unsent: Cell<u32>,
-    /// The bytes that are missing of the body that a handler waits for, as far as it says.
+    /// The body that a handler waits for.
     wanted: Cell<Option<Wanted>>,
-    /// Bytes that have come since something was last answered.
+    /// Bytes received since the last answer or since a body was wanted.
     read: Cell<u64>,
-    /// Bytes of bodies that handlers have got of them.
+    /// How many of them were passed to handlers as a body.
     taken: Cell<u64>,
-    /// Who reads on once there is room.
+    /// Wakes the task that reads, once it may read more.
     reader: RefCell<Option<Waker>>,
-    /// Ends the connection when its unread answer is in the way of others.
+    /// Closes the connection when its unread answer has to free memory.
     eviction: Arc<Eviction>,
 }
 
-/// What a handler waits for.
+/// The body that a handler waits for.
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
-    /// So many bytes of the connection.
+    /// This many bytes are missing.
     Bytes(usize),
-    /// Chunks, of which the last one ends the body.
+    /// A chunked body, which ends with its last chunk.
     Chunks,
 }
 
@@ -64,32 +65,32 @@ pub(in crate::web) struct Unsent(Connection);
 pub(in crate::web) struct BodyWanted(Connection);
 
 impl Connection {
-    /// Begins to handle a request.
+    /// Starts handling a request.
     pub(in crate::web) fn begin(&self) -> Handled {
         self.0.handled.set(self.0.handled.get() + 1);
         self.0.answering.set(true);
         Handled(self.clone())
     }
 
-    /// Begins to send the body of an answer in pieces.
+    /// Starts sending the body of an answer in pieces.
     pub(in crate::web) fn send(&self) -> Unsent {
         self.0.unsent.set(self.0.unsent.get() + 1);
         Unsent(self.clone())
     }
 
-    /// Whether what is written comes from a handler.
+    /// Whether the bytes written come from a handler.
     pub(in crate::web) fn is_answering(&self) -> bool {
         self.0.answering.get()
     }
 
-    /// All that was to be written is written.
+    /// Records that all output was written.
     pub(in crate::web) fn flushed(&self) {
         if self.is_idle() && self.0.unsent.get() == 0 {
             self.0.answering.set(false);
         }
     }
 
-    /// Begins to read a body of so many bytes, or one in chunks.
+    /// Starts reading a body of this many bytes, or a chunked one.
     pub(in crate::web) fn want_body(&self, bytes: Option<usize>) -> BodyWanted {
         let wanted = bytes.map_or(Wanted::Chunks, Wanted::Bytes);
         self.0.wanted.set(Some(wanted));
@@ -99,7 +100,7 @@ impl Connection {
         BodyWanted(self.clone())
     }
 
-    /// What ends the connection from elsewhere.
+    /// Closes the connection from outside.
     pub(in crate::web) fn eviction(&self) -> &Arc<Eviction> {
         &self.0.eviction
     }
@@ -112,7 +113,7 @@ impl Connection {
         self.0.handled.get() == 0
     }
 
-    /// How many bytes may be read now. Where it is none, the reader is woken when there are some.
+    /// How many bytes may be read now. If 0, the task is woken when that changes.
     pub(in crate::web) fn allowance(&self, cx: &Context<'_>) -> usize {
         let state = &self.0;
         let allowed = match state.wanted.get() {
@@ -130,8 +131,8 @@ impl Connection {
         allowed
     }
 
-    /// So many bytes have come.
-    pub(in crate::web) fn came(&self, bytes: usize) {
+    /// Records received bytes.
+    pub(in crate::web) fn received(&self, bytes: usize) {
         let state = &self.0;
         state.read.set(state.read.get().saturating_add(bytes as u64));
         if let Some(Wanted::Bytes(left)) = state.wanted.get() {
@@ -139,12 +140,13 @@ impl Connection {
         }
     }
 
-    /// So many bytes of a body have reached their handler.
+    /// Records bytes of a body that were passed to a handler.
     pub(in crate::web) fn took(&self, bytes: u64) {
         self.0.taken.set(self.0.taken.get().saturating_add(bytes));
     }
 
-    /// Whether much more has come for a body than the body: chunk sizes, extensions, trailers.
+    /// Whether too many of the bytes received for a body are framing: chunk sizes, extensions,
+    /// trailers.
     pub(in crate::web) fn is_flooded(&self) -> bool {
         failpoint!("framing.unbounded", return false);
         let taken = self.0.taken.get();
@@ -152,8 +154,8 @@ impl Connection {
         self.wants_body() && self.0.read.get().saturating_sub(taken) > allowed
     }
 
-    /// Something was answered; what comes from now on is counted anew, unless the next request has
-    /// begun already. Each answer would let more be read than is handled otherwise.
+    /// Records that something was written, and restarts the count of received bytes unless another
+    /// request is being handled. Otherwise every answer would allow reading further ahead.
     pub(in crate::web) fn answered(&self) {
         if self.is_idle() {
             self.0.read.set(0);

@@ -1,5 +1,5 @@
-//! Reads a JSON object or a query field by field, so that one answer names every field that is missing,
-//! unknown or of the wrong type, and the other fields are still checked.
+//! Reads a JSON object or a query field by field, so that one answer names every field that is
+//! missing, unknown or of the wrong type, and the other fields are still checked.
 
 use std::{borrow::Cow, fmt, mem};
 
@@ -14,7 +14,7 @@ use crate::{domain::quote, error::FieldErrors};
 
 /// Reads a JSON object. Returns `None` if so little can be read that nothing else can be checked.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], errors: &mut FieldErrors) -> Option<T> {
-    // serde would take an array for a struct, field by field.
+    // serde would also read an array into a struct.
     if body.trim_ascii_start().first() != Some(&b'{') {
         errors.push("", "the body must be a JSON object");
         return None;
@@ -60,10 +60,10 @@ enum Source<'de> {
     Query(&'de str),
 }
 
-/// What stands in for a missing or wrong value. A field of any type accepts one of them.
+/// Replacements for a missing or wrong value. A field of any type accepts one of them.
 const PLACEHOLDERS: [&str; 3] = ["false", "0", "\"\""];
 
-/// A field with its current value and those to try after it, the next one last.
+/// A field with its current value and the values to try after it, the next one last.
 struct Field<'de> {
     name: String,
     value: Cow<'de, RawValue>,
@@ -71,7 +71,7 @@ struct Field<'de> {
 }
 
 impl<'de> Field<'de> {
-    /// With the values to try before the placeholders, the first one last.
+    /// A field with values to try before the placeholders, the first one last.
     fn new(name: String, sent: impl IntoIterator<Item = Cow<'de, RawValue>>) -> Option<Self> {
         let placeholder = |text: &str| RawValue::from_string(text.to_owned()).ok().map(Cow::Owned);
         let mut others: Vec<_> = PLACEHOLDERS.into_iter().filter_map(placeholder).collect();
@@ -79,18 +79,18 @@ impl<'de> Field<'de> {
         Some(Self { name, value: others.pop()?, others })
     }
 
-    /// A parameter is tried as a text, then as a number or a truth value.
+    /// A parameter of a query, to try as a string, then as a number or a boolean.
     fn of_parameter(name: String, text: &str) -> Option<Self> {
         let scalar = match text.parse::<i64>() {
             Ok(number) => to_raw_value(&number).ok(),
-            Err(_) => text.parse::<bool>().ok().and_then(|truth| to_raw_value(&truth).ok()),
+            Err(_) => text.parse::<bool>().ok().and_then(|flag| to_raw_value(&flag).ok()),
         };
         let sent = scalar.into_iter().chain(to_raw_value(text).ok());
         Self::new(name, sent.map(Cow::Owned))
     }
 }
 
-/// The deserializer of the struct.
+/// Deserializes the struct from its fields.
 struct Input<'de, 'sent> {
     source: Source<'sent>,
     fields: &'de mut Option<Vec<Field<'sent>>>,
@@ -190,7 +190,7 @@ impl<'de> Visitor<'de> for &mut Collector<'_, 'de> {
     }
 }
 
-/// What a field must be. The library's reason ends with that, after the wrong value, which can be
+/// What a field must be. The library's message ends with that, after the wrong value, which can be
 /// long.
 fn sentence(reason: &str) -> String {
     let reason = reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason);
@@ -228,27 +228,27 @@ mod tests {
         manager: Option<Option<i64>>,
     }
 
-    fn told(errors: FieldErrors) -> Vec<(String, String)> {
+    fn reported(errors: FieldErrors) -> Vec<(String, String)> {
         let Error::Validation(errors) = errors.into_error() else { panic!("no refusal") };
         errors.iter().map(|e| (e.field().to_owned(), e.message().to_owned())).collect()
     }
 
     fn json(body: &str) -> (Option<Sent>, Vec<(String, String)>) {
         let mut errors = FieldErrors::default();
-        (from_json(body.as_bytes(), &mut errors), told(errors))
+        (from_json(body.as_bytes(), &mut errors), reported(errors))
     }
 
     fn query(query: &str) -> (Option<Sent>, Vec<(String, String)>) {
         let mut errors = FieldErrors::default();
-        (from_query(query, &mut errors), told(errors))
+        (from_query(query, &mut errors), reported(errors))
     }
 
-    fn named(told: &[(String, String)]) -> Vec<&str> {
-        told.iter().map(|(field, _)| field.as_str()).collect()
+    fn named(reported: &[(String, String)]) -> Vec<&str> {
+        reported.iter().map(|(field, _)| field.as_str()).collect()
     }
 
     #[test]
-    fn what_is_right_is_read() {
+    fn valid_inputs_are_read() {
         let sent = |name: Option<&str>, manager| Sent {
             email: "a\"b".to_owned(),
             count: -1,
@@ -268,10 +268,10 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_and_the_others_are_read() {
-        let (sent, told) =
+        let (sent, reported) =
             json(r#"{"sure": 1, "name": [], "manager": "x", "extra": {}, "more": 1}"#);
         assert_eq!(
-            told,
+            reported,
             [
                 ("extra", "is not a field of this request"),
                 ("more", "is not a field of this request"),
@@ -285,11 +285,11 @@ mod tests {
         );
         // A wrong value counts as given.
         assert_eq!(sent.unwrap().manager, Some(Some(0)));
-        let (sent, told) = json(r#"{"email": null, "count": 1.5, "name": "N"}"#);
-        assert_eq!(named(&told), ["count", "email"]);
+        let (sent, reported) = json(r#"{"email": null, "count": 1.5, "name": "N"}"#);
+        assert_eq!(named(&reported), ["count", "email"]);
         assert_eq!(sent.unwrap().name.as_deref(), Some("N"));
-        let (sent, told) = query("email=a&email=b&count=x&sure=yes&manager=1&extra=");
-        assert_eq!(named(&told), ["extra", "count", "email", "sure"]);
+        let (sent, reported) = query("email=a&email=b&count=x&sure=yes&manager=1&extra=");
+        assert_eq!(named(&reported), ["extra", "count", "email", "sure"]);
         assert_eq!(sent.unwrap().manager, Some(Some(1)));
     }
 
@@ -313,19 +313,19 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_sent_refusals_repeat_little() {
+    fn refusals_repeat_little_of_the_request() {
         let long = "x".repeat(500_000);
         for body in [
             format!(r#"{{"email": "a", "count": "{long}"}}"#),
             format!(r#"{{"email": "a", "count": {}}}"#, "1".repeat(300)),
             format!(r#"{{"email": "a", "count": 1, "{long}": 1}}"#),
         ] {
-            let told = json(&body).1;
-            assert!(told[0].0.len() + told[0].1.len() < 200, "{told:?}");
+            let reported = json(&body).1;
+            assert!(reported[0].0.len() + reported[0].1.len() < 200, "{reported:?}");
         }
         let many = r#""x": 1, "#.repeat(50_000);
-        let told = json(&format!(r#"{{{many}"email": "a", "count": 1}}"#)).1;
-        assert_eq!(told.len(), FieldErrors::MOST + 1);
+        let reported = json(&format!(r#"{{{many}"email": "a", "count": 1}}"#)).1;
+        assert_eq!(reported.len(), FieldErrors::MOST + 1);
     }
 
     proptest! {
@@ -335,18 +335,18 @@ mod tests {
                 "[{]\"email\":(\"a\"|null|[0-9]),\"count\":[0-9]{1,20}(,\"(sure|name|manager)\":(true|null|\"x\"|[0-9])){0,3}[}]"
             )],
         ) {
-            let (sent, told) = json(&raw);
+            let (sent, reported) = json(&raw);
             let plain = serde_json::from_str::<Sent>(&raw).ok().filter(|_| raw.trim().starts_with('{'));
-            prop_assert_eq!(sent.filter(|_| told.is_empty()), plain);
+            prop_assert_eq!(sent.filter(|_| reported.is_empty()), plain);
         }
 
         #[test]
         fn hostile_queries_are_refused_or_read(
             raw in prop_oneof![any_text(), almost("email=[a-z0-9]{1,9}&count=[0-9]{1,20}(&sure=(true|1))?(&name=[a-z]{1,3})?")],
         ) {
-            let (sent, told) = query(&raw);
-            prop_assert!(sent.is_some(), "{:?}", told);
-            if let Some(sent) = sent.filter(|_| told.is_empty()) {
+            let (sent, reported) = query(&raw);
+            prop_assert!(sent.is_some(), "{:?}", reported);
+            if let Some(sent) = sent.filter(|_| reported.is_empty()) {
                 let parameter = |name| form_urlencoded::parse(raw.as_bytes()).find(|(n, _)| n == name);
                 let (_, email) = parameter("email").unwrap();
                 prop_assert_eq!(email, sent.email);

@@ -17,8 +17,8 @@ use crate::{
     web::{Shared, graphql},
 };
 
-/// Paths where a token means nothing: who sends an old one along must still be able to sign up, to
-/// log in, and to learn how the server is.
+/// Paths that ignore tokens: a client that sends an old one must still be able to sign up, to log
+/// in, and to check the server's health.
 const WITHOUT_TOKEN: [&str; 9] = [
     "/org/create",
     "/admin/login",
@@ -42,7 +42,7 @@ pub(in crate::web) async fn authenticate(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, ActixError> {
     if !WITHOUT_TOKEN.iter().any(|path| request.path().starts_with(path)) {
         match scope_of(&request).await {
-            // A document is not even read without a token.
+            // Without a token, the document is not even read.
             Ok(None) if request.path() == graphql::PATH && request.method() == Method::POST => {
                 let response = graphql::refusal(Error::Unauthenticated);
                 return Ok(request.into_response(response).map_into_right_body());

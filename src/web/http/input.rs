@@ -21,9 +21,9 @@ use crate::{
     web::Shared,
 };
 
-/// What a client sends. `Validate` has the rules on its shape: ranges, numbers of items, and which
-/// fields are needed. [`Input::parse`] converts it to domain types, which have the rules on texts,
-/// because those apply to the trimmed and normalized text.
+/// Input of a client. `Validate` has the rules on its shape: ranges, numbers of items, and required
+/// fields. [`Input::parse`] converts it to domain types, which have the rules on texts, because
+/// those apply to the trimmed and normalized text.
 pub(in crate::web) trait Input: Validate {
     /// What it is converted to.
     type Meaning;
@@ -35,13 +35,13 @@ pub(in crate::web) trait Input: Validate {
 /// A JSON body of at most the configured size.
 pub(in crate::web) struct Valid<T: Input>(pub(in crate::web) T::Meaning);
 
-/// A JSON body, or none at all.
+/// A JSON body, or none.
 pub(in crate::web) struct OptionalValid<T: Input>(pub(in crate::web) Option<T::Meaning>);
 
 /// The parameters of the query.
 pub(in crate::web) struct ValidQuery<T: Input>(pub(in crate::web) T::Meaning);
 
-/// A JSON body of at most the configured size, as it came.
+/// An unparsed JSON body of at most the configured size.
 pub(in crate::web) struct JsonBytes(pub(in crate::web) Bytes);
 
 /// Checks and converts an input.

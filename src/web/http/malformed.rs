@@ -1,5 +1,5 @@
-//! What the HTTP library refuses before there is a request: a head that cannot be read, is too
-//! large or does not come. It answers with a bare status line; this is the same answer in our words.
+//! Answers to requests that the HTTP library refuses: heads that are malformed, too large or late.
+//! The library sends only a status line; this replaces it with a problem.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use super::{
     security_headers,
 };
 
-/// An answer that takes the place of the library's, and how much of it was sent.
+/// An answer that replaces the library's, and how many of its bytes were sent.
 #[derive(Debug)]
 pub(in crate::web) struct Refusal {
     pub(in crate::web) bytes: Vec<u8>,
@@ -22,7 +22,7 @@ pub(in crate::web) struct Refusal {
 }
 
 impl Refusal {
-    /// In place of `written`, if that is a refusal of the library's.
+    /// The replacement of `written`, if that refuses a request.
     pub(in crate::web) fn of(written: &[u8]) -> Option<Self> {
         let status = written.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
         let status = StatusCode::from_bytes(status).ok().filter(StatusCode::is_client_error)?;

@@ -1,4 +1,4 @@
-//! The connection, and everything around a request.
+//! Connections, and everything around a handler.
 
 pub(super) mod address;
 pub(super) mod admission;

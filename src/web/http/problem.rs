@@ -1,19 +1,16 @@
-//! Errors as `application/problem+json` (RFC 9457). The only place that gives an error of the rooms
-//! below its HTTP status.
+//! Errors as `application/problem+json` (RFC 9457). The only place that maps errors to HTTP
+//! statuses.
 
 use actix_web::{
     HttpResponse, ResponseError,
-    http::{
-        StatusCode,
-        header::{self, HeaderValue},
-    },
+    http::{StatusCode, header},
 };
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::error::Error;
 
-/// Seconds after which a client may try again where nothing better is known.
+/// Seconds before a retry, unless something better is known.
 const RETRY_AFTER: u64 = 1;
 const RETRY_AFTER_FULL: u64 = 60;
 pub(in crate::web) const CONTENT_TYPE: &str = "application/problem+json";
@@ -30,9 +27,9 @@ pub(in crate::web) const CONTENT_TYPE: &str = "application/problem+json";
     "errors": [{ "field": "email", "message": "must be an e-mail address such as ada@example.com" }]
 }))]
 pub(in crate::web) struct Problem {
-    /// Always `about:blank`: `code` tells problems apart.
+    /// Always `about:blank`: `code` identifies the problem.
     r#type: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     title: &'static str,
     /// The HTTP status.
     status: u16,
@@ -40,9 +37,9 @@ pub(in crate::web) struct Problem {
     detail: String,
     /// A stable word for programs.
     code: &'static str,
-    /// Names the request in the logs.
+    /// Identifies the request in the logs.
     request_id: String,
-    /// Every field that is wrong, where `code` is `validation`; of more than 100, how many more.
+    /// Every wrong field if `code` is `validation`; beyond 100, only how many more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<ProblemField>,
@@ -84,11 +81,11 @@ pub(in crate::web) enum QueryErrors {
     BadRequest(Problem),
 }
 
-/// The token does not do.
+/// The token is missing, invalid or insufficient.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its documentation is used")]
 pub(in crate::web) enum TokenErrors {
-    /// There is no token, or it is not good any more. Checked before anything else.
+    /// The token is missing or no longer valid. Checked before anything else.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),
     /// The account may not do this.
@@ -96,11 +93,11 @@ pub(in crate::web) enum TokenErrors {
     Forbidden(Problem),
 }
 
-/// Too much at once, or the database is away.
+/// The server is overloaded, or the database is unreachable.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its documentation is used")]
 pub(in crate::web) enum BusyErrors {
-    /// The database is out of reach or a queue is full; `Retry-After` says when to try again.
+    /// The database is unreachable or a queue is full; `Retry-After` says when to try again.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
 }
@@ -115,7 +112,7 @@ pub(in crate::web) enum ThrottleErrors {
 }
 
 impl Problem {
-    /// What `error` says to a client.
+    /// The problem of `error`.
     fn of(error: &Error) -> Self {
         let errors = match error {
             Error::Validation(fields) => fields
@@ -130,20 +127,20 @@ impl Problem {
         Self { errors, ..Self::new(error.status_code(), error.code(), error.to_string()) }
     }
 
-    /// What an error that is not ours says: a method that a path does not have, and the like.
+    /// The problem of a status that the framework or a middleware sets, such as 405.
     pub(in crate::web) fn of_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
             StatusCode::NOT_FOUND => ("not_found", "No such page or resource."),
             StatusCode::METHOD_NOT_ALLOWED => {
-                ("method_not_allowed", "This path does not take that method.")
+                ("method_not_allowed", "This path does not support that method.")
             }
             StatusCode::REQUEST_TIMEOUT => ("too_slow", "The body did not arrive in time."),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The body is too large."),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                ("too_large", "The head of the request is too large.")
+                ("too_large", "The request's headers are too large.")
             }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ("unsupported_media_type", "This content type is not taken here.")
+                ("unsupported_media_type", "This Content-Type is not supported here.")
             }
             status if status.is_client_error() => ("validation", "The request is not valid."),
             _ => ("internal", "An internal error occurred."),
@@ -163,15 +160,15 @@ impl Problem {
         }
     }
 
-    /// The body of the answer to the request of that id.
+    /// The body of the answer to the request `request_id`.
     pub(in crate::web) fn into_body(self, request_id: &str) -> Vec<u8> {
         let problem = Self { request_id: request_id.to_owned(), ..self };
         serde_json::to_vec(&problem).unwrap_or_default()
     }
 }
 
-/// The status, the headers and the problem as an extension; what surrounds every request knows
-/// its id and writes the body.
+/// Sets the status, the headers and the problem as an extension. `request::around` knows the id of
+/// the request and writes the body.
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -196,18 +193,16 @@ impl ResponseError for Error {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             Self::Unauthenticated => {
-                let challenge = HeaderValue::from_static("Bearer realm=\"tenantry\"");
-                response.insert_header((header::WWW_AUTHENTICATE, challenge));
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"tenantry\""));
             }
             Self::InvalidCredentials => {
-                let challenge = HeaderValue::from_static("Login realm=\"tenantry\"");
-                response.insert_header((header::WWW_AUTHENTICATE, challenge));
+                response.insert_header((header::WWW_AUTHENTICATE, "Login realm=\"tenantry\""));
             }
             Self::Throttled { retry_after } => {
                 let seconds = retry_after.as_secs().max(RETRY_AFTER);
                 response.insert_header((header::RETRY_AFTER, seconds));
             }
-            // Room is made by somebody who deletes or adds hardware.
+            // An operator has to delete data or add hardware first.
             Self::Full => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_FULL));
             }
@@ -227,7 +222,7 @@ impl ResponseError for Error {
     }
 }
 
-/// What only the log may say of an error.
+/// The reason of an error, for the log only.
 pub(in crate::web) struct Detail(pub(in crate::web) String);
 
 #[cfg(test)]
@@ -235,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_internal_reason_is_for_the_log_alone() {
+    fn an_internal_reason_is_only_for_the_log() {
         let error = Error::Internal("mongodb://user:password@host".to_owned());
         let response = error.error_response();
         let problem = response.extensions().get::<Problem>().unwrap().to_owned();

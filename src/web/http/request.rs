@@ -1,4 +1,4 @@
-//! What surrounds every request: its span and id, its one log line, its metrics, its deadline, the
+//! Middleware around every request: its span and id, its log line, its metrics, its deadline, the
 //! security headers, and the body of every error.
 
 mod root_span;
@@ -24,7 +24,7 @@ use self::root_span::Began;
 pub(in crate::web) use self::root_span::RequestSpan;
 use super::{
     address::ClientAddress,
-    answers::Placed,
+    answers::ReservedBody,
     body::BodyTime,
     connection::Connection,
     problem::{self, Detail, Problem},
@@ -39,7 +39,7 @@ pub(in crate::web) const REQUEST_ID: &str = "x-request-id";
 /// Probes come every few seconds, so they are logged at debug level and not traced.
 const PROBES: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 
-/// Marks an answer whose body says what is wrong already, in a form of its own.
+/// Marks an answer whose body already describes its error, in another format.
 pub(in crate::web) struct OwnBody;
 
 /// Completes every answer. It runs inside the [`RequestSpan`].
@@ -57,7 +57,7 @@ pub(in crate::web) async fn around(
         Ok(answer) => {
             let (request, response) = answer.into_parts();
             let response = finish(response.map_into_boxed_body(), &began.id, page);
-            let response = placed(&request, response, connection.as_ref());
+            let response = reserved(&request, response, connection.as_ref());
             Ok(ServiceResponse::new(request, response))
         }
         Err(error) => {
@@ -70,8 +70,8 @@ pub(in crate::web) async fn around(
     }
 }
 
-/// Gives a request up when its time is over, the wait for its body apart. It lies within CORS: a page
-/// of another origin may read that, and when to try again, as it may read any other answer.
+/// Aborts a request at its deadline, which excludes the wait for its body. It runs inside CORS, so
+/// that pages of other origins can read this answer, too.
 pub(in crate::web) async fn in_time(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -93,7 +93,7 @@ pub(in crate::web) async fn in_time(
     }
 }
 
-/// The headers of every answer, and the body of an error.
+/// Adds the headers of every answer, and the body of an error.
 fn finish(mut response: HttpResponse, id: &str, page: bool) -> HttpResponse {
     let status = response.status();
     let own = response.extensions_mut().remove::<OwnBody>().is_some();
@@ -112,8 +112,8 @@ fn finish(mut response: HttpResponse, id: &str, page: bool) -> HttpResponse {
     response
 }
 
-/// Takes room for a large answer until its client has taken it.
-fn placed(
+/// Reserves memory for a large answer until its client has read it.
+fn reserved(
     request: &HttpRequest,
     response: HttpResponse,
     connection: Option<&Connection>,
@@ -126,8 +126,8 @@ fn placed(
             Err(stream) => return stream,
         };
         let address = || ClientAddress::of(request).0;
-        match shared.answers.hold(body.len(), address, connection.eviction()) {
-            Some(place) => BoxBody::new(Placed::new(body, place, connection)),
+        match shared.answers.reserve(body.len(), address, connection.eviction()) {
+            Some(reservation) => BoxBody::new(ReservedBody::new(body, reservation, connection)),
             None => BoxBody::new(body),
         }
     })
@@ -167,8 +167,8 @@ impl Line<'_> {
     }
 }
 
-/// Where one thread records how long requests took, by route, method and status. To find it in the
-/// registry of the process takes a key with three labels, made for every request.
+/// The histograms of one thread by route, method and status. Finding one in the registry of the
+/// process would build a key with three labels for every request.
 #[derive(Default)]
 pub(in crate::web) struct Timings(RefCell<HashMap<String, ByOutcome>>);
 
@@ -192,7 +192,7 @@ impl Timings {
     }
 }
 
-/// Every label costs memory for good, and a client may call its method what it likes.
+/// The label of a method. Labels stay in memory, and clients may send any method.
 fn method_label(method: &str) -> &'static str {
     ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
         .into_iter()

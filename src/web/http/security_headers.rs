@@ -1,5 +1,5 @@
-//! Security headers (OWASP REST Security and HTTP Headers Cheat Sheets): strict for answers of the
-//! API, as strict as they can be for the pages that people open.
+//! Security headers (OWASP REST Security and HTTP Headers Cheat Sheets): strict for the API, as
+//! strict as scripts allow for pages.
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -41,7 +41,7 @@ pub(in crate::web) fn secure(headers: &mut HeaderMap, page: bool) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
-        // A page of an older version must not meet scripts of a newer one.
+        // A cached page of an older version must not load scripts of a newer one.
         headers.insert(header::CACHE_CONTROL, if page { REVALIDATE } else { NO_STORE });
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that answer requests, and what a connection costs at most.
+//! The server: its threads, and limits on connections.
 
 use std::{future::ready, io, net::TcpListener, time::Duration};
 
@@ -15,29 +15,27 @@ use tokio::net::TcpStream;
 use super::stream::{Limits, Wire};
 use crate::{config::ServerSettings, web::Shared};
 
-/// Connections that may wait to be accepted.
+/// The length of the accept queue.
 const BACKLOG: i32 = 1024;
-/// What the system keeps of an answer. It would grow to megabytes for a client that does not read,
-/// and a client that reads slowly would seem not to read at all, since a third of it must be free
-/// before the server hears of it.
+/// The kernel's send buffer of a connection. By default it grows to megabytes for a client that
+/// does not read. A slow client would then seem not to read at all, because a third of the buffer
+/// must be free before the socket is writable.
 const SEND_BUFFER: usize = 256 * 1024;
 /// Descriptors for everything else: connections to the database, logs, files.
 const RESERVED: u64 = 512;
 const DISCONNECT: Duration = Duration::from_secs(1);
-/// actix's own limit on the first head answers; the wire's only closes. So that comes second.
+/// The wire's limit on a head is longer than actix's by this, because actix answers and the wire
+/// only closes.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts to accept; `on_thread` runs once on every thread that answers.
-///
-/// # Errors
-/// The system's, about the listener.
+/// Starts accepting connections; `on_thread` runs once on every worker thread.
 pub fn serve(
     listener: TcpListener,
     shared: web::Data<Shared>,
     on_thread: impl Fn() + Clone + Send + 'static,
 ) -> io::Result<Server> {
     let settings = shared.server.clone();
-    // The standard library asks for a backlog of 128; what is accepted inherits the buffer's size.
+    // The standard library uses a backlog of 128. Accepted sockets inherit the buffer's size.
     rustix::net::listen(&listener, BACKLOG)?;
     sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER)?;
     let address = listener.local_addr()?;
@@ -87,7 +85,7 @@ fn threads(settings: &ServerSettings) -> usize {
     }
 }
 
-/// How many clients may be connected: as many as are set, or as there are descriptors for.
+/// The maximum number of connections: the setting, or as many as there are descriptors for.
 fn connections(settings: &ServerSettings) -> usize {
     match settings.max_connections {
         0 => {
@@ -98,12 +96,11 @@ fn connections(settings: &ServerSettings) -> usize {
     }
 }
 
-/// How many files and sockets the process may have open, after the limit was raised as far as it
-/// goes.
+/// Raises the limit on open files and sockets as far as possible, and returns it.
 fn descriptors() -> u64 {
     let limit = process::getrlimit(process::Resource::Nofile);
     let raised = process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     let raised = process::setrlimit(process::Resource::Nofile, raised).map(|()| limit.maximum);
-    // No limit at all is none that this program needs.
+    // Without a limit, a million is more than enough.
     raised.unwrap_or(limit.current).unwrap_or(1 << 20).max(4)
 }

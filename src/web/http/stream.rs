@@ -1,4 +1,4 @@
-//! A client's connection, which is given up when the client does not do its part.
+//! The stream of a connection, closed when the client is too slow or sends too much.
 
 use std::{
     io,
@@ -15,28 +15,28 @@ use tokio::{
 
 use super::{connection::Connection, malformed::Refusal};
 
-/// What a client must take of an answer, in bytes, within the time that an answer may wait.
+/// The bytes of an answer that a client must read within [`Limits::answer`].
 const TAKEN: usize = 16 * 1024;
-/// How much is read before the other connections of the thread have their turn. A task that only
-/// wakes itself would keep the thread from looking at its sockets, hence the rest by a timer.
+/// The bytes read before the thread's other connections have their turn. The pause uses a timer,
+/// because a task that only wakes itself would keep the thread from polling its sockets.
 const SLICE: usize = 256 * 1024;
 const REST: Duration = Duration::from_millis(1);
-/// The same where no handler waits for a body: long heads, and what follows an early answer.
+/// The same while no handler waits for a body: for long heads, and bytes after an early answer.
 const IDLE_SLICE: usize = 16 * 1024;
 const IDLE_REST: Duration = Duration::from_millis(4);
 
-/// How long a client may take.
+/// Time limits of a client.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::web) struct Limits {
     /// From the first byte of a request to the last one of its head.
     pub(in crate::web) head: Duration,
-    /// Over each 16 KiB of an answer.
+    /// For each 16 KiB of an answer.
     pub(in crate::web) answer: Duration,
 }
 
-/// What carries the bytes of a connection.
+/// The transport of a connection.
 pub(in crate::web) trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Makes closing discard what the client has not received yet.
+    /// Makes closing discard bytes that the client has not received yet.
     fn discard_unsent(&self);
 }
 
@@ -46,29 +46,29 @@ impl Transport for TcpStream {
     }
 }
 
-/// The stream under actix. actix limits the time for the first head and between two requests; the
-/// rest of it is here: further heads, what follows a request that was answered early, answers that
-/// nobody takes, and more requests at once than are read.
+/// The stream below actix. actix limits the time for the first head and between two requests. This
+/// limits everything else: further heads, bytes after a request that was answered early, answers
+/// that the client does not read, and pipelined requests.
 pub(in crate::web) struct Wire<S = TcpStream> {
     stream: S,
     limits: Limits,
     connection: Connection,
-    /// What was read since the library could look at it.
+    /// Bytes read since the library last had its turn.
     turn: usize,
-    /// What was read since the thread did something else.
+    /// Bytes read since the last pause.
     slice: usize,
     rest: Option<Pin<Box<Sleep>>>,
-    /// What is being sent in place of the library's own words.
+    /// The answer being sent instead of the library's.
     refusal: Option<Refusal>,
-    /// Since when something has come that no answer followed.
+    /// When the first byte arrived that no answer has followed yet.
     unanswered: Option<Instant>,
     stall: Option<Stall>,
-    /// Whether a read was put off because of the stall.
-    put_off: bool,
+    /// Whether a read was postponed because of the stall.
+    read_postponed: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// An answer that waits for the client.
+/// An answer that the client is slow to read.
 struct Stall {
     since: Instant,
     taken: usize,
@@ -87,17 +87,17 @@ impl<S: Transport> Wire<S> {
             refusal: None,
             unanswered: None,
             stall: None,
-            put_off: false,
+            read_postponed: false,
             timer: None,
         }
     }
 
-    /// What its requests know of it.
+    /// The state that it shares with its requests.
     pub(in crate::web) fn connection(&self) -> Connection {
         self.connection.clone()
     }
 
-    /// How many bytes may be read in this turn; where it is none, the task is woken for the next one.
+    /// How many bytes may be read in this turn. If none, the task is woken for the next turn.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let allowed = self.connection.allowance(cx);
         if allowed == 0 {
@@ -111,7 +111,7 @@ impl<S: Transport> Wire<S> {
             (self.rest, self.slice) = (None, 0);
         }
         if self.turn >= allowed {
-            // A request may have come that has to be handled before more is read.
+            // A request may have arrived that has to be handled before more is read.
             self.turn = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -119,25 +119,25 @@ impl<S: Transport> Wire<S> {
         Poll::Ready(allowed - self.turn)
     }
 
-    /// Counts what was read and gives up who sends much that is no request or body.
-    fn came(&mut self, bytes: usize) -> io::Result<()> {
+    /// Counts received bytes, and fails if the client sends too much framing or a slow head.
+    fn received(&mut self, bytes: usize) -> io::Result<()> {
         self.turn += bytes;
         self.slice += bytes;
-        self.connection.came(bytes);
+        self.connection.received(bytes);
         if self.connection.is_flooded() {
             return Err(self.abort("framing"));
         }
         if bytes > 0 {
             let since = *self.unanswered.get_or_insert_with(Instant::now);
-            // A client that sends without a pause is never waited for.
+            // For a client that sends without a pause, no timer ever runs.
             if self.connection.is_idle() && since.elapsed() > self.limits.head {
-                return Err(given_up("slow_request"));
+                return Err(closed("slow_request"));
             }
         }
         Ok(())
     }
 
-    /// Ready once `deadline` is over. The timer is seldom set: one that fires too early is set
+    /// Ready once `deadline` has passed. The timer is rarely reset: one that fires too early starts
     /// again.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -153,10 +153,10 @@ impl<S: Transport> Wire<S> {
         }
     }
 
-    /// Closes at once: what lies in the system's buffer is for nobody.
+    /// Closes at once and discards the kernel's send buffer, which the client does not read.
     fn abort(&self, reason: &'static str) -> io::Error {
         self.stream.discard_unsent();
-        given_up(reason)
+        closed(reason)
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -186,14 +186,14 @@ impl<S: Transport> Wire<S> {
         stall.taken += bytes;
         if bytes == wanted || stall.taken >= TAKEN {
             self.stall = None;
-            if std::mem::take(&mut self.put_off) {
+            if std::mem::take(&mut self.read_postponed) {
                 cx.waker().wake_by_ref();
             }
         }
     }
 }
 
-fn given_up(reason: &'static str) -> io::Error {
+fn closed(reason: &'static str) -> io::Error {
     metrics::counter!("tenantry_connections_given_up_total", "reason" => reason).increment(1);
     io::Error::new(io::ErrorKind::TimedOut, reason)
 }
@@ -206,8 +206,8 @@ impl<S: Transport> AsyncRead for Wire<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.stall.is_some() {
-            // Who does not take answers may not ask for more of them.
-            this.put_off = true;
+            // A client that does not read answers may not send further requests.
+            this.read_postponed = true;
             return Poll::Pending;
         }
         let allowed = ready!(this.poll_turn(cx)).min(buffer.remaining());
@@ -220,12 +220,12 @@ impl<S: Transport> AsyncRead for Wire<S> {
                 };
                 let deadline = since + this.limits.head;
                 ready!(this.poll_deadline(cx, deadline));
-                Poll::Ready(Err(given_up("slow_request")))
+                Poll::Ready(Err(closed("slow_request")))
             }
             read @ Poll::Ready(_) => {
-                let came = piece.filled().len();
-                buffer.advance(came);
-                this.came(came)?;
+                let received = piece.filled().len();
+                buffer.advance(received);
+                this.received(received)?;
                 read
             }
         }

@@ -1,4 +1,4 @@
-//! Connections in memory, for the tests of the stream.
+//! In-memory connections for the tests of the stream.
 
 use std::{
     cell::Cell,

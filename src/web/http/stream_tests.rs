@@ -1,4 +1,4 @@
-//! Tests of what each rule of the stream promises, over an in-memory pipe with paused time.
+//! Tests of the stream's limits, over an in-memory pipe with paused time.
 
 #[path = "stream_pipe.rs"]
 mod pipe;
@@ -30,7 +30,7 @@ fn connect() -> (DuplexStream, Wire<Pipe>, Rc<Cell<bool>>) {
     (client, Wire::new(pipe, LIMITS), discards)
 }
 
-/// Reads until the connection ends; returns how many bytes came and why it ended.
+/// Reads until the connection ends. Returns how many bytes arrived and why it ended.
 async fn read_to_the_end<S: Transport>(wire: &mut Wire<S>) -> (usize, String) {
     let mut buffer = vec![0; 100 * KIB];
     let mut came = 0;
@@ -65,7 +65,7 @@ fn chunks<S: Transport>(wire: &Wire<S>) -> BodyWanted {
 // Heads.
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_stops_is_given_up_when_its_time_is_over() {
+async fn a_head_that_stops_is_closed_at_its_deadline() {
     let (mut client, mut wire, discards) = connect();
     assert!(stays_silent(&mut wire).await, "the time starts with the first byte");
     client.write_all(b"GET / HT").await.unwrap();
@@ -76,7 +76,7 @@ async fn a_head_that_stops_is_given_up_when_its_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_trickles_is_given_up_all_the_same() {
+async fn a_head_that_trickles_is_closed_at_its_deadline() {
     let (mut client, mut wire, _) = connect();
     let started = Instant::now();
     let trickle = async {
@@ -94,7 +94,7 @@ async fn a_head_that_trickles_is_given_up_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_without_a_pause_is_given_up_and_leaves_time_for_others() {
+async fn a_head_without_a_pause_is_closed_and_leaves_time_for_others() {
     let work = async {
         let ticks = Rc::<Cell<u32>>::default();
         let others = Rc::clone(&ticks);
@@ -115,7 +115,7 @@ async fn a_head_without_a_pause_is_given_up_and_leaves_time_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_handler_is_not_the_clients() {
+async fn the_time_of_a_handler_does_not_count_as_the_clients() {
     let (mut client, mut wire, _) = connect();
     client.write_all(b"GET /").await.unwrap();
     read_exactly(&mut wire, 5).await;
@@ -123,15 +123,15 @@ async fn the_time_of_a_handler_is_not_the_clients() {
     assert!(stays_silent(&mut wire).await);
     wire.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     drop(handled);
-    assert!(stays_silent(&mut wire).await, "between two requests the library's limit counts");
+    assert!(stays_silent(&mut wire).await, "between two requests the library's limit applies");
     client.write_all(b"GET").await.unwrap();
     let started = Instant::now();
     assert_eq!(read_to_the_end(&mut wire).await.1, "slow_request");
-    assert_eq!(started.elapsed(), LIMITS.head, "each head has a time of its own");
+    assert_eq!(started.elapsed(), LIMITS.head, "each head has its own time limit");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_closes_ends_the_connection_without_a_fault() {
+async fn a_client_that_closes_ends_the_connection_without_an_error() {
     let (mut client, mut wire, _) = connect();
     client.write_all(b"GET").await.unwrap();
     drop(client);
@@ -141,13 +141,13 @@ async fn a_client_that_closes_ends_the_connection_without_a_fault() {
 // Reading ahead, and bodies.
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_a_little_is_read_ahead_of_a_handler() {
+async fn little_is_read_ahead_of_a_handler() {
     let mut wire = Wire::new(Flood, LIMITS);
     let connection = wire.connection();
     let first = connection.begin();
     read_exactly(&mut wire, 2 * KIB).await;
     assert!(stays_silent(&mut wire).await);
-    // The next request is read once the one before it is handled and answered.
+    // The next request is read after the previous one is handled and answered.
     wire.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     assert!(stays_silent(&mut wire).await);
     let read_on = read_exactly(&mut wire, 2 * KIB);
@@ -156,7 +156,7 @@ async fn no_more_than_a_little_is_read_ahead_of_a_handler() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_wants_a_body_gets_it_with_short_rests() {
+async fn a_handler_that_wants_a_body_gets_it_with_short_pauses() {
     let mut wire = Wire::new(Flood, LIMITS);
     let connection = wire.connection();
     let _handled = connection.begin();
@@ -174,12 +174,12 @@ async fn a_handler_that_wants_a_body_gets_it_with_short_rests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn chunks_that_are_all_framing_are_given_up() {
+async fn chunks_that_are_mostly_framing_close_the_connection() {
     let (mut client, mut wire, discards) = connect();
     let connection = wire.connection();
     let _handled = connection.begin();
     let _wanted = chunks(&wire);
-    // A body of one byte a chunk takes six bytes of the connection for each.
+    // Chunks of one byte take six bytes of the connection each.
     let flood = async { while client.write_all(&[b'1'; KIB]).await.is_ok() {} };
     let read = async {
         for _ in 0..8 * KIB {
@@ -192,7 +192,7 @@ async fn chunks_that_are_all_framing_are_given_up() {
     };
     let ((), (came, reason)) = tokio::join!(flood, read);
     assert_eq!(reason, "framing");
-    // The rest of what the body has allowed, and a mebibyte.
+    // The rest of what the body allows, and a mebibyte.
     let allowed = 8 * KIB * (9 * (KIB / 6) - KIB) + KIB * KIB;
     assert!((allowed..allowed + 4 * KIB).contains(&came), "{came}, not {allowed}");
     assert!(discards.get());
@@ -216,7 +216,7 @@ async fn a_waiting_reader_is_woken_when_a_body_is_wanted() {
 // Answers.
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_takes_is_given_up_and_discarded() {
+async fn an_answer_that_is_not_read_is_discarded_at_its_deadline() {
     let (_client, mut wire, discards) = connect();
     let started = Instant::now();
     let error = soon(wire.write_all(&[b'a'; BUFFER + 1])).await.unwrap_err();
@@ -226,7 +226,7 @@ async fn an_answer_that_nobody_takes_is_given_up_and_discarded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_must_take_16_kib_of_an_answer_in_each_interval() {
+async fn a_client_must_read_16_kib_of_an_answer_in_each_interval() {
     for (a_second, in_time) in [(TAKEN / 28, true), (TAKEN / 32, false)] {
         let (mut client, mut wire, discards) = connect();
         let answer = vec![b'a'; 10 * TAKEN];
@@ -259,7 +259,8 @@ async fn while_an_answer_waits_nothing_is_read() {
         client.read_exact(&mut [0; BUFFER + 1]).await.unwrap();
         client
     });
-    // As in the library, one task reads and writes. Later the timer would wake it.
+    // As in the library, one task reads and writes. Without a wake-up, it would sleep until the
+    // timer.
     let mut head = [0; 5];
     let both = join(reader.read_exact(&mut head), sending);
     let started = Instant::now();
@@ -271,16 +272,16 @@ async fn while_an_answer_waits_nothing_is_read() {
 
 #[tokio::test(start_paused = true)]
 async fn an_evicted_answer_ends_its_connection_at_once() {
-    const ROOM: usize = 96 * KIB * KIB;
+    const LIMIT: usize = 96 * KIB * KIB;
     let (_client, mut wire, discards) = connect();
     let connection = wire.connection();
     let answers = Arc::new(Answers::default());
-    let hold = |last| answers.hold(ROOM, || IpAddr::from([192, 0, 2, last]), connection.eviction());
-    let _place = hold(1);
+    let first = || IpAddr::from([192, 0, 2, 1]);
+    let _reservation = answers.reserve(LIMIT, first, connection.eviction());
     let other = Connection::default();
     let evict = async {
         sleep(Duration::from_secs(1)).await;
-        answers.hold(ROOM, || IpAddr::from([192, 0, 2, 2]), other.eviction())
+        answers.reserve(LIMIT, || IpAddr::from([192, 0, 2, 2]), other.eviction())
     };
     let started = Instant::now();
     let (sent, _other) = tokio::join!(wire.write_all(&[b'a'; BUFFER + 1]), evict);
@@ -309,7 +310,7 @@ async fn answer_to(bytes: &[u8], handled: bool) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_the_library_is_sent_in_our_words() {
+async fn a_refusal_of_the_library_is_replaced_by_a_problem() {
     let answer = answer_to(REFUSAL, false).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{head}");
@@ -324,7 +325,7 @@ async fn a_refusal_of_the_library_is_sent_in_our_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_handlers_answer_and_what_is_no_refusal_is_sent_as_it_is() {
+async fn answers_of_handlers_and_other_statuses_are_not_replaced() {
     assert_eq!(answer_to(REFUSAL, true).await.as_bytes(), REFUSAL);
     for line in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 500 Internal Server Error\r\n\r\n"] {
         assert_eq!(answer_to(line.as_bytes(), false).await, line);
@@ -332,7 +333,7 @@ async fn what_handlers_answer_and_what_is_no_refusal_is_sent_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_sent_as_it_is_until_its_end() {
+async fn no_part_of_an_answer_is_replaced() {
     let (mut client, mut wire, _) = connect();
     let connection = wire.connection();
     let handled = connection.begin();

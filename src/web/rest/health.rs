@@ -8,10 +8,10 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::State;
 use crate::{error::Result, telemetry, web::http::problem::BusyErrors};
 
-/// How the server is.
+/// The health of the server.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// `ok`, or there is no such answer.
+    /// Always `ok`; otherwise the answer is a problem.
     #[schema(example = "ok")]
     status: &'static str,
 }
@@ -20,17 +20,17 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(live).service(ready).service(metrics);
 }
 
-/// Whether the process runs.
-#[utoipa::path(tag = "operations", responses((status = 200, description = "It does", body = Health)))]
+/// Check whether the process is running.
+#[utoipa::path(tag = "operations", responses((status = 200, description = "It is running", body = Health)))]
 #[get("/health/live")]
 async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok" })
 }
 
-/// Whether requests can be answered: the database is in reach.
+/// Check whether the database is reachable, so that requests can be answered.
 #[utoipa::path(
     tag = "operations",
-    responses((status = 200, description = "They can", body = Health), BusyErrors)
+    responses((status = 200, description = "It is reachable", body = Health), BusyErrors)
 )]
 #[get("/health/ready")]
 async fn ready(state: State) -> Result<HttpResponse> {
@@ -38,7 +38,7 @@ async fn ready(state: State) -> Result<HttpResponse> {
     Ok(HttpResponse::Ok().json(Health { status: "ok" }))
 }
 
-/// The metrics of this process, in the text format of Prometheus.
+/// Get the metrics of this process in the Prometheus text format.
 #[utoipa::path(
     tag = "operations",
     responses((status = 200, description = "Metrics", body = String, content_type = "text/plain"))

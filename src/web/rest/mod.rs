@@ -13,12 +13,12 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::Shared;
 use crate::error::{Error, Result};
 
-/// From so many people on, what is made of a chart is made on a thread for long work: up to there it
-/// takes a millisecond or so, and the way to that thread is not free.
+/// Charts with this many people are processed on a blocking thread. Smaller ones take about a
+/// millisecond, and switching threads has a cost, too.
 const MANY: usize = 500;
 
-/// What `work` makes of something that is about so many people, without holding up the other requests
-/// of this thread. It goes on when its request is given up, so what it takes up is moved to it.
+/// Runs `work` on a chart of about this many people without delaying the other requests of this
+/// thread. It continues if its request is aborted, so it owns its input and its reservations.
 async fn aside<I, T, F>(people: usize, input: I, work: F) -> Result<T>
 where
     I: Send + 'static,
@@ -30,13 +30,13 @@ where
     }
     web::block(move || work(input))
         .await
-        .map_err(|_| Error::Internal("a thread for long work is gone".into()))?
+        .map_err(|_| Error::Internal("a blocking thread ended early".into()))?
 }
 
-/// What a handler works with.
+/// The state that handlers use.
 type State = Data<Shared>;
 
-/// Registers every route, and with it its part of the OpenAPI document.
+/// Registers every route and its part of the OpenAPI document.
 pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     tenancy::configure(config);
     identity::configure(config);

@@ -1,4 +1,4 @@
-//! Pages of lists: `limit`, `cursor`, and the `Link` header that leads on (RFC 8288).
+//! Pages of lists: `limit`, `cursor`, and the `Link` header to the next page (RFC 8288).
 
 use std::{fmt::Display, marker::PhantomData, str::FromStr};
 
@@ -11,16 +11,16 @@ use crate::{domain::Invalid, error::FieldErrors, web::http::input::Input};
 
 const DEFAULT_LIMIT: u32 = 100;
 
-/// Which part of a list.
+/// The part of a list to return.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// At most so many items.
+    /// The maximum number of items.
     #[validate(range(min = 1, max = 1000, message = "must be between 1 and 1000"))]
     #[param(minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: Option<u32>,
-    /// Where the page before ended: as its `Link` header says.
+    /// Where the previous page ended, from its `Link` header.
     #[param(example = "68a1f0c2e4b0a1b2c3d4e5f6", nullable = false)]
     cursor: Option<String>,
 }
@@ -37,7 +37,7 @@ pub(super) struct PageOf<C> {
 /// A checked [`PageQuery`].
 pub(super) struct Page<C> {
     limit: u32,
-    /// The last item of the page before.
+    /// The previous page's last item.
     pub(super) after: Option<C>,
 }
 
@@ -53,19 +53,20 @@ impl<C: FromStr> Input for PageOf<C> {
     fn parse(self, errors: &mut FieldErrors) -> Option<Page<C>> {
         let limit = errors.check("limit", Ok(self.query.limit.unwrap_or(DEFAULT_LIMIT)));
         let after = self.query.cursor.map(|cursor| cursor.parse()).transpose();
-        let after = after.map_err(|_| Invalid("is not one that a Link header gave"));
+        let after = after.map_err(|_| Invalid("is not a cursor of a Link header"));
         let after = errors.check("cursor", after);
         Some(Page { limit: limit?, after: after? })
     }
 }
 
 impl<C: Display> Page<C> {
-    /// How many items to ask for: one more than are shown tells whether there is another page.
+    /// The number of items to read: one more than the page holds shows whether another page
+    /// follows.
     pub(super) const fn probe_limit(&self) -> u32 {
         self.limit + 1
     }
 
-    /// The answer: the items, each with its cursor, and the way to the next page if there is one.
+    /// The response for items with their cursors, with a link to the next page if there is one.
     pub(super) fn answer<T: Serialize>(&self, path: &str, items: &[(C, T)]) -> HttpResponse {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let mut response = HttpResponse::Ok();
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_starts_behind_the_last_item_that_was_shown() {
+    fn the_next_page_starts_after_the_last_item_of_the_previous_one() {
         let page: Page<EmployeeId> = page(Some(2), None).unwrap();
         let items = [1, 2, 3].map(|id| (EmployeeId::from(id), id));
         let link = page.answer("/x", &items).headers().get(header::LINK).cloned().unwrap();

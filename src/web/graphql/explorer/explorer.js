@@ -10,7 +10,7 @@ function attempt(action, otherwise) {
   }
 }
 
-// Where the browser forbids storage, the page works without a memory.
+// If the browser blocks storage, the page works but remembers nothing.
 const recall = (storage, key) => attempt(() => JSON.parse(window[storage].getItem(key)), null) ?? {};
 const remember = (storage, key, value) =>
   attempt(() => window[storage].setItem(key, JSON.stringify(value)));
@@ -23,7 +23,7 @@ function el(tag, props, ...children) {
   return node;
 }
 
-// The language: enough of it to colour, to list operations and to lay out anew
+// The language: enough of it to colour, to list operations and to reformat
 
 const KINDS = ['space', 'comment', 'string', 'number', 'variable', 'name', 'mark', 'invalid'];
 const TOKEN = new RegExp([
@@ -46,7 +46,7 @@ function lex(source) {
     ({ text, kind: KINDS[groups.findIndex((group) => group !== undefined)] }));
 }
 
-/** The names of the operations; an empty one for an operation without a name. */
+/** The names of the operations; empty for an operation without a name. */
 function operations(source) {
   const tokens = lex(source).filter(({ kind }) => kind !== 'space' && kind !== 'comment');
   const names = [];
@@ -103,7 +103,7 @@ function jsonParts(source) {
 }
 
 function paint(pre, source, parts) {
-  // Past some size, colours are not worth a slow page.
+  // Colouring long text would make the page slow.
   const coloured = source.length <= 20_000;
   const nodes = coloured ? parts(source).map(([textContent, className]) =>
     (className ? el('span', { className, textContent }) : textContent)) : [source];
@@ -460,7 +460,7 @@ function wireSchema() {
   $('search').addEventListener('input', search);
   window.addEventListener('hashchange', follow);
   $('browser').addEventListener('click', ({ target }) => {
-    // A link to the page that is open already changes no address.
+    // A link to the current page does not change the address.
     if (target.closest('a')?.hash === location.hash) follow();
   });
   loadSchema();

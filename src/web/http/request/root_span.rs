@@ -1,4 +1,4 @@
-//! The root span of a request: its id and its trace at the start, its log line at the end.
+//! The root span of a request: sets its id and trace at the start, writes its log line at the end.
 
 use std::{cell::RefCell, rc::Rc, time::Instant};
 
@@ -25,7 +25,7 @@ use crate::{
 
 const REQUEST_ID_MAX: usize = 64;
 
-/// Builds the span that `TracingLogger` keeps around a request.
+/// Builds the span that `TracingLogger` opens around a request.
 pub(in crate::web) struct RequestSpan;
 
 /// What is known about a request from its start.
@@ -34,7 +34,7 @@ pub(super) struct Began {
     pub(super) at: Instant,
     /// The span to export, until it ends.
     pub(super) trace: RefCell<Option<RequestTrace>>,
-    /// The trace it belongs to: the caller's, or a new one if spans are exported.
+    /// The trace of the request: the caller's, or a new one if spans are exported.
     trace_id: Option<TraceId>,
 }
 
@@ -51,14 +51,14 @@ impl RootSpanBuilder for RequestSpan {
     }
 
     fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, ActixError>) {
-        // An error has lost its request, so `around` has written the line already.
+        // An error does not carry its request, so `around` has already written the line.
         let Ok(response) = outcome else { return };
         let request = response.request();
         let Some(began) = request.extensions().get::<Rc<Began>>().cloned() else { return };
         let line = Line {
             began: &began,
             method: request.method(),
-            // Routing has found the pattern, which before would have been to route twice.
+            // Only now known without routing twice.
             pattern: request.match_pattern(),
             routes: request.app_data::<Rc<Routes>>().map(Rc::as_ref),
         };
@@ -98,7 +98,7 @@ fn given_id(headers: &HeaderMap) -> Option<&str> {
         .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
 }
 
-/// The id that `TracingLogger` has given to the request.
+/// The id that `TracingLogger` generated for the request.
 fn new_id(request: &ServiceRequest) -> String {
     let given = request.extensions().get::<RequestId>().map(|id| **id);
     given.unwrap_or_else(Uuid::now_v7).to_string()
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn each_request_has_one_line_also_where_it_was_lost_or_has_no_route() {
+    async fn each_request_has_one_line_even_if_it_fails_or_has_no_route() {
         for (path, level, message, route, status, detail) in [
             ("/org/1?email=ada@example.com", "INFO", "request", "/org/{id}", 204, None),
             ("/nowhere/1", "INFO", "request", "unmatched", 404, None),
@@ -203,11 +203,11 @@ mod tests {
             assert_eq!(answer.status().as_u16(), status);
             assert_eq!(answer.headers().get(REQUEST_ID).unwrap(), "the-id");
         }
-        assert!(answer(get("/health/live")).await.1.is_empty(), "probes say nothing");
+        assert!(answer(get("/health/live")).await.1.is_empty(), "probes are not logged");
     }
 
     #[actix_web::test]
-    async fn an_error_carries_the_id_of_its_line_where_the_client_sends_none() {
+    async fn an_error_carries_the_id_of_its_line_if_the_client_sends_none() {
         for path in ["/nowhere", "/fault", "/lost/1"] {
             let (answer, lines) = answer(TestRequest::get().uri(path)).await;
             let id = answer.headers().get(REQUEST_ID).unwrap().to_str().unwrap().to_owned();

@@ -8,7 +8,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The length of a `traceparent` of version 00; later versions may append fields.
 const LENGTH: usize = 55;
-/// A longer `tracestate` is ignored; the standard asks for at least this much.
+/// A longer `tracestate` is ignored; the standard requires at least this length.
 const STATE_MAX: usize = 512;
 
 /// The caller's span, if the headers name one.
@@ -35,7 +35,7 @@ fn parse(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
         return None;
     }
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
-    // Later versions may define more flags; this one keeps its meaning.
+    // Later versions may define more flags but keep the meaning of this one.
     let flags = flags & TraceFlags::SAMPLED;
     Some((TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, flags))
 }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_kept_where_it_is_well_formed_and_short() {
+    fn the_state_is_kept_if_it_is_well_formed_and_short() {
         let parent = format!("00-{TRACE}-{SPAN}-01");
         let state = |states: &[&str]| of(&[&parent], states).unwrap().trace_state().header();
         assert_eq!(state(&["a=1,b=2"]), "a=1,b=2");

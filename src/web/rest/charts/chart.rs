@@ -1,4 +1,4 @@
-//! `/orgcharts`: the charts of the own organization.
+//! `/orgcharts`: the charts of the caller's organization.
 
 use actix_web::{HttpResponse, delete, get, http::header, post, put, web::Path};
 use chrono::{DateTime, Utc};
@@ -35,19 +35,19 @@ struct ChartRequest {
 /// An org chart.
 #[derive(Serialize, ToSchema)]
 struct ChartResponse {
-    /// Its identity within the organization.
+    /// Its id within the organization.
     #[schema(example = 1)]
     id: i64,
     /// Its name.
     #[schema(example = "Engineering")]
     name: String,
-    /// How many people are in it.
+    /// The number of people in it.
     #[schema(example = 42)]
     employee_count: i64,
-    /// The employee at the top, or `null` while nobody is in it.
+    /// The employee at the top; `null` if the chart is empty.
     #[schema(example = 1, required = true)]
     ceo_id: Option<i64>,
-    /// When it was made.
+    /// When it was created.
     #[schema(example = "2026-01-31T09:30:00.123Z")]
     created_at: DateTime<Utc>,
     /// When its name or its people last changed.
@@ -55,10 +55,10 @@ struct ChartResponse {
     updated_at: DateTime<Utc>,
 }
 
-/// A chart that is no more.
+/// A deleted chart.
 #[derive(Serialize, ToSchema)]
 struct ChartDeletedResponse {
-    /// The identity that it had.
+    /// Its id.
     #[schema(example = 1)]
     id: i64,
     /// When it was deleted.
@@ -70,14 +70,14 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(create).service(list).service(get).service(update).service(delete);
 }
 
-/// Make an org chart without people.
+/// Create an empty org chart.
 #[utoipa::path(
     tag = "org charts",
     request_body = ChartRequest,
     security(("bearer" = [])),
     responses(
-        (status = 201, description = "It exists", body = ChartResponse,
-            headers(("Location" = String, description = "Where to get it"))),
+        (status = 201, description = "Created", body = ChartResponse,
+            headers(("Location" = String, description = "The path of the new resource"))),
         InputErrors, TokenErrors, BusyErrors,
     )
 )]
@@ -141,7 +141,7 @@ async fn get(scope: OrgScope, state: State, id: Path<String>) -> Result<HttpResp
     request_body = ChartRequest,
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The chart as it is now", body = ChartResponse),
+        (status = 200, description = "The changed chart", body = ChartResponse),
         (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
     )
@@ -157,13 +157,13 @@ async fn update(
     Ok(HttpResponse::Ok().json(ChartResponse::from(chart)))
 }
 
-/// Delete an org chart with everybody in it.
+/// Delete an org chart and everyone in it.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "It is gone", body = ChartDeletedResponse),
+        (status = 200, description = "Deleted", body = ChartDeletedResponse),
         (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
         TokenErrors, BusyErrors,
     )
@@ -175,7 +175,7 @@ async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<Htt
     Ok(HttpResponse::Ok().json(ChartDeletedResponse { id: id.get(), deleted_at }))
 }
 
-/// What is no id is the id of nothing.
+/// Treats a malformed id like an unknown one.
 pub(in crate::web::rest) fn chart_id(raw: &str) -> Result<ChartId> {
     raw.parse().map_err(|_| Error::NotFound("org chart"))
 }

@@ -1,4 +1,4 @@
-//! Charts as CSV (RFC 4180): columns by name, in any order.
+//! Charts as CSV (RFC 4180), with named columns in any order.
 
 use crate::{
     domain::{
@@ -8,15 +8,14 @@ use crate::{
     error::{Error, FieldErrors, Result},
 };
 
-/// The most lines of one import.
+/// The maximum number of lines in one import.
 const MAX_LINES: usize = 200_000;
 
-/// A list as it was read.
+/// A parsed list.
 #[derive(Debug)]
 pub(in crate::web::rest) struct EmployeeList {
-    /// Its lines.
     pub(in crate::web::rest) lines: Vec<EmployeeLine>,
-    /// How they name their managers.
+    /// How the lines refer to managers.
     pub(in crate::web::rest) managed_by: ManagedBy,
     /// Whether the list gives ids.
     pub(in crate::web::rest) has_ids: bool,
@@ -31,12 +30,13 @@ struct Columns {
     managed_by: ManagedBy,
 }
 
-/// Reads a list with a header line: `name`, `title`, and `manager_id` (with `id`) or `manager`, who
-/// is named by what stands in `key` or `email`, or by name where there is no such column.
+/// Parses a list with a header line: `name`, `title`, and `manager_id` (with `id`) or `manager`,
+/// which refers to the column `key`, `email` or `name`, the first of them that exists.
 pub(in crate::web::rest) fn read(text: &[u8]) -> Result<EmployeeList> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
-    let columns = columns(reader.headers().map_err(|e| unreadable(&e))?)?;
+    let header = reader.headers().map_err(|e| Error::field(line_of(&e), reason_of(&e)))?;
+    let columns = columns(header)?;
     let mut lines = Vec::new();
     let mut errors = FieldErrors::default();
     for (number, record) in reader.records().enumerate() {
@@ -55,21 +55,21 @@ pub(in crate::web::rest) fn read(text: &[u8]) -> Result<EmployeeList> {
     Ok(EmployeeList { lines, managed_by: columns.managed_by, has_ids: columns.id.is_some() })
 }
 
-/// Everybody as a list that [`read`] reads back to the same chart.
+/// A list of everyone, which [`read`] parses to the same chart.
 pub(in crate::web::rest) fn write(people: &[Employee]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let broken = |e: csv::Error| Error::Internal(format!("a list was not written: {e}"));
-    writer.write_record(["id", "name", "title", "manager_id"]).map_err(broken)?;
+    let failed = |e: csv::Error| Error::Internal(format!("a list was not written: {e}"));
+    writer.write_record(["id", "name", "title", "manager_id"]).map_err(failed)?;
     for person in people {
-        let (id, manager) =
-            (person.id.to_string(), person.manager.map_or_else(String::new, |m| m.to_string()));
+        let id = person.id.to_string();
+        let manager = person.manager.map(|id| id.to_string()).unwrap_or_default();
         let record = [&id, person.name.as_str(), person.title.as_str(), &manager];
-        writer.write_record(record).map_err(broken)?;
+        writer.write_record(record).map_err(failed)?;
     }
     writer.into_inner().map_err(|e| Error::Internal(format!("a list was not written: {e}")))
 }
 
-/// What is wrong with the lines of a list, as the fields of a problem.
+/// Wrong lines of a list as field errors.
 pub(in crate::web::rest) fn refusal(refused: LineErrors) -> Error {
     let mut errors = FieldErrors::default();
     for error in refused.listed {
@@ -87,7 +87,7 @@ fn columns(header: &csv::StringRecord) -> Result<Columns> {
             return Err(Error::field(quote(cell).to_lowercase(), "is not a column of a list"));
         };
         if names.contains(&name) {
-            return Err(Error::field(name, "stands twice in the header"));
+            return Err(Error::field(name, "is in the header twice"));
         }
         names.push(name);
     }
@@ -96,13 +96,13 @@ fn columns(header: &csv::StringRecord) -> Result<Columns> {
     let (name, title, id) = (needed("name")?, needed("title")?, column("id"));
     let (manager, managed_by) = match (column("manager_id"), column("manager")) {
         (Some(_), None) if id.is_none() => {
-            return Err(Error::field("id", "is required beside manager_id"));
+            return Err(Error::field("id", "is required with manager_id"));
         }
         (Some(manager), None) => (manager, ManagedBy::Id),
         (None, Some(manager)) => (manager, ManagedBy::Key),
         (None, None) => return Err(Error::field("manager_id", "or manager is required")),
         (Some(_), Some(_)) => {
-            return Err(Error::field("manager", "cannot stand beside manager_id"));
+            return Err(Error::field("manager", "cannot be used with manager_id"));
         }
     };
     let key = column("key").or_else(|| column("email")).unwrap_or(name);
@@ -121,10 +121,6 @@ impl Columns {
             manager: cell(self.manager),
         }
     }
-}
-
-fn unreadable(error: &csv::Error) -> Error {
-    Error::field(line_of(error), reason_of(error))
 }
 
 fn line_of(error: &csv::Error) -> String {
@@ -164,17 +160,17 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_name() {
-        let roster =
+        let list =
             read(b"\xEF\xBB\xBFTitle, Name ,manager\nCEO,Ada,\nCTO,\"Lovelace, B\",Ada\n").unwrap();
-        assert_eq!((roster.managed_by, roster.has_ids), (ManagedBy::Key, false));
-        assert_eq!(roster.lines[1].name, "Lovelace, B");
-        assert_eq!((roster.lines[1].line, roster.lines[1].manager.as_str()), (3, "Ada"));
-        let roster = read(b"email,name,title,manager\na@b.c,Ada,CEO,\n").unwrap();
-        assert_eq!(roster.lines[0].key, "a@b.c");
+        assert_eq!((list.managed_by, list.has_ids), (ManagedBy::Key, false));
+        assert_eq!(list.lines[1].name, "Lovelace, B");
+        assert_eq!((list.lines[1].line, list.lines[1].manager.as_str()), (3, "Ada"));
+        let list = read(b"email,name,title,manager\na@b.c,Ada,CEO,\n").unwrap();
+        assert_eq!(list.lines[0].key, "a@b.c");
     }
 
     #[test]
-    fn what_is_no_list_is_refused_by_name() {
+    fn a_refused_list_names_the_wrong_column_or_line() {
         assert_eq!(refused("name,title\n").0, "manager_id");
         assert_eq!(refused("name,manager\n").0, "title");
         assert_eq!(refused("name,title,manager_id\n").0, "id");
@@ -187,7 +183,7 @@ mod tests {
         assert!(read(b"name,title,manager\n\xFF,x,\n").is_err());
     }
 
-    /// A chart of people with odd names, each below somebody who stands before.
+    /// A chart of people with odd names, each below an earlier one.
     fn people() -> impl Strategy<Value = Vec<Employee>> {
         let label = || prop_oneof!["[A-Z][a-z]{1,9}".boxed(), any_text().boxed()];
         let name = label().prop_filter_map("no name", |text| Label::parse(&text).ok());
@@ -215,10 +211,10 @@ mod tests {
     /// A person's id, name, title and manager.
     type Fact = (i64, String, String, Option<i64>);
 
-    /// What a list says of everybody.
+    /// Everyone in a list.
     fn facts(text: &[u8]) -> Option<Vec<Fact>> {
-        let roster = soon(|| read(text)).ok()?;
-        let placed = soon(|| place(&roster.lines, roster.managed_by)).ok()?;
+        let list = soon(|| read(text)).ok()?;
+        let placed = soon(|| place(&list.lines, list.managed_by)).ok()?;
         let fact = |p: crate::domain::charts::Placed| {
             let (name, title) = (p.name.as_str().to_owned(), p.title.as_str().to_owned());
             (p.id.get(), name, title, p.ancestors.last().map(|manager| manager.get()))
@@ -240,11 +236,11 @@ mod tests {
 
         #[test]
         fn a_list_is_read_as_it_was_written_whatever_the_names(people in people()) {
-            let said = |p: &Employee| {
+            let fact = |p: &Employee| {
                 let (name, title) = (p.name.as_str().to_owned(), p.title.as_str().to_owned());
                 (p.id.get(), name, title, p.manager.map(EmployeeId::get))
             };
-            let expected = people.iter().map(said).collect::<Vec<_>>();
+            let expected = people.iter().map(fact).collect::<Vec<_>>();
             prop_assert_eq!(facts(&write(&people).unwrap()), Some(expected));
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// Somebody who comes in.
+/// A new employee.
 #[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct EmployeeRequest {
@@ -42,12 +42,12 @@ struct EmployeeRequest {
     /// 1 to 128 characters.
     #[schema(example = "Rear Admiral", min_length = 1, max_length = 128)]
     title: String,
-    /// Whom the person reports to; absent or `null` for the first one, the CEO.
+    /// The id of the manager; absent or `null` for the first employee, the CEO.
     #[schema(example = 1)]
     manager_id: Option<i64>,
 }
 
-/// What is to change; at least one field, and what is absent stays.
+/// Changes; at least one field. Absent fields stay unchanged.
 #[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 #[validate(schema(function = changes_something))]
@@ -58,20 +58,20 @@ struct EmployeePatchRequest {
     /// A new title.
     #[schema(example = "Commodore", min_length = 1, max_length = 128)]
     title: Option<String>,
-    /// Another manager; the whole team comes along.
+    /// The id of the new manager. The whole team moves along.
     #[serde(default, with = "double_option")]
     #[schema(value_type = Option<i64>, example = 1)]
     #[expect(clippy::option_option, reason = "absent, null, or a value")]
     manager_id: Option<Option<i64>>,
 }
 
-/// How somebody leaves.
+/// How to reassign the reports of a deleted employee.
 #[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct DeleteQuery {
-    /// `all` (the default): every direct and indirect report now reports to the manager of who
-    /// leaves. `direct`: only the direct ones do, their own teams stay with them.
+    /// `all` (the default): every direct and indirect report now reports to the deleted employee's
+    /// manager. `direct`: only the direct reports do; their own teams stay with them.
     #[param(example = "all", pattern = "^(all|direct)$", nullable = false)]
     reparent: Option<String>,
 }
@@ -79,7 +79,7 @@ struct DeleteQuery {
 /// A person in an org chart.
 #[derive(Serialize, ToSchema)]
 pub(in crate::web::rest) struct EmployeeResponse {
-    /// The person's identity within the chart.
+    /// The person's id within the chart.
     #[schema(example = 2)]
     id: i64,
     /// The chart.
@@ -91,10 +91,10 @@ pub(in crate::web::rest) struct EmployeeResponse {
     /// The person's title.
     #[schema(example = "Rear Admiral")]
     title: String,
-    /// Whom the person reports to; `null` for the CEO alone.
+    /// The id of the manager; `null` only for the CEO.
     #[schema(example = 1, required = true)]
     manager_id: Option<i64>,
-    /// When the person came in.
+    /// When the person was added.
     #[schema(example = "2026-01-31T09:30:00.123Z")]
     created_at: DateTime<Utc>,
     /// When the person last changed.
@@ -102,16 +102,16 @@ pub(in crate::web::rest) struct EmployeeResponse {
     updated_at: DateTime<Utc>,
 }
 
-/// Somebody who left.
+/// A deleted employee.
 #[derive(Serialize, ToSchema)]
 struct DepartureResponse {
-    /// The identity that the person had.
+    /// The person's id.
     #[schema(example = 2)]
     id: i64,
-    /// Whom the reports now report to.
+    /// The new manager of the reports.
     #[schema(example = 1)]
     new_manager_id: i64,
-    /// How many people were given another manager.
+    /// How many people have a new manager.
     #[schema(example = 7)]
     reassigned: u64,
 }
@@ -123,7 +123,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// Add an employee.
 ///
-/// The first one has no manager and is the CEO; everybody else has one in the same chart.
+/// The first one has no manager and is the CEO; everyone else has a manager in the same chart.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
@@ -131,7 +131,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     security(("bearer" = [])),
     responses(
         (status = 201, description = "The employee", body = EmployeeResponse,
-            headers(("Location" = String, description = "Where to get it"))),
+            headers(("Location" = String, description = "The path of the new resource"))),
         (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "No manager, although there is a CEO (`chart_has_ceo`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
@@ -199,7 +199,7 @@ async fn get(scope: OrgScope, state: State, path: Path<(String, String)>) -> Res
 
 /// Change an employee's name, title or manager.
 ///
-/// Whoever gets another manager takes the whole team along.
+/// Changing someone's manager moves their whole team with them.
 #[utoipa::path(
     tag = "org charts",
     params(
@@ -209,9 +209,9 @@ async fn get(scope: OrgScope, state: State, path: Path<(String, String)>) -> Res
     request_body = EmployeePatchRequest,
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The employee as it is now", body = EmployeeResponse),
+        (status = 200, description = "The changed employee", body = EmployeeResponse),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A cycle (`chart_cycle`), a manager for the CEO or none for somebody else (`chart_use_promote`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A cycle (`chart_cycle`), a manager for the CEO or none for someone else (`chart_use_promote`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
     )
 )]
@@ -227,7 +227,7 @@ async fn update(
     Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
 }
 
-/// Delete an employee; the reports go to the employee's manager.
+/// Delete an employee; the reports move to the employee's manager.
 #[utoipa::path(
     tag = "org charts",
     params(
@@ -237,7 +237,7 @@ async fn update(
     ),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The employee is gone", body = DepartureResponse),
+        (status = 200, description = "The employee is deleted", body = DepartureResponse),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is the CEO (`chart_ceo_protected`)", body = Problem, content_type = "application/problem+json"),
         QueryErrors, TokenErrors, BusyErrors,
@@ -261,7 +261,7 @@ async fn delete(
 
 /// Make an employee the CEO.
 ///
-/// The previous CEO now reports to the new one; everybody else keeps their manager.
+/// The previous CEO then reports to the new one; everyone else keeps their manager.
 #[utoipa::path(
     tag = "org charts",
     params(
@@ -287,7 +287,7 @@ async fn promote(
     Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
 }
 
-/// What is no id is the id of nobody.
+/// Treats malformed ids like unknown ones.
 pub(in crate::web::rest) fn ids(
     (chart, employee): &(String, String),
 ) -> Result<(ChartId, EmployeeId)> {
@@ -295,7 +295,7 @@ pub(in crate::web::rest) fn ids(
     Ok((chart_id(chart)?, employee))
 }
 
-/// Each person with its cursor.
+/// Each person with the id, which is the cursor.
 pub(in crate::web::rest) fn keyed(people: Vec<Employee>) -> Vec<(EmployeeId, EmployeeResponse)> {
     people.into_iter().map(|person| (person.id, person.into())).collect()
 }

@@ -42,21 +42,21 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ImportQuery {
-    /// Checks everything and writes nothing.
+    /// Only checks the list and writes nothing.
     #[param(example = true, nullable = false)]
     dry_run: Option<bool>,
-    /// Takes the place of the people who are in the chart.
+    /// Replaces the people in the chart.
     #[param(example = false, nullable = false)]
     replace: Option<bool>,
 }
 
-/// What an import did, or would do.
+/// The result of an import or of its dry run.
 #[derive(Serialize, ToSchema)]
 struct ImportResponse {
     /// The chart.
     #[schema(example = 1)]
     id: i64,
-    /// How many people the list has.
+    /// The number of people in the list.
     #[schema(example = 42)]
     imported: usize,
     /// Whether nothing was written.
@@ -64,19 +64,19 @@ struct ImportResponse {
     dry_run: bool,
 }
 
-/// What a chart adds up to.
+/// Statistics of a chart.
 #[derive(Serialize, ToSchema)]
 struct StatsResponse {
-    /// Everybody.
+    /// The number of people.
     #[schema(example = 42)]
     people: usize,
-    /// Levels below the CEO.
+    /// The number of levels below the CEO.
     #[schema(example = 4)]
     depth: usize,
-    /// People whom somebody reports to.
+    /// The number of people with reports.
     #[schema(example = 9)]
     managers: usize,
-    /// Everybody else.
+    /// The number of people without reports.
     #[schema(example = 33)]
     individual_contributors: usize,
     /// Direct reports of a manager.
@@ -86,17 +86,17 @@ struct StatsResponse {
 /// Direct reports of a manager.
 #[derive(Serialize, ToSchema)]
 struct SpanResponse {
-    /// On average; 0 without managers.
+    /// The average; 0 without managers.
     #[schema(example = 4.56)]
     mean: f64,
-    /// At most.
+    /// The maximum.
     #[schema(example = 11)]
     max: usize,
-    /// Who has that many.
+    /// The managers with the maximum.
     widest: Vec<WidestResponse>,
 }
 
-/// Somebody with the widest span of control.
+/// A manager with the widest span of control.
 #[derive(Serialize, ToSchema)]
 struct WidestResponse {
     /// The employee.
@@ -110,23 +110,23 @@ struct WidestResponse {
     title: String,
 }
 
-/// The text of a list, larger than other bodies may be.
+/// The text of a list, whose size limit is higher than that of other bodies.
 struct ListBody(Bytes);
 
-/// 200,000 lines of the longest names are more, of usual ones a third.
+/// The maximum size of a list. 200,000 typical lines take a third of it, the longest possible more.
 const LIST_LIMIT: usize = 32 * 1024 * 1024;
-/// The bytes of a usual line, to tell a long list before it is read.
+/// The bytes of a typical line, to estimate the number of lines before parsing.
 const USUAL_LINE: usize = 40;
 
-/// Which part of a chart to draw.
+/// The part of a chart to draw.
 #[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct PictureQuery {
-    /// The employee at the top of the picture; the CEO if it is not said.
+    /// The employee at the top of the picture; by default the CEO.
     #[param(example = 1, nullable = false)]
     root: Option<i64>,
-    /// How many levels below; as many as fit if it is not said.
+    /// The number of levels below the top; by default as many as fit.
     #[param(example = 2, nullable = false)]
     depth: Option<u32>,
 }
@@ -135,12 +135,12 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(import).service(export).service(stats).service(drawn);
 }
 
-/// Fill a chart from a CSV list.
+/// Import a chart from a CSV list.
 ///
 /// The header names the columns: `name`, `title`, and either `id` and `manager_id`, or `manager`,
-/// who is named by what stands in `key` or `email`, or by name where there is no such column. The
-/// one person without a manager is the CEO. All or nothing: every wrong line is told with its
-/// reason, cycles with their members. At most 200,000 lines and 32 MiB.
+/// which refers to the column `key`, `email` or `name`, the first of them that exists. The one
+/// person without a manager is the CEO. If a line is wrong, nothing is imported; the answer gives
+/// the reason for each wrong line and the members of each cycle. At most 200,000 lines and 32 MiB.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1), ImportQuery),
@@ -148,9 +148,9 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
         example = "id,name,title,manager_id\n1,Ada Lovelace,CEO,\n2,Grace Hopper,CTO,1\n"),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "Everybody is in, or would be", body = ImportResponse),
+        (status = 200, description = "Imported, or valid if it is a dry run", body = ImportResponse),
         (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There are people in the chart (`chart_not_empty`)", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The chart is not empty (`chart_not_empty`)", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
     )
 )]
@@ -166,16 +166,17 @@ async fn import(
     let dry_run = query.0.dry_run.unwrap_or_default();
     let replace = query.0.replace.unwrap_or_default();
     let lines = body.0.len() / USUAL_LINE;
-    let room = state.manager.admit_chart(lines).await?;
-    let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
-    let ((people, has_ids), _room) = read.await?;
+    let admission = state.manager.admit_chart(lines).await?;
+    let read =
+        aside(lines, (body.0, admission), |(text, admission)| Ok((places(&text)?, admission)));
+    let ((people, has_ids), _admission) = read.await?;
     let imported = people.len();
     let mode = ImportMode { replace, dry_run, renumber: !has_ids };
     state.manager.chart_import(&scope, id, people, mode).await?;
     Ok(HttpResponse::Ok().json(ImportResponse { id: id.get(), imported, dry_run }))
 }
 
-/// Get a chart as a CSV list that imports again to the same chart.
+/// Export a chart as a CSV list. Importing it gives the same chart.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
@@ -198,13 +199,13 @@ async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<Ht
         .body(list))
 }
 
-/// Get the figures of a chart.
+/// Get the statistics of a chart.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The figures", body = StatsResponse),
+        (status = 200, description = "The statistics", body = StatsResponse),
         (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
         TokenErrors, BusyErrors,
     )
@@ -234,7 +235,7 @@ async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<Htt
 
 /// Get a chart as a picture.
 ///
-/// A tidy tree in SVG that stands alone. Large teams and deep levels are folded, with a count.
+/// A self-contained SVG of the tree. Large teams and deep levels are folded into counts.
 #[utoipa::path(
     tag = "org charts",
     params(("org_id" = i64, Path, description = "The chart", example = 1), PictureQuery),
@@ -255,12 +256,10 @@ async fn drawn(
     let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
     let draw = move |whole: WholeChart| Ok(draw(&whole.chart, &whole.people, &query.0));
     let svg = aside(whole.people.len(), whole, draw).await?;
+    let policy = "default-src 'none'; style-src 'unsafe-inline'";
     Ok(HttpResponse::Ok()
         .content_type("image/svg+xml")
-        .insert_header((
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'",
-        ))
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
         .body(svg.ok_or(Error::NotFound("employee"))?))
 }
 
@@ -277,11 +276,11 @@ fn draw(chart: &Chart, people: &[Employee], options: &PictureOptions) -> Option<
     picture::draw(chart.name.as_str(), &nodes, options)
 }
 
-/// Hundreds of thousands of lines keep a thread busy for a while, so this runs on one for that.
+/// The people in a list with their place in the chart, and whether the list has ids.
 fn places(text: &[u8]) -> Result<(Vec<charts::Placed>, bool)> {
-    let roster = csv::read(text)?;
-    let people = charts::place(&roster.lines, roster.managed_by).map_err(csv::refusal)?;
-    Ok((people, roster.has_ids))
+    let list = csv::read(text)?;
+    let people = charts::place(&list.lines, list.managed_by).map_err(csv::refusal)?;
+    Ok((people, list.has_ids))
 }
 
 impl Input for ImportQuery {

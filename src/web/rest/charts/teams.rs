@@ -26,22 +26,22 @@ use crate::{
     },
 };
 
-/// A person and how far below the asked one.
+/// A person and the number of levels below the requested one.
 #[derive(Serialize, ToSchema)]
 struct SubtreeResponse {
     #[serde(flatten)]
     employee: EmployeeResponse,
-    /// 0 for the person who was asked for, 1 for the direct reports, and so on.
+    /// 0 for the requested person, 1 for direct reports, and so on.
     #[schema(example = 1)]
     depth: usize,
 }
 
-/// A person with all reports, each with theirs.
+/// A person with all reports, recursively.
 #[derive(Serialize, ToSchema)]
 struct TreeResponse {
     #[serde(flatten)]
     employee: EmployeeResponse,
-    /// The direct reports, in the order of their ids.
+    /// The direct reports, ordered by id.
     #[schema(no_recursion)]
     reports: Vec<TreeResponse>,
 }
@@ -50,7 +50,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(direct_reports).service(manager_chain).service(subtree).service(whole);
 }
 
-/// List who reports to an employee.
+/// List the direct reports of an employee.
 #[utoipa::path(
     tag = "teams",
     params(
@@ -60,7 +60,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     ),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "A page of employees, in the order of their ids", body = [EmployeeResponse],
+        (status = 200, description = "A page of employees, ordered by id", body = [EmployeeResponse],
             headers(("Link" = String, description = "`rel=\"next\"`: the next page, if there is one"))),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
         QueryErrors, TokenErrors, BusyErrors,
@@ -110,7 +110,7 @@ async fn manager_chain(
     Ok(page.answer(&path, &keyed(people)))
 }
 
-/// List an employee and everybody below, flat, with how far below.
+/// List an employee and everyone below, each with the number of levels below.
 #[utoipa::path(
     tag = "teams",
     params(
@@ -120,7 +120,7 @@ async fn manager_chain(
     ),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "A page of employees, in the order of their ids", body = [SubtreeResponse],
+        (status = 200, description = "A page of employees, ordered by id", body = [SubtreeResponse],
             headers(("Link" = String, description = "`rel=\"next\"`: the next page, if there is one"))),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
         QueryErrors, TokenErrors, BusyErrors,
@@ -145,13 +145,13 @@ async fn subtree(
 
 /// Get the whole chart as a tree.
 ///
-/// `null` while nobody is in it.
+/// The tree is `null` if the chart is empty.
 #[utoipa::path(
     tag = "teams",
     params(("org_id" = i64, Path, description = "The chart", example = 1)),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The CEO with all reports, each with theirs", body = Option<TreeResponse>),
+        (status = 200, description = "The CEO with all reports, recursively", body = Option<TreeResponse>),
         (status = 404, description = "No such chart in this organization", body = Problem, content_type = "application/problem+json"),
         TokenErrors, BusyErrors,
     )
@@ -160,12 +160,8 @@ async fn subtree(
 async fn whole(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
     let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
     let nested = aside(whole.people.len(), whole, |whole| {
-        let people = whole.people.into_iter();
-        tree::nested(people.map(|person| (person.manager, keyed_one(person))))
+        let keyed = |person: Employee| (person.manager, (person.id, person.into()));
+        tree::nested::<EmployeeResponse>(whole.people.into_iter().map(keyed))
     });
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(nested.await?))
-}
-
-fn keyed_one(person: Employee) -> (EmployeeId, EmployeeResponse) {
-    (person.id, person.into())
 }

@@ -1,5 +1,4 @@
-//! A tree as nested JSON, written without recursion: a chart may be thousands of levels deep, and a
-//! worker's stack is not.
+//! Writes a tree as nested JSON without recursion: a chart may be too deep for a worker's stack.
 
 use std::collections::HashMap;
 
@@ -10,10 +9,11 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Everybody with their reports inside, from whoever has no manager down; `null` for nobody.
+/// The tree below the person without a manager, each person with their reports; `null` if there is
+/// none.
 ///
 /// # Errors
-/// [`Error::Internal`] when an item does not serialize as an object.
+/// [`Error::Internal`] if a person does not serialize as an object.
 pub(in crate::web::rest) fn nested<T: Serialize>(
     people: impl Iterator<Item = (Option<EmployeeId>, (EmployeeId, T))>,
 ) -> Result<String> {
@@ -22,7 +22,7 @@ pub(in crate::web::rest) fn nested<T: Serialize>(
         reports.entry(manager).or_default().push(person);
     }
     let mut json = String::new();
-    // The open teams, each with who of it is still to come.
+    // The teams being written, each with its remaining people.
     let mut open = vec![reports.remove(&None).unwrap_or_default().into_iter()];
     while let Some(team) = open.last_mut() {
         if let Some((id, person)) = team.next() {
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_stand_inside_their_manager() {
+    fn reports_are_nested_in_their_manager() {
         let text = tree(&[(1, None), (2, Some(1)), (3, Some(1)), (4, Some(2))]);
         let expected = json!({ "id": 1, "reports": [
             { "id": 2, "reports": [{ "id": 4, "reports": [] }] },

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Who wants in.
+/// The credentials of an account.
 #[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 struct LoginRequest {
@@ -49,12 +49,12 @@ struct LoginResponse {
     /// The account.
     #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f7")]
     account_id: String,
-    /// What it may do.
+    /// The account's role.
     #[schema(example = "member")]
     role: &'static str,
 }
 
-/// A token and where it leads.
+/// A token and its organization.
 #[derive(Serialize, ToSchema)]
 struct TokenResponse {
     /// A JSON Web Token for the `Authorization: Bearer` header.
@@ -65,7 +65,7 @@ struct TokenResponse {
     /// Always `Bearer`.
     #[schema(example = "Bearer")]
     token_type: &'static str,
-    /// Seconds that it is good for.
+    /// The lifetime of the token in seconds.
     #[schema(example = 3600)]
     expires_in: u64,
     /// The account's organization.
@@ -82,8 +82,8 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// Log in as an admin.
 ///
-/// The answer to every failure is the same, and costs the same: an unknown address, a wrong
-/// password, an account that is no admin.
+/// Every failure has the same answer and the same cost: an unknown address, a wrong password, or an
+/// account that is not an admin.
 #[utoipa::path(
     tag = "login",
     request_body = LoginRequest,

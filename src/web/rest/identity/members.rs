@@ -1,4 +1,4 @@
-//! `/org/members`: the accounts of the own organization.
+//! `/org/members`: the accounts of the caller's organization.
 
 use actix_web::{HttpResponse, delete, get, http::header, patch, post, web::Path};
 use chrono::{DateTime, Utc};
@@ -49,7 +49,7 @@ struct MemberRequest {
     role: Option<String>,
 }
 
-/// What is to change; at least one field, and what is absent stays.
+/// Changes; at least one field. Absent fields stay unchanged.
 #[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 #[validate(schema(function = changes_something))]
@@ -57,10 +57,10 @@ struct MemberPatchRequest {
     /// A new e-mail address.
     #[schema(example = "grace@acme.example", format = Email, max_length = 254)]
     email: Option<String>,
-    /// A new password; the account's tokens are refused from then on.
+    /// A new password. It invalidates the account's tokens.
     #[schema(example = "an even longer passphrase", format = Password, min_length = 8, max_length = 128)]
     password: Option<String>,
-    /// A new name; `null` takes it away.
+    /// A new name; `null` removes it.
     #[serde(default, with = "double_option")]
     #[schema(value_type = Option<String>, example = "Grace B. M. Hopper", min_length = 1, max_length = 128)]
     #[expect(clippy::option_option, reason = "absent, null, or a value")]
@@ -68,7 +68,7 @@ struct MemberPatchRequest {
     /// A new role.
     #[schema(example = "admin", pattern = "^(member|admin)$")]
     role: Option<String>,
-    /// With a new password: whether the address of the account's calendar feed stops working, too.
+    /// Only with a new password: whether to also revoke the address of the account's calendar feed.
     #[serde(default)]
     #[schema(example = false)]
     revoke_calendar: bool,
@@ -77,7 +77,7 @@ struct MemberPatchRequest {
 /// An account of the organization.
 #[derive(Serialize, ToSchema)]
 struct MemberResponse {
-    /// Its identity.
+    /// Its id.
     #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f7")]
     id: String,
     /// Its e-mail address.
@@ -89,7 +89,7 @@ struct MemberResponse {
     /// `member` or `admin`.
     #[schema(example = "member")]
     role: &'static str,
-    /// When it was made.
+    /// When it was created.
     #[schema(example = "2026-01-31T09:30:00.123Z")]
     created_at: DateTime<Utc>,
     /// When it last changed.
@@ -97,10 +97,10 @@ struct MemberResponse {
     updated_at: DateTime<Utc>,
 }
 
-/// An account that is no more.
+/// A deleted account.
 #[derive(Serialize, ToSchema)]
 struct MemberDeletedResponse {
-    /// The identity that it had.
+    /// Its id.
     #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f7")]
     id: String,
     /// When it was deleted.
@@ -124,8 +124,8 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     request_body = MemberRequest,
     security(("bearer" = [])),
     responses(
-        (status = 201, description = "It exists", body = MemberResponse,
-            headers(("Location" = String, description = "Where to get it"))),
+        (status = 201, description = "Created", body = MemberResponse,
+            headers(("Location" = String, description = "The path of the new resource"))),
         (status = 409, description = "The address is taken (`email_taken`)", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
     )
@@ -192,7 +192,7 @@ async fn get(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpRe
     request_body = MemberPatchRequest,
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The account as it is now", body = MemberResponse),
+        (status = 200, description = "The changed account", body = MemberResponse),
         (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The address is taken (`email_taken`), or it is the last admin (`last_admin`)", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
@@ -217,7 +217,7 @@ async fn update(
     params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "It is gone", body = MemberDeletedResponse),
+        (status = 200, description = "Deleted", body = MemberDeletedResponse),
         (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is the last admin (`last_admin`)", body = Problem, content_type = "application/problem+json"),
         TokenErrors, BusyErrors,
@@ -231,14 +231,14 @@ async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<Htt
 
 /// Revoke the address of an account's calendar feed
 ///
-/// Calendar programs cannot read it any more. The account can have a new one made. Where there is
-/// none, nothing changes.
+/// Calendar programs can no longer read the feed. The account can create a new address. Without an
+/// address, nothing changes.
 #[utoipa::path(
     tag = "members",
     params(("id" = String, Path, description = "The account", example = "68a1f0c2e4b0a1b2c3d4e5f7")),
     security(("bearer" = [])),
     responses(
-        (status = 204, description = "There is no address any more"),
+        (status = 204, description = "The address is revoked"),
         (status = 404, description = "No such account in this organization", body = Problem, content_type = "application/problem+json"),
         TokenErrors, BusyErrors,
     )
@@ -253,7 +253,7 @@ async fn calendar_revoke(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// What is no id is the id of nobody.
+/// Treats a malformed id like an unknown one.
 fn parse_id(raw: &str) -> Result<AccountId> {
     raw.parse().map_err(|_| Error::NotFound("member"))
 }
@@ -262,9 +262,9 @@ fn parse_role(raw: &str) -> Result<Role, Invalid> {
     raw.parse().map_err(|_| Invalid("must be member or admin"))
 }
 
-/// A calendar is revoked along with a new password, or by itself at a path of its own.
+/// `revoke_calendar` needs a new password. Another endpoint revokes a calendar alone.
 pub(in crate::web::rest) fn with_password(revoke: bool, password: bool) -> Result<(), Invalid> {
-    if revoke && !password { Err(Invalid("needs a new password beside it")) } else { Ok(()) }
+    if revoke && !password { Err(Invalid("needs a new password")) } else { Ok(()) }
 }
 
 fn changes_something(patch: &MemberPatchRequest) -> Result<(), ValidationError> {

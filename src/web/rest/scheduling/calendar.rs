@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// What is copied for a client at a time: one that does not read holds no more than this.
+/// The bytes copied at a time, which limits the memory of a client that does not read.
 const PIECE: usize = 16 << 10;
 
 pub(super) fn configure(config: &mut ServiceConfig<'_>) {
@@ -34,23 +34,23 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// A member's calendar
 ///
-/// The registrations of the member for whom `createCalendarFeed` of the GraphQL API has made this
-/// address, from 90 days ago to two years ahead. Whoever knows the address may read it, until it is
-/// revoked. There are at most 1,000 entries, and their descriptions share 512 KiB: what is longer
-/// than its part ends with an ellipsis. Send the `ETag` of an answer as `If-None-Match`, and the next
-/// one is a 304 until something changes.
+/// The registrations of the member who created this address with `createCalendarFeed` of the
+/// GraphQL API, from 90 days ago to two years ahead. Anyone who knows the address can read it until
+/// it is revoked. There are at most 1,000 entries, whose descriptions share 512 KiB: one that is
+/// longer than its share is cut and ends with an ellipsis. Send the `ETag` of an answer as
+/// `If-None-Match` to get a 304 until something changes.
 #[utoipa::path(
     tag = "calendar",
     params(
         ("token" = String, Path, description = "The secret of the address", example = "q3N0Wk8y"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the answer that the client has", nullable = false),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the client's copy", nullable = false),
     ),
     responses(
         (
             status = 200, description = "The calendar", body = String, content_type = "text/calendar",
             headers(("ETag" = String, description = "It changes with the calendar")),
         ),
-        (status = 304, description = "The client has the calendar already"),
+        (status = 304, description = "The client's copy is current"),
         (status = 404, description = "No such calendar", body = Problem, content_type = "application/problem+json"),
         ThrottleErrors, BusyErrors,
     )
@@ -62,15 +62,15 @@ async fn feed(
     address: ClientAddress,
     token: Path<String>,
 ) -> Result<HttpResponse> {
-    let asked = IfNoneMatch::parse(&request).ok();
-    let knows = |tag: &str| asked.as_ref().is_some_and(|asked| includes(asked, tag));
+    let condition = IfNoneMatch::parse(&request).ok();
+    let knows = |tag: &str| condition.as_ref().is_some_and(|known| includes(known, tag));
     let poll = Poll { token: &token, address: address.0, knows: &knows, render };
     let feed = state.manager.feed(poll).await?;
     Ok(answer(feed.tag, feed.text))
 }
 
-fn includes(asked: &IfNoneMatch, tag: &str) -> bool {
-    match asked {
+fn includes(condition: &IfNoneMatch, tag: &str) -> bool {
+    match condition {
         IfNoneMatch::Any => true,
         IfNoneMatch::Items(tags) => tags.iter().any(|known| known.tag() == tag),
     }
@@ -88,7 +88,7 @@ fn answer(tag: String, text: Option<Arc<[u8]>>) -> HttpResponse {
         .body(in_pieces(Bytes::from_owner(text)))
 }
 
-/// A body that is copied for the client as it is read.
+/// A body that is copied in pieces as the client reads it.
 fn in_pieces(
     text: Bytes,
 ) -> SizedStream<impl stream::Stream<Item = std::result::Result<Bytes, Infallible>>> {
@@ -111,7 +111,8 @@ fn render(items: Vec<FeedItem>) -> Vec<u8> {
             .ends(registration.end)
             .status(EventStatus::Confirmed);
         if let Some(description) = &event.description {
-            // The library escapes line feeds only, and some programs end a line at a bare return.
+            // The library escapes only line feeds, and some programs end a line at a carriage
+            // return.
             entry.description(&description.replace("\r\n", "\n").replace('\r', "\n"));
         }
         calendar.push(entry.done());

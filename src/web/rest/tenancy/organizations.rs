@@ -43,7 +43,7 @@ struct CreateRequest {
     password: String,
 }
 
-/// What is to change; at least one field. Address and password are the acting admin's.
+/// Changes; at least one field. `email` and `password` are the acting admin's.
 #[derive(Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 #[validate(schema(function = changes_something))]
@@ -54,10 +54,10 @@ struct UpdateRequest {
     /// The admin's new e-mail address.
     #[schema(example = "ada@acme.example", format = Email, max_length = 254)]
     email: Option<String>,
-    /// The admin's new password; every token of before is refused from then on.
+    /// The admin's new password. It invalidates earlier tokens.
     #[schema(example = "an even longer passphrase", format = Password, min_length = 8, max_length = 128)]
     password: Option<String>,
-    /// With a new password: whether the address of the admin's calendar feed stops working, too.
+    /// Only with a new password: whether to also revoke the address of the admin's calendar feed.
     #[serde(default)]
     #[schema(example = false)]
     revoke_calendar: bool,
@@ -95,7 +95,7 @@ struct DeleteRequest {
 /// An organization.
 #[derive(Serialize, ToSchema)]
 struct OrganizationResponse {
-    /// Its identity, which never changes.
+    /// Its id, which never changes.
     #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f6")]
     id: String,
     /// Its name.
@@ -111,7 +111,7 @@ struct OrganizationResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     admin: Option<AdminResponse>,
-    /// Where its documents are; only for admins of this organization.
+    /// Where its documents are stored; only for admins of this organization.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     location: Option<LocationResponse>,
@@ -134,27 +134,27 @@ struct AdminResponse {
     email: String,
 }
 
-/// Where a tenant's documents are.
+/// Where a tenant's documents are stored.
 #[derive(Serialize, ToSchema)]
 struct LocationResponse {
     /// The cluster's name.
     #[schema(example = "default")]
     cluster: String,
-    /// The database in it.
+    /// The name of the database.
     #[schema(example = "tenantry_tenants")]
     database: String,
-    /// The collection in that.
+    /// The name of the collection.
     #[schema(example = "org_acme_inc")]
     collection: String,
 }
 
-/// An organization that is no more.
+/// A deleted organization.
 #[derive(Serialize, ToSchema)]
 struct DeletedResponse {
-    /// The identity that it had.
+    /// Its id.
     #[schema(example = "68a1f0c2e4b0a1b2c3d4e5f6")]
     id: String,
-    /// The name that it had.
+    /// Its name.
     #[schema(example = "Acme, Inc.")]
     organization_name: String,
     /// When it was deleted.
@@ -166,15 +166,15 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(create).service(get).service(update).service(delete);
 }
 
-/// Sign an organization up.
+/// Sign up an organization.
 ///
-/// Creates the organization, its first admin and its own collection, all or nothing.
+/// Creates the organization, its first admin and its collection, all or nothing.
 #[utoipa::path(
     tag = "organizations",
     request_body = CreateRequest,
     responses(
-        (status = 201, description = "It exists", body = OrganizationResponse,
-            headers(("Location" = String, description = "Where to get it"))),
+        (status = 201, description = "Created", body = OrganizationResponse,
+            headers(("Location" = String, description = "The path of the new resource"))),
         (status = 409, description = "The name (`org_name_taken`) or the address (`email_taken`) is taken", body = Problem, content_type = "application/problem+json"),
         InputErrors, ThrottleErrors, BusyErrors,
     )
@@ -189,7 +189,7 @@ async fn create(
     let sign_up = SignUp { name, email, password, address: address.0 };
     let view = state.manager.organization_create(sign_up).await?;
     tracing::Span::current().record("org.id", tracing::field::display(view.organization.id));
-    // The slug is ASCII letters, digits and underscores: nothing to escape.
+    // A slug has only ASCII letters, digits and underscores, so it needs no escaping.
     let slug = view.organization.slugs.first().map_or("", |slug| slug.as_str());
     let location = format!("/org/get?organization_name={slug}");
     Ok(HttpResponse::Created()
@@ -197,16 +197,16 @@ async fn create(
         .json(OrganizationResponse::of_change(view)))
 }
 
-/// Look an organization up by its name.
+/// Look up an organization by its name.
 ///
-/// Its own admins also see who they are and where its documents live.
+/// Its own admins also see their account and where its documents are stored.
 #[utoipa::path(
     tag = "organizations",
     params(GetQuery),
     security((), ("bearer" = [])),
     responses(
         (status = 200, description = "The organization", body = OrganizationResponse),
-        (status = 401, description = "A token was sent, and it is not good any more", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "A token was sent that is not valid", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such organization", body = Problem, content_type = "application/problem+json"),
         QueryErrors, BusyErrors,
     )
@@ -223,14 +223,14 @@ async fn get(
 
 /// Rename the organization, or change the acting admin's e-mail address or password.
 ///
-/// All or nothing. A new name moves the organization's collection; nothing is lost, reads and
-/// writes go on, and it takes no longer for a larger organization.
+/// All or nothing. A new name also renames the organization's collection: nothing is lost, reads
+/// and writes continue, and the time does not depend on the organization's size.
 #[utoipa::path(
     tag = "organizations",
     request_body = UpdateRequest,
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The organization as it is now", body = OrganizationResponse),
+        (status = 200, description = "The changed organization", body = OrganizationResponse),
         (status = 409, description = "The name (`org_name_taken`) or the address (`email_taken`) is taken", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
     )
@@ -245,17 +245,17 @@ async fn update(
     Ok(HttpResponse::Ok().json(OrganizationResponse::of_change(view)))
 }
 
-/// Delete the own organization with everything in it.
+/// Delete the caller's organization and everything in it.
 ///
-/// Its name goes into the query or the body, as a safeguard. Any other name gets the same 403,
-/// whether it exists or not.
+/// As a safeguard, the query or the body must contain its name. Any other name gets a 403, whether
+/// it exists or not.
 #[utoipa::path(
     tag = "organizations",
     params(DeleteQuery),
     request_body(content = Option<DeleteRequest>),
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "It is gone", body = DeletedResponse),
+        (status = 200, description = "Deleted", body = DeletedResponse),
         InputErrors, TokenErrors, BusyErrors,
     )
 )]
@@ -353,7 +353,7 @@ impl OrganizationResponse {
         Self { location, ..Self::of_change(view) }
     }
 
-    /// The answer to a change says nothing of the location.
+    /// The answer to a change, which does not contain the location.
     fn of_change(view: OrgView) -> Self {
         let organization = view.organization;
         Self {

@@ -1,17 +1,16 @@
-//! Text as a picture can hold it: clean, and cut to its room.
+//! Cleans text for a picture and cuts it to the available width.
 
 use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// No text is longer than this, however narrow its characters are.
+/// The maximum length of a text, however narrow its characters are.
 const MAX_CHARS: usize = 120;
 /// Emoji, which are wider than they are high.
 const EMOJI: Range<char> = '\u{1f000}'..'\u{20000}';
 
-/// Drops what XML forbids or what would turn the text around, and makes every run of white space
-/// one space.
+/// Drops characters that XML forbids or that reverse text, and collapses white space.
 pub(super) fn clean(raw: &str) -> String {
     let spaced = raw.replace(|c: char| c.is_whitespace() || c.is_control(), " ");
     let kept = spaced.replace(is_dropped, "");
@@ -25,31 +24,31 @@ fn is_dropped(c: char) -> bool {
         || code & 0xfffe == 0xfffe
 }
 
-/// Cuts clean text to so many hundredths of its font size, with an ellipsis, never inside a
+/// Cuts clean text to `available` hundredths of its font size, with an ellipsis, never inside a
 /// composed character.
-pub(super) fn fit(text: &str, room: u32) -> String {
+pub(super) fn fit(text: &str, available: u32) -> String {
     let ellipsis = width("…");
     let (mut used, mut end, mut count) = (0, 0, 0);
     for (at, character) in text.grapheme_indices(true) {
-        if used + ellipsis <= room {
+        if used + ellipsis <= available {
             end = at;
         }
         used += character_width(character);
         count += character.chars().count();
-        if used > room || count > MAX_CHARS {
+        if used > available || count > MAX_CHARS {
             return format!("{}…", text[..end].trim_end());
         }
     }
     text.to_owned()
 }
 
-/// A rough width in the usual sans-serif fonts, in hundredths of the font size.
+/// The approximate width in common sans-serif fonts, in hundredths of the font size.
 pub(super) fn width(text: &str) -> u32 {
     text.graphemes(true).map(character_width).sum()
 }
 
-/// The width in a terminal tells combining marks, narrow and wide characters apart. Among the narrow
-/// ones, some are much narrower or wider than the rest.
+/// The terminal width distinguishes combining marks, narrow and wide characters. Some narrow ones
+/// are much narrower or wider than the rest.
 fn character_width(character: &str) -> u32 {
     let first = character.chars().next().unwrap_or_default();
     match character.width() {
@@ -63,13 +62,12 @@ fn character_width(character: &str) -> u32 {
     }
 }
 
-/// A number with its thousands set apart, and a noun in the right number: `1 person`, `5,000
-/// people`.
+/// A number with thousands separators and a noun in singular or plural: `1 person`, `5,000 people`.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { many })
 }
 
-/// A number with its thousands set apart.
+/// A number with thousands separators.
 pub(super) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

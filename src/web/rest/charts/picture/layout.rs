@@ -1,5 +1,5 @@
-//! Where the boxes and lines of an organization chart go: rows of teams at the top, hanging lists
-//! further down.
+//! Places the boxes and lines of an organization chart: teams side by side at the top, vertical
+//! lists further down.
 
 use super::outline::Cell;
 
@@ -7,35 +7,34 @@ use super::outline::Cell;
 pub(super) const BOX_WIDTH: i32 = 200;
 /// Height of a box, in pixels.
 pub(super) const BOX_HEIGHT: i32 = 48;
-/// Height of a row of the grid; a box and the space below it take two.
+/// Height of a grid row; a box and the space below it take two rows.
 const ROW: i32 = 32;
 const BOX_ROWS: usize = 2;
 const HALF: i32 = BOX_WIDTH / 2;
 const GAP: i32 = 24;
-/// From a list's line to its boxes.
+/// The length of the lines from a list's vertical line to its boxes.
 const STUB: i32 = 14;
-/// How many reports without people of their own stand side by side, below the top and further down.
+/// How many individual contributors are placed side by side, below the top and further down.
 const SIDE_BY_SIDE: [usize; 2] = [5, 1];
 /// Heights of a column of boxes to try, in boxes.
 const COLUMNS: [usize; 3] = [13, 25, 40];
-/// A picture of this size needs no other shape.
+/// A layout of at most this size is taken without trying others.
 const SMALL: (i32, i32) = (1_600, 1_200);
-/// The shape of a page or a screen that a larger picture should fit well: its width and its height.
+/// The aspect ratio that larger pictures should fit: width and height.
 const PAGE: (i32, i32) = (16, 9);
 
-/// A laid out subtree, in pixels from the middle of the upper edge of its topmost box.
+/// The layout of a subtree, in pixels relative to the middle of its top box's upper edge.
 #[derive(Default)]
 pub(super) struct Block {
-    /// Which box stands where: its number, its middle, its upper edge.
+    /// The boxes: number, horizontal middle, upper edge.
     pub(super) boxes: Vec<(usize, i32, i32)>,
-    /// Lines from one point to another, each horizontal or vertical.
+    /// Horizontal or vertical lines from one point to another.
     pub(super) lines: Vec<[i32; 4]>,
-    /// How far each row of the grid reaches to the left and to the right.
+    /// The leftmost and rightmost pixel of each grid row.
     outline: Vec<(i32, i32)>,
 }
 
-/// Lays out the boxes in the way that fits the smallest page, and so can be read at the largest
-/// scale.
+/// The layout that fits the smallest page, and so is readable at the largest scale.
 pub(super) fn lay_out(cells: &[Cell]) -> Block {
     let deepest = cells.last().map_or(1, |cell| cell.level.max(1));
     let mut best: Option<(i32, Block)> = None;
@@ -59,15 +58,15 @@ pub(super) fn lay_out(cells: &[Cell]) -> Block {
 /// One way to lay out the boxes.
 struct Plan<'a> {
     cells: &'a [Cell],
-    /// The level from which on all reports hang below their manager, instead of standing side by
+    /// The first level at which all reports are in a list below their manager instead of side by
     /// side.
     hang_from: usize,
-    /// How many boxes make a full column.
+    /// The number of boxes in a full column.
     column: usize,
 }
 
 impl Plan<'_> {
-    /// Works from the last box to the first, so that reports are laid out before their manager,
+    /// Goes from the last box to the first, so that reports are laid out before their manager
     /// without recursion.
     fn draw(&self) -> Block {
         let mut blocks: Vec<Block> = self.cells.iter().map(|_| Block::default()).collect();
@@ -109,7 +108,7 @@ impl Plan<'_> {
         block
     }
 
-    /// Spreads reports over as many columns of about the same height as it takes.
+    /// Distributes reports over as many columns as needed, of about the same height.
     fn columns(&self, kids: Vec<Block>) -> Vec<Block> {
         let rows: usize = kids.iter().map(|kid| kid.outline.len()).sum();
         let count = rows.div_ceil(self.column * BOX_ROWS).max(1);
@@ -117,7 +116,7 @@ impl Plan<'_> {
         let mut columns = vec![Vec::new()];
         let mut used = 0;
         for kid in kids {
-            // A report goes where the middle of its block falls.
+            // The middle of a report's block decides its column.
             if (used + kid.outline.len() / 2) / full >= columns.len() {
                 columns.push(Vec::new());
             }
@@ -130,8 +129,7 @@ impl Plan<'_> {
     }
 }
 
-/// A list of reports below each other, hanging from a line at its left; the line is the block's
-/// middle.
+/// A vertical list of reports, attached to a line at its left, which is the block's middle.
 fn hang(kids: Vec<Block>) -> Block {
     let mut list = Block::default();
     let mut end = 0;
@@ -163,8 +161,7 @@ impl Block {
         pixels(self.outline.len())
     }
 
-    /// Puts another block into this one; its first row must touch or overlap the rows that are
-    /// there.
+    /// Adds another block; its first row must touch or overlap the existing rows.
     fn add(&mut self, other: Self, x: i32, row: usize) {
         let y = pixels(row);
         self.boxes.extend(other.boxes.into_iter().map(|(at, left, top)| (at, left + x, top + y)));
@@ -179,7 +176,8 @@ impl Block {
         }
     }
 
-    /// Puts blocks side by side, as close as their outlines allow, and this box over their middle.
+    /// Adds blocks side by side, as close as their outlines allow, with this box above their
+    /// middle.
     fn add_row(&mut self, parts: Vec<Self>) {
         let mut row = Self::default();
         let mut middles = Vec::new();

@@ -1,4 +1,4 @@
-//! Draws an organization chart as an SVG picture that fits a page and stands alone.
+//! Draws an organization chart as a self-contained SVG picture that fits a page.
 
 mod label;
 mod layout;
@@ -26,12 +26,12 @@ pub(super) struct Node<'a> {
     pub(super) manager: Option<i64>,
 }
 
-/// Which part of a chart to draw.
+/// The part of a chart to draw.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PictureOptions {
-    /// The person at the top of the picture; the head of the chart unless given.
+    /// The person at the top of the picture; by default the head of the chart.
     pub(super) root: Option<i64>,
-    /// How many levels to draw below that person; as many as fit unless given.
+    /// How many levels to draw below that person; by default as many as fit.
     pub(super) depth: Option<u32>,
 }
 
@@ -39,12 +39,12 @@ const MARGIN: i32 = 32;
 const MIN_WIDTH: i32 = 640;
 /// The height of the heading, and of a line of text below it.
 const HEADING: (i32, i32) = (44, 20);
-/// How much text fits a box and the heading, in hundredths of the font size.
-const NAME_ROOM: u32 = 1_280;
-const TITLE_ROOM: u32 = 1_500;
-const HEADING_ROOM: u32 = 2_500;
-/// The longest text that is only spoken or shown beside the pointer.
-const SPOKEN_ROOM: u32 = 4_000;
+/// The width of text in a box and in the heading, in hundredths of the font size.
+const NAME_WIDTH: u32 = 1_280;
+const TITLE_WIDTH: u32 = 1_500;
+const HEADING_WIDTH: u32 = 2_500;
+/// The maximum width of text that is only spoken or shown in a tooltip.
+const SPOKEN_WIDTH: u32 = 4_000;
 
 const STYLE: &str = "\
 text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;fill:#0f172a}\
@@ -57,19 +57,18 @@ rect{fill:#fff;stroke:#a3b1c2}.b{font-size:13px;font-weight:600}.t{font-size:11.
 .o rect{fill:#f8fafc;stroke:#64748b;stroke-dasharray:4 3}.o text{fill:#334155}\
 .m .f{fill:#475569;stroke:#f8fafc;stroke-width:1.5}.m .g{font-size:10.5px;font-weight:600;fill:#fff;text-anchor:middle}";
 
-/// Draws a chart, or the part of it that the options ask for; `None` when nobody has the id of
-/// `root`.
+/// Draws a chart or a part of it; `None` if nobody has the id `root`.
 ///
-/// Large teams, deep levels and what exceeds the size of a picture are folded into counts, and the
-/// text below the heading says so. The picture is one SVG document without scripts or references,
-/// and is safe whatever the names and titles hold.
+/// Large teams, deep levels and anything beyond the maximum size are folded into counts, which the
+/// text below the heading explains. The picture is one SVG document without scripts or references,
+/// and safe for any names and titles.
 #[must_use]
 pub(super) fn draw(
     chart_name: &str,
     nodes: &[Node<'_>],
     options: &PictureOptions,
 ) -> Option<String> {
-    let chart_name = fit(&clean(chart_name), SPOKEN_ROOM);
+    let chart_name = fit(&clean(chart_name), SPOKEN_WIDTH);
     if nodes.is_empty() && options.root.is_none() {
         let nobody = "This chart has no people yet.".to_owned();
         return Some(document(&chart_name, &nobody, std::slice::from_ref(&nobody), (0, 0), ""));
@@ -112,11 +111,11 @@ fn document(name: &str, summary: &str, caption: &[String], size: (i32, i32), bod
         escape(name),
         escape(summary),
         MARGIN + 20,
-        escape(fit(name, HEADING_ROOM)),
+        escape(fit(name, HEADING_WIDTH)),
     )
 }
 
-/// What the parts of a picture are written from.
+/// Writes the parts of a picture.
 struct Drawing<'a> {
     nodes: &'a [Node<'a>],
     tree: &'a Tree,
@@ -126,11 +125,11 @@ struct Drawing<'a> {
 impl Drawing<'_> {
     fn name(&self, node: usize) -> String {
         let name = clean(self.nodes[node].name);
-        if name.is_empty() { "(no name)".to_owned() } else { fit(&name, SPOKEN_ROOM) }
+        if name.is_empty() { "(no name)".to_owned() } else { fit(&name, SPOKEN_WIDTH) }
     }
 
     fn title(&self, node: usize) -> String {
-        fit(&clean(self.nodes[node].title), SPOKEN_ROOM)
+        fit(&clean(self.nodes[node].title), SPOKEN_WIDTH)
     }
 
     /// `Ada Lovelace, Chief Engineer`.
@@ -176,7 +175,7 @@ impl Drawing<'_> {
     fn body(&self, block: &Block, x: i32, y: i32) -> String {
         let mut svg = String::from(r#"<path class="l" aria-hidden="true" d=""#);
         for &[x1, y1, x2, y2] in &block.lines {
-            // A line is horizontal or vertical, and the shorter commands halve the text.
+            // The commands for horizontal and vertical lines halve the text.
             let (x1, y1, x2, y2) = (x1 + x, y1 + y, x2 + x, y2 + y);
             let end = if y1 == y2 { format!("H{x2}") } else { format!("V{y2}") };
             let _ = write!(svg, "M{x1} {y1}{end}");
@@ -232,7 +231,7 @@ impl Drawing<'_> {
 }
 
 fn two_lines(first: &str, second: &str) -> String {
-    let (first, second) = (escape(fit(first, NAME_ROOM)), escape(fit(second, TITLE_ROOM)));
+    let (first, second) = (escape(fit(first, NAME_WIDTH)), escape(fit(second, TITLE_WIDTH)));
     if second.is_empty() {
         return format!(r#"<text class="b" x="14" y="29">{first}</text>"#);
     }
@@ -241,7 +240,7 @@ fn two_lines(first: &str, second: &str) -> String {
     )
 }
 
-/// A small plate on the lower edge of a box.
+/// A small label on the lower edge of a box.
 fn badge(text: &str) -> String {
     let width = 18 + (label::width(text) * 11 / 100).cast_signed();
     let (x, middle, y) = (BOX_WIDTH - width - 10, BOX_WIDTH - 10 - width / 2, BOX_HEIGHT - 7);

@@ -1,30 +1,29 @@
-//! Which people of a chart get a box of their own, and what is folded into a count.
+//! Decides which people of a chart get a box, and which are folded into a count.
 
 use super::Node;
 
-/// The most boxes one picture holds, which keeps its text under about a megabyte.
+/// The maximum number of boxes in a picture, which keeps its text below about a megabyte.
 pub(super) const MAX_BOXES: usize = 1_500;
-/// The most levels drawn below the top, which keeps a long chain from becoming a tower.
+/// The maximum number of levels below the top, which limits the height of a long chain.
 pub(super) const MAX_DEPTH: usize = 30;
-/// How many reports without people of their own a manager shows; the first that fits is taken for a
-/// whole level.
+/// How many individual contributors a manager shows. A whole level uses the first size that fits.
 const TEAM_SIZES: [usize; 3] = [24, 12, 6];
 
-/// The people below one person, as a tree that is safe to walk whatever the input was.
+/// The people below one person, as a tree without cycles for any input.
 pub(super) struct Tree {
-    /// Whom a node reports to; indexes here are positions in the list of nodes.
+    /// The manager of each node. Indexes are positions in the list of nodes.
     pub(super) boss: Vec<Option<usize>>,
-    /// Who reports to a node, by id.
+    /// The reports of each node, by id.
     pub(super) reports: Vec<Vec<usize>>,
-    /// How many people are in a node's subtree, itself included.
+    /// The number of people in each node's subtree, including itself.
     pub(super) size: Vec<usize>,
-    /// Where the tree starts.
+    /// The root of the tree.
     pub(super) top: usize,
-    /// How many levels the tree has.
+    /// The number of levels.
     pub(super) levels: usize,
 }
 
-/// One box of the picture; a box stands behind its manager's box in the list.
+/// One box of the picture. It comes after its manager's box in the list.
 #[derive(Debug)]
 pub(super) struct Cell {
     pub(super) what: What,
@@ -35,15 +34,15 @@ pub(super) struct Cell {
 /// What a box shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
-    /// One person, with the number of people below whom the picture leaves out.
+    /// One person, and how many people below are left out.
     Person { node: usize, folded: usize },
-    /// The rest of a manager's team, and how many people are below them in turn.
+    /// The rest of a manager's team, and how many people are below them.
     More { boss: usize, people: usize, below: usize },
 }
 
 impl Tree {
-    /// The tree below `root`, or below the lowest id without a manager; `None` when there is no
-    /// such person.
+    /// The tree below `root`, or below the lowest id without a manager; `None` if there is no such
+    /// person.
     pub(super) fn new(nodes: &[Node<'_>], root: Option<i64>) -> Option<Self> {
         let mut by_id: Vec<usize> = (0..nodes.len()).collect();
         by_id.sort_by_key(|&i| nodes[i].id);
@@ -65,8 +64,7 @@ impl Tree {
                 .or_else(|| first(&|i| boss[i].is_none()))
                 .or_else(|| first(&|_| true))?,
         };
-        // Everyone has one manager, so a cycle that can be reached from the top leads back to the
-        // top itself.
+        // Everyone has one manager, so a cycle that is reachable from the top includes the top.
         if let Some(manager) = boss[top] {
             reports[manager].retain(|&i| i != top);
         }
@@ -93,8 +91,8 @@ impl Tree {
         }
     }
 
-    /// The boxes to draw, level by level: a level that has no room even with its teams cut short
-    /// stays folded.
+    /// The boxes to draw, level by level. Levels are folded from the first that has too many boxes
+    /// even with its teams cut short.
     pub(super) fn outline(&self, depth: Option<u32>) -> Vec<Cell> {
         let depth =
             depth.and_then(|d| usize::try_from(d).ok()).map_or(MAX_DEPTH, |d| d.min(MAX_DEPTH));
@@ -110,8 +108,8 @@ impl Tree {
             let cost = |most: usize| {
                 above.iter().map(|&(_, node)| self.team(node, most).len()).sum::<usize>()
             };
-            let room = MAX_BOXES - cells.len();
-            let Some(most) = TEAM_SIZES.into_iter().find(|&most| cost(most) <= room) else { break };
+            let left = MAX_BOXES - cells.len();
+            let Some(most) = TEAM_SIZES.into_iter().find(|&most| cost(most) <= left) else { break };
             start = cells.len();
             for (at, node) in above {
                 let team = self.team(node, most);
@@ -126,20 +124,20 @@ impl Tree {
         cells
     }
 
-    /// The boxes below one person: so many individual contributors, twice as many managers, and one
-    /// box for the rest.
+    /// The boxes below one person: at most `most` individual contributors, twice as many managers,
+    /// and one box for the rest.
     fn team(&self, node: usize, most: usize) -> Vec<What> {
         let reports = &self.reports[node];
         let leaders = reports.iter().filter(|&&i| !self.reports[i].is_empty()).count();
-        // A box for "one more" would take the place of that one.
+        // A box for one more person would take as much space as that person's box.
         let cut = |count: usize, most: usize| if count > most + 1 { most } else { count };
-        let mut room = [cut(reports.len() - leaders, most), cut(leaders, 2 * most)];
+        let mut left = [cut(reports.len() - leaders, most), cut(leaders, 2 * most)];
         let (mut people, mut below) = (0, 0);
         let mut team = Vec::new();
         for &i in reports {
-            let room = &mut room[usize::from(!self.reports[i].is_empty())];
-            if *room > 0 {
-                *room -= 1;
+            let left = &mut left[usize::from(!self.reports[i].is_empty())];
+            if *left > 0 {
+                *left -= 1;
                 team.push(self.person(i));
             } else {
                 people += 1;

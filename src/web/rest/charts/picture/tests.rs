@@ -1,4 +1,4 @@
-//! Checks pictures as a browser would read them: through an XML parser.
+//! Checks pictures through an XML parser, as a browser reads them.
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ fn a_large_team_ends_in_a_count() {
     let (svg, count) = shown(&flat(201), ALL);
     assert_eq!(count, 1 + 24 + 1);
     assert!(svg.contains("+ 176 more") && svg.contains("25 of 201 people"));
-    assert_eq!(shown(&flat(26), ALL).1, 26, "a count of one takes the place of that one");
+    assert_eq!(shown(&flat(26), ALL).1, 26, "a single person is shown instead of counted");
 }
 
 #[test]
@@ -102,19 +102,19 @@ fn levels_below_the_depth_become_a_count_on_the_box() {
 }
 
 #[test]
-fn cycles_strangers_and_twins_are_harmless() {
+fn cycles_unknown_managers_and_duplicate_ids_are_harmless() {
     let svg = shown(&clerks([None, Some(0), Some(99), Some(4), Some(3), None, Some(6)]), ALL).0;
     assert_eq!(boxes(&svg).len(), 2);
     assert!(svg.contains("5 people are not connected"));
     assert_eq!(
         shown(&clerks([Some(2), Some(0), Some(1)]), ALL).1,
         3,
-        "a ring opens at the lowest id"
+        "a cycle is cut at the lowest id"
     );
     assert_eq!(
         shown(&clerks([Some(2), Some(0), Some(7)]), ALL).1,
         3,
-        "a stranger's report is the top"
+        "a person with an unknown manager is the top"
     );
     let twins = [flat(3), flat(3)].concat();
     assert_eq!(shown(&twins, ALL).1, 3);
@@ -146,7 +146,7 @@ fn a_hundred_thousand_people_are_drawn_at_once_and_below_a_megabyte() {
 }
 
 #[test]
-fn text_is_cut_to_its_room_between_characters() {
+fn text_is_cut_to_its_width_between_characters() {
     assert_eq!(label::fit("short", 1_000), "short");
     assert_eq!(label::fit("山田太郎山田太郎", 500), "山田太…");
     assert_eq!(label::fit("nnne\u{301}nnnn", 310), "nnn…");
