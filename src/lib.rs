@@ -12,7 +12,7 @@
 //! * Only [`store`] imports the database driver, and [`web`] imports nothing of [`store`].
 //! * Only [`web`] imports actix, async-graphql and utoipa ([`startup`] imports actix to run the
 //!   server); no layer below it knows a status code.
-//! * Tenant documents are reached only through a scope, and every key starts with its `org`.
+//! * Tenant documents are reached only through a context, and every key starts with its `org`.
 //!
 //! [`config`] reads the settings, and [`startup`] builds the application from them. [`cli`] is the
 //! command line, [`dev`] the embedded database, [`telemetry`] logs and metrics, and `trust` checks

@@ -9,7 +9,7 @@ use mongodb::Collection;
 use tenantry::{
     domain::{Label, OrgId, charts::Placed},
     manager::{
-        AdminScope, TenantManager,
+        AdminContext, TenantManager,
         charts::ImportMode,
         identity::{Login, LoginKind},
     },
@@ -177,19 +177,19 @@ async fn prepare(manager: &Arc<TenantManager>, name: String, people: i64) -> Res
         address: [127, 0, 0, 1].into(),
     };
     let session = manager.log_in(login, LoginKind::Admin).await?;
-    let scope = manager.authenticate(&session.token).await?.admin()?;
+    let ctx = manager.authenticate(&session.token).await?.admin()?;
     let number = if people == MANY { 2 } else { 1 };
-    let charts = manager.chart_list(&scope, None, number).await?;
+    let charts = manager.chart_list(&ctx, None, number).await?;
     if charts.len() < usize::try_from(number)? {
-        fill(manager, &scope, people).await?;
+        fill(manager, &ctx, people).await?;
     }
-    let org = scope.org_id();
+    let org = ctx.org_id();
     Ok(Tenant { token: session.token, org, collection: String::new() })
 }
 
-async fn fill(manager: &TenantManager, scope: &AdminScope, people: i64) -> Result<()> {
+async fn fill(manager: &TenantManager, ctx: &AdminContext, people: i64) -> Result<()> {
     let label = |text: &str| Label::parse(text).map_err(Failure::from);
-    let chart = manager.chart_create(scope, label("Company")?).await?;
+    let chart = manager.chart_create(ctx, label("Company")?).await?;
     let mut places: Vec<Placed> = Vec::new();
     for id in 1..=people {
         let above = (id > 1).then(|| &places[usize::try_from((id - 2) / 7).unwrap_or_default()]);
@@ -199,7 +199,7 @@ async fn fill(manager: &TenantManager, scope: &AdminScope, people: i64) -> Resul
         let (name, title) = (label(&format!("Person {id}"))?, label("Engineer")?);
         places.push(Placed { id: id.into(), name, title, ancestors });
     }
-    manager.chart_import(scope, chart.id, places, ImportMode::default()).await?;
+    manager.chart_import(ctx, chart.id, places, ImportMode::default()).await?;
     Ok(())
 }
 

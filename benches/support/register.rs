@@ -17,7 +17,7 @@ use tenantry::{
         scheduling::{OccurrenceId, TimeZone},
     },
     manager::{
-        AdminScope, TenantManager,
+        AdminContext, TenantManager,
         identity::{Login, LoginKind},
         scheduling::{EventInput, RecurrenceInput, ScheduleInput},
     },
@@ -47,7 +47,7 @@ const MONTH_GOAL: f64 = 50.0;
 /// An organization with members and their tokens.
 pub(crate) struct Stage {
     manager: Arc<TenantManager>,
-    admin: AdminScope,
+    admin: AdminContext,
     admin_token: String,
     tokens: Vec<String>,
     /// The start of the next full day.
@@ -234,7 +234,7 @@ fn member_name(number: u64) -> String {
 
 /// Inserts members with the admin's password directly into the database.
 #[expect(clippy::disallowed_methods, reason = "a million sign-ups would measure something else")]
-async fn add_members(databases: &Databases, admin: &AdminScope, members: u64) -> Result<()> {
+async fn add_members(databases: &Databases, admin: &AdminContext, members: u64) -> Result<()> {
     let driver = databases.driver().await?;
     let accounts = driver.database(&databases.master).collection::<Document>("accounts");
     let own = doc! { "_id": admin.account_id().object_id() };

@@ -8,7 +8,7 @@ use serde_json::json;
 use tenantry::{
     domain::OrgId,
     manager::{
-        OrgScope, TenantManager,
+        OrgContext, TenantManager,
         identity::{Login, LoginKind},
     },
     store::tenant::Key,
@@ -35,11 +35,11 @@ pub(crate) async fn run(bench: &mut Bench, server: &Server, databases: &Database
     let account = login::account(server, "rename").await?;
     let token = login::token(server, &account).await?;
     let (_, manager) = databases.manager().await?;
-    let scope = scope(&manager).await?;
+    let ctx = context(&manager).await?;
     let limits = Limits { window: bench.load.window, requests: RENAMES, first: 0 };
     let (mut filled, mut empty, mut full) = (0, None, f64::NAN);
     for size in SIZES {
-        fill(&manager, &scope, filled..size).await?;
+        fill(&manager, &ctx, filled..size).await?;
         filled = size;
         let mut connections = Connection::open_many(server.address, 1).await?;
         let sample = drive(&mut connections, limits, async |connection, number| {
@@ -61,7 +61,7 @@ pub(crate) async fn run(bench: &mut Bench, server: &Server, databases: &Database
     Ok(())
 }
 
-async fn scope(manager: &TenantManager) -> Result<OrgScope> {
+async fn context(manager: &TenantManager) -> Result<OrgContext> {
     let login = Login {
         email: "rename@example.com".to_owned(),
         password: PASSWORD.to_owned(),
@@ -72,13 +72,13 @@ async fn scope(manager: &TenantManager) -> Result<OrgScope> {
 }
 
 /// Writes documents with these numbers through the tenant's fence.
-async fn fill(manager: &TenantManager, scope: &OrgScope, numbers: Range<i64>) -> Result<()> {
+async fn fill(manager: &TenantManager, ctx: &OrgContext, numbers: Range<i64>) -> Result<()> {
     let mut start = numbers.start;
     while start < numbers.end {
-        let batch = (scope.org_id(), start..(start + BATCH).min(numbers.end));
+        let batch = (ctx.org_id(), start..(start + BATCH).min(numbers.end));
         start = batch.1.end;
         manager
-            .tenant_write(scope, "bench.fill", batch, |mut tx, (org, numbers)| {
+            .tenant_write(ctx, "bench.fill", batch, |mut tx, (org, numbers)| {
                 let documents = numbers.clone().map(|number| probe(*org, number)).collect();
                 async move { tx.insert_many(documents).await }.boxed()
             })

@@ -1,4 +1,4 @@
-//! Permissions as types: holding a scope proves the permission, so nothing checks it again.
+//! Permissions as types: holding a context proves the permission, so nothing checks it again.
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// The permission to work inside one tenant as one of its accounts. Only the manager creates one.
 #[derive(Clone, Copy, Debug)]
-pub struct OrgScope {
+pub struct OrgContext {
     actor: Actor,
     /// When its token expires; `None` for work that has no token.
     token_expires_at: Option<DateTime<Utc>>,
@@ -23,12 +23,12 @@ pub struct OrgScope {
 
 /// The permission to do what only the tenant's admins may do.
 #[derive(Clone, Copy, Debug)]
-pub struct AdminScope {
-    scope: OrgScope,
+pub struct AdminContext {
+    ctx: OrgContext,
 }
 
-impl OrgScope {
-    /// The scope of an account that the manager has already authorized.
+impl OrgContext {
+    /// The context of an account that the manager has already authorized.
     pub(crate) const fn of(actor: Actor) -> Self {
         Self { actor, token_expires_at: None }
     }
@@ -50,45 +50,45 @@ impl OrgScope {
         self.actor.account_id
     }
 
-    /// The same scope with admin permission.
+    /// The same context with admin permission.
     ///
     /// # Errors
     /// [`Error::Forbidden`] if the account is a member.
-    pub const fn admin(self) -> Result<AdminScope> {
+    pub const fn admin(self) -> Result<AdminContext> {
         match self.actor.role {
-            Role::Admin => Ok(AdminScope { scope: self }),
+            Role::Admin => Ok(AdminContext { ctx: self }),
             Role::Member => Err(Error::Forbidden),
         }
     }
 }
 
-impl std::ops::Deref for AdminScope {
-    type Target = OrgScope;
+impl std::ops::Deref for AdminContext {
+    type Target = OrgContext;
 
-    fn deref(&self) -> &OrgScope {
-        &self.scope
+    fn deref(&self) -> &OrgContext {
+        &self.ctx
     }
 }
 
-impl AdminScope {
+impl AdminContext {
     /// Checks inside a transaction that the account is still an admin: it may have been removed or
     /// demoted, or its password changed, since the request was authenticated.
     ///
     /// # Errors
     /// As [`TenantManager::authority_now`].
     pub(super) async fn keep_authority(&self, store: &Store, tx: &mut Tx) -> Result<()> {
-        let before = &self.scope.actor;
+        let before = &self.ctx.actor;
         let now = store.account_in(tx, before.org_id, before.account_id).await?;
         recheck(before, now.as_ref().map(Actor::from)).map(drop)
     }
 }
 
 impl TenantManager {
-    /// The scope of the holder of `token`, with the account's current role.
+    /// The context of the holder of `token`, with the account's current role.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] if the token is invalid, expired or revoked.
-    pub async fn authenticate(&self, token: &str) -> Result<OrgScope> {
+    pub async fn authenticate(&self, token: &str) -> Result<OrgContext> {
         let claims = self.identity.tokens.check(token)?;
         let authority =
             self.tenancy.cache.authority(claims.account_id).await?.ok_or(Error::Unauthenticated)?;
@@ -101,20 +101,20 @@ impl TenantManager {
             role: authority.role,
             token_version: authority.token_version,
         };
-        Ok(OrgScope { actor, token_expires_at: Some(claims.expires_at) })
+        Ok(OrgContext { actor, token_expires_at: Some(claims.expires_at) })
     }
 
-    /// The scope with the account's current role, for a request that has waited since it was
+    /// The context with the account's current role, for a request that has waited since it was
     /// authenticated.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] if the token has expired, the password was changed or the account
     /// removed; [`Error::Forbidden`] if an admin was demoted.
-    pub async fn authority_now(&self, scope: &OrgScope) -> Result<OrgScope> {
-        if scope.token_expires_at.is_some_and(|until| until <= self.clock.now()) {
+    pub async fn authority_now(&self, ctx: &OrgContext) -> Result<OrgContext> {
+        if ctx.token_expires_at.is_some_and(|until| until <= self.clock.now()) {
             return Err(Error::Unauthenticated);
         }
-        let before = scope.actor;
+        let before = ctx.actor;
         let now = self.tenancy.cache.authority(before.account_id).await?;
         let now = now.map(|now| Actor {
             org_id: now.org_id,
@@ -122,7 +122,7 @@ impl TenantManager {
             token_version: now.token_version,
             ..before
         });
-        Ok(OrgScope { actor: recheck(&before, now)?, ..*scope })
+        Ok(OrgContext { actor: recheck(&before, now)?, ..*ctx })
     }
 }
 

@@ -10,7 +10,7 @@ pub mod tenancy;
 
 use std::{sync::Arc, time::Duration};
 
-pub use context::{AdminScope, OrgScope};
+pub use context::{AdminContext, OrgContext};
 
 use self::{
     charts::Charts, identity::Identity, scheduling::Scheduling, tasks::Tasks, tenancy::Tenancy,
@@ -22,7 +22,7 @@ use crate::{
     store::Store,
 };
 
-/// Does everything that the platform can do, on behalf of the holder of a scope.
+/// Does everything that the platform can do, on behalf of the holder of a context.
 ///
 /// Each resource has its own file with an `impl` block, and each module owns the state it needs.
 /// A process builds one manager and shares it.

@@ -14,7 +14,7 @@ use crate::{
     },
     error::{Error, Result},
     manager::{
-        AdminScope, OrgScope, TenantManager,
+        AdminContext, OrgContext, TenantManager,
         scheduling::{EventInput, RecurrenceInput, ScheduleInput},
     },
 };
@@ -115,23 +115,23 @@ async fn fill(
 ) -> Result<()> {
     let admin = manager.store().account_by_email(email).await?;
     let admin = admin.ok_or_else(|| Error::Internal("the admin was removed".into()))?;
-    let scope = OrgScope::of(Actor::from(&admin)).admin()?;
+    let ctx = OrgContext::of(Actor::from(&admin)).admin()?;
     let mut members = Vec::new();
     for (person, address) in template.people.iter().zip(&org.members) {
-        members.push(demo_member(manager, &scope, person, address, digest).await?);
+        members.push(demo_member(manager, &ctx, person, address, digest).await?);
     }
-    seed_chart(manager, &scope, Some(14), &mut rand::SeedableRng::seed_from_u64(1)).await?;
+    seed_chart(manager, &ctx, Some(14), &mut rand::SeedableRng::seed_from_u64(1)).await?;
     for (number, event) in template.events.iter().enumerate() {
         let start = next_start(manager, template.zone, *event)?;
-        let event = demo_event(manager, &scope, template.zone, *event, start).await?;
-        demo_seats(manager, &scope, event, &members, number).await?;
+        let event = demo_event(manager, &ctx, template.zone, *event, start).await?;
+        demo_seats(manager, &ctx, event, &members, number).await?;
     }
     Ok(())
 }
 
 async fn demo_member(
     manager: &TenantManager,
-    scope: &AdminScope,
+    ctx: &AdminContext,
     person: &str,
     address: &str,
     digest: &PasswordDigest,
@@ -139,7 +139,7 @@ async fn demo_member(
     let now = manager.clock().now();
     let account = Account {
         id: AccountId::generate(),
-        org_id: scope.org_id(),
+        org_id: ctx.org_id(),
         email: Email::parse(address).map_err(invalid)?,
         name: Some(Label::parse(person).map_err(invalid)?),
         role: Role::Member,
@@ -148,7 +148,7 @@ async fn demo_member(
         created_at: now,
         updated_at: now,
     };
-    manager.account_add(scope, &account).await?;
+    manager.account_add(ctx, &account).await?;
     Ok(account.id)
 }
 
@@ -162,7 +162,7 @@ fn next_start(manager: &TenantManager, zone: &str, event: DemoEvent) -> Result<N
 
 async fn demo_event(
     manager: &TenantManager,
-    scope: &AdminScope,
+    ctx: &AdminContext,
     zone: &str,
     (title, _, minutes, capacity, rule): DemoEvent,
     start: NaiveDateTime,
@@ -180,29 +180,29 @@ async fn demo_event(
             recurrence: Some(recurrence),
         },
     };
-    Ok(manager.event_create(scope, input).await?.id)
+    Ok(manager.event_create(ctx, input).await?.id)
 }
 
 /// Registers members for the next two occurrences: all of them for the first, so that a small one
 /// is full and has a waiting list, and some for the second.
 async fn demo_seats(
     manager: &Arc<TenantManager>,
-    scope: &AdminScope,
+    ctx: &AdminContext,
     event: EventId,
     members: &[AccountId],
     number: usize,
 ) -> Result<()> {
-    let event = manager.event_get(scope, event).await?;
+    let event = manager.event_get(ctx, event).await?;
     let event = event.ok_or_else(|| Error::Internal("the event was deleted".into()))?;
     let now: DateTime<Utc> = manager.clock().now();
     let starts = event.schedule.starts_between(now, now + Duration::days(366));
     for (round, start) in starts.into_iter().take(2).enumerate() {
         let occurrence = OccurrenceId { start, event: event.id };
         for member in members.iter().skip(round * (number + 1)) {
-            let seat = manager.register(scope, occurrence, Some(*member)).await?;
+            let seat = manager.register(ctx, occurrence, Some(*member)).await?;
             if seat.is_err() {
                 // It is full, or the member is busy at that time. The waiting list may refuse, too.
-                let _ = manager.waiting_join(scope, occurrence, Some(*member)).await?;
+                let _ = manager.waiting_join(ctx, occurrence, Some(*member)).await?;
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::{
         tenancy::OrgName,
     },
     error::{Error, Result},
-    manager::{AdminScope, OrgScope, TenantManager, charts::ImportMode},
+    manager::{AdminContext, OrgContext, TenantManager, charts::ImportMode},
 };
 
 /// What to generate.
@@ -95,13 +95,13 @@ async fn seed_tenant(
     let organizations = found_once(manager, name, &email, digest).await?.into();
     let mut seeded = Seeded { organizations, ..Seeded::default() };
     let admin = manager.store().account_by_email(&email).await?.ok_or(Error::OrgNameTaken)?;
-    let scope = OrgScope::of(Actor::from(&admin)).admin()?;
+    let ctx = OrgContext::of(Actor::from(&admin)).admin()?;
     let limit = u32::try_from(seed.charts).unwrap_or(u32::MAX);
-    let existing = manager.chart_list(&scope, None, limit).await?.len() as u64;
+    let existing = manager.chart_list(&ctx, None, limit).await?.len() as u64;
     progress(existing.min(seed.charts));
     for chart in existing..seed.charts {
         let mut random = StdRng::seed_from_u64(number << 20 | chart);
-        seeded.people += seed_chart(manager, &scope, seed.people, &mut random).await?;
+        seeded.people += seed_chart(manager, &ctx, seed.people, &mut random).await?;
         seeded.charts += 1;
         progress(1);
     }
@@ -128,16 +128,16 @@ pub(super) async fn found_once(
 
 pub(super) async fn seed_chart(
     manager: &TenantManager,
-    scope: &AdminScope,
+    ctx: &AdminContext,
     people: Option<u64>,
     random: &mut StdRng,
 ) -> Result<u64> {
     let count = people.unwrap_or_else(|| random.random_range(5..=15)).max(1);
     let places = random_people(count, random)?;
     let name = Label::parse("Company").map_err(invalid)?;
-    let chart = manager.chart_create(scope, name).await?;
+    let chart = manager.chart_create(ctx, name).await?;
     let mode = ImportMode { renumber: true, ..ImportMode::default() };
-    manager.chart_import(scope, chart.id, places, mode).await?;
+    manager.chart_import(ctx, chart.id, places, mode).await?;
     Ok(count)
 }
 

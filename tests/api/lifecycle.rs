@@ -11,7 +11,7 @@ use tenantry::{
     domain::OrgId,
     error::Result,
     failpoint,
-    manager::OrgScope,
+    manager::OrgContext,
     store::{
         driver::StoreError,
         tenant::{Key, Kind},
@@ -24,42 +24,41 @@ use crate::support::{Database, Org, TestApp, patiently, unbusy, unique};
 /// Maximum number of rounds in a negative control.
 const ROUNDS: usize = 10;
 
-async fn write_probe(app: &TestApp, scope: &OrgScope, number: i64) -> Result<()> {
-    let key = Key::probe(scope.org_id(), number);
+async fn write_probe(app: &TestApp, ctx: &OrgContext, number: i64) -> Result<()> {
+    let key = Key::probe(ctx.org_id(), number);
     app.manager
-        .tenant_write(scope, "test.probe", key, |mut tx, key| {
+        .tenant_write(ctx, "test.probe", key, |mut tx, key| {
             Box::pin(async move { tx.insert(key, Document::new()).await })
         })
         .await
 }
 
 /// Whether all twenty probes are found, individually and in a list.
-async fn reads_all(app: &TestApp, scope: &OrgScope, number: i64) -> Result<bool> {
-    let key = Key::probe(scope.org_id(), number);
-    let found = app.manager.tenant_read(scope, "test.get", key, |mut reader, key| {
+async fn reads_all(app: &TestApp, ctx: &OrgContext, number: i64) -> Result<bool> {
+    let key = Key::probe(ctx.org_id(), number);
+    let found = app.manager.tenant_read(ctx, "test.get", key, |mut reader, key| {
         Box::pin(async move { reader.get(key.clone()).await })
     });
     let found = found.await?.is_some();
-    let listed = app.manager.tenant_read(scope, "test.list", (), |mut reader, ()| {
+    let listed = app.manager.tenant_read(ctx, "test.list", (), |mut reader, ()| {
         Box::pin(async move { reader.list(Kind::Probe, 100).await })
     });
     Ok(found && listed.await?.len() == 20)
 }
 
 /// Inserts `count` documents, numbered from one million.
-async fn fill(app: &TestApp, scope: &OrgScope, count: i64) {
+async fn fill(app: &TestApp, ctx: &OrgContext, count: i64) {
     const BATCH: i64 = 5_000;
-    let org = scope.org_id();
+    let org = ctx.org_id();
     stream::iter((0..count).step_by(5_000))
         .for_each_concurrent(4, |start| async move {
-            let write =
-                app.manager.tenant_write(scope, "test.fill", start, move |mut tx, start| {
-                    let numbers = *start..(*start + BATCH).min(count);
-                    let documents = numbers
-                        .map(|n| (Key::probe(org, 1_000_000 + n), doc! { "text": "x" }))
-                        .collect();
-                    Box::pin(async move { tx.insert_many(documents).await })
-                });
+            let write = app.manager.tenant_write(ctx, "test.fill", start, move |mut tx, start| {
+                let numbers = *start..(*start + BATCH).min(count);
+                let documents = numbers
+                    .map(|n| (Key::probe(org, 1_000_000 + n), doc! { "text": "x" }))
+                    .collect();
+                Box::pin(async move { tx.insert_many(documents).await })
+            });
             write.await.unwrap();
         })
         .await;
@@ -120,12 +119,12 @@ async fn write_during_renames(
 async fn renaming_a_large_tenant_loses_no_concurrent_write() {
     let app = TestApp::start().await;
     let org = app.sign_up("Large").await;
-    let scope = app.scope(&org).await;
-    fill(&app, &scope, 100_000).await;
+    let ctx = app.context(&org).await;
+    fill(&app, &ctx, 100_000).await;
     let before = identity(&app.database, "org_large").await;
 
     let write = async |number| {
-        unbusy(async || write_probe(&app, &scope, number).await).await.unwrap();
+        unbusy(async || write_probe(&app, &ctx, number).await).await.unwrap();
         Ok(())
     };
     let (last, acknowledged) = write_during_renames(&app, &org, 10, write).await;
@@ -145,9 +144,9 @@ async fn renaming_a_large_tenant_loses_no_concurrent_write() {
 async fn without_the_fence_a_write_during_a_rename_is_lost() {
     let app = TestApp::start().await;
     let org = app.sign_up("Large").await;
-    let scope = app.scope(&org).await;
+    let ctx = app.context(&org).await;
     let write =
-        async |number| failpoint::without("fence.skip", write_probe(&app, &scope, number)).await;
+        async |number| failpoint::without("fence.skip", write_probe(&app, &ctx, number)).await;
     for _ in 0..ROUNDS {
         let (last, acknowledged) = write_during_renames(&app, &org, 10, write).await;
         if !acknowledged.is_subset(&stored(&app.database, &last).await) {
@@ -164,21 +163,21 @@ async fn without_the_fence_a_write_during_a_rename_is_lost() {
 async fn a_write_to_a_stale_location_is_refused_and_retried_at_the_new_one() {
     let app = TestApp::start().await;
     let org = app.sign_up("Before").await;
-    let scope = app.scope(&org).await;
+    let ctx = app.context(&org).await;
     let stale = app.with(&org.token).get_org("before").await.text("collection_name").to_owned();
     app.with(&org.token).rename("After").await.expect(200);
     let store = app.database.store().await;
-    let mut location = store.organization(scope.org_id()).await.unwrap().unwrap().location;
+    let mut location = store.organization(ctx.org_id()).await.unwrap().unwrap().location;
     location.collection = stale;
-    let tenant = store.tenant(scope.org_id(), &location);
-    let key = Key::probe(scope.org_id(), 1);
+    let tenant = store.tenant(ctx.org_id(), &location);
+    let key = Key::probe(ctx.org_id(), 1);
     let written = store
         .fenced(&tenant, "test.probe", key, |mut tx, key| {
             Box::pin(async move { tx.insert(key, Document::new()).await })
         })
         .await;
     assert!(written.is_err_and(|error| StoreError::is_fence_missing(&error)));
-    write_probe(&app, &scope, 1).await.unwrap();
+    write_probe(&app, &ctx, 1).await.unwrap();
     assert_eq!(stored(&app.database, "org_after").await, BTreeSet::from([1]));
     assert_eq!(app.database.tenant_collections().await, ["org_after"]);
 }
@@ -211,20 +210,20 @@ async fn read_during_renames(
     tokio::join!(join_all((0..4).map(reader)), renaming).0
 }
 
-async fn twenty_probes(app: &TestApp) -> (Org, OrgScope) {
+async fn twenty_probes(app: &TestApp) -> (Org, OrgContext) {
     let org = app.sign_up("Read").await;
-    let scope = app.scope(&org).await;
+    let ctx = app.context(&org).await;
     for number in 0..20 {
-        write_probe(app, &scope, number).await.unwrap();
+        write_probe(app, &ctx, number).await.unwrap();
     }
-    (org, scope)
+    (org, ctx)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_find_everything_during_a_hundred_renames() {
     let app = TestApp::start().await;
-    let (org, scope) = twenty_probes(&app).await;
-    let read = async |number| reads_all(&app, &scope, number).await;
+    let (org, ctx) = twenty_probes(&app).await;
+    let read = async |number| reads_all(&app, &ctx, number).await;
     for seen in read_during_renames(&app, &org, 100, read).await {
         assert!(!seen.is_empty());
         let missed = seen.iter().filter(|all| !**all).count();
@@ -236,9 +235,9 @@ async fn readers_find_everything_during_a_hundred_renames() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_second_lookup_a_stale_location_reads_as_empty() {
     let app = TestApp::start().await;
-    let (org, scope) = twenty_probes(&app).await;
+    let (org, ctx) = twenty_probes(&app).await;
     let read = async |number| {
-        failpoint::without("fence.skip_second_look", reads_all(&app, &scope, number)).await
+        failpoint::without("fence.skip_second_look", reads_all(&app, &ctx, number)).await
     };
     for _ in 0..ROUNDS {
         let seen = read_during_renames(&app, &org, 10, read).await;
@@ -253,9 +252,9 @@ async fn without_a_second_lookup_a_stale_location_reads_as_empty() {
 async fn a_missing_document_is_reported_as_missing() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
-    let scope = app.scope(&org).await;
-    let key = Key::probe(scope.org_id(), 1);
-    let found = app.manager.tenant_read(&scope, "test.get", key, |mut reader, key| {
+    let ctx = app.context(&org).await;
+    let key = Key::probe(ctx.org_id(), 1);
+    let found = app.manager.tenant_read(&ctx, "test.get", key, |mut reader, key| {
         Box::pin(async move { reader.get(key.clone()).await })
     });
     assert!(found.await.unwrap().is_none());
@@ -265,9 +264,9 @@ async fn a_missing_document_is_reported_as_missing() {
 async fn counters_never_return_a_number_twice() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
-    let scope = app.scope(&org).await;
+    let ctx = app.context(&org).await;
     let numbers = join_all((0..20).map(|_| {
-        app.manager.tenant_write(&scope, "test.count", (), |mut tx, ()| {
+        app.manager.tenant_write(&ctx, "test.count", (), |mut tx, ()| {
             Box::pin(async move { tx.count("charts", 1).await })
         })
     }))

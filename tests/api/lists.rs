@@ -166,7 +166,7 @@ async fn a_large_chart_gets_indexes_that_do_not_change_its_answers() {
     eventually("the indexes", || async { indexes().await.len() == 4 }).await;
     // A repeated call waits for a running build and changes nothing.
     let store = app.database.store().await;
-    let id = app.scope(&org).await.org_id();
+    let id = app.context(&org).await.org_id();
     let place = store.organization(id).await.unwrap().unwrap().location;
     let identity = store.collection_identity(&place).await.unwrap().unwrap();
     store.index_teams(&place, identity).await.unwrap();

@@ -103,6 +103,6 @@ async fn more_ids_than_fit_into_one_command_are_looked_up() {
     // With 140 bytes per key, one command would hold at most 120,000 keys.
     let mut ids: Vec<RegistrationId> = (0..130_000).map(made_up).collect();
     ids.push(held);
-    let found = app.manager.registrations_among(&app.scope(&org).await, ids).await.unwrap();
+    let found = app.manager.registrations_among(&app.context(&org).await, ids).await.unwrap();
     assert_eq!(found.iter().map(|found| found.id).collect::<Vec<_>>(), [held]);
 }

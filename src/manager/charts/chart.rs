@@ -3,7 +3,7 @@
 use crate::{
     domain::{ChartId, Label, charts::Chart},
     error::{Error, Result},
-    manager::{AdminScope, OrgScope, TenantManager},
+    manager::{AdminContext, OrgContext, TenantManager},
 };
 
 pub(in crate::manager) const NO_CHART: Error = Error::NotFound("org chart");
@@ -13,12 +13,12 @@ impl TenantManager {
     ///
     /// # Errors
     /// [`Error::Busy`] if other changes of the chart list do not end in time.
-    pub async fn chart_create(&self, scope: &AdminScope, name: Label) -> Result<Chart> {
+    pub async fn chart_create(&self, ctx: &AdminContext, name: Label) -> Result<Chart> {
         // Every new chart takes its number from the tenant document.
-        let org = scope.org_id();
+        let org = ctx.org_id();
         let _lock = self.charts.list_queue.wait(org, self.tenancy.patience).await?;
         let now = self.clock.now();
-        self.tenant_write(scope, "chart.create", name, |mut tx, name| {
+        self.tenant_write(ctx, "chart.create", name, |mut tx, name| {
             Box::pin(async move {
                 let chart = Chart {
                     id: tx.count("charts", 1).await?.into(),
@@ -39,11 +39,11 @@ impl TenantManager {
     /// At most `limit` charts after `after`, ordered by id.
     pub async fn chart_list(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         after: Option<ChartId>,
         limit: u32,
     ) -> Result<Vec<Chart>> {
-        let listed = self.tenant_read(scope, "chart.list", (), move |mut reader, ()| {
+        let listed = self.tenant_read(ctx, "chart.list", (), move |mut reader, ()| {
             Box::pin(async move {
                 let charts = reader.charts(after, limit).await?;
                 let certain = !charts.is_empty() || reader.never_had_charts().await?;
@@ -57,8 +57,8 @@ impl TenantManager {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such chart.
-    pub async fn chart_get(&self, scope: &OrgScope, id: ChartId) -> Result<Chart> {
-        self.tenant_read(scope, "chart.get", (), move |mut reader, ()| {
+    pub async fn chart_get(&self, ctx: &OrgContext, id: ChartId) -> Result<Chart> {
+        self.tenant_read(ctx, "chart.get", (), move |mut reader, ()| {
             Box::pin(async move { reader.chart(id).await })
         })
         .await?
@@ -72,13 +72,13 @@ impl TenantManager {
     /// end in time.
     pub async fn chart_update(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: ChartId,
         name: Label,
     ) -> Result<Chart> {
-        let _lock = self.lock_chart(scope, id).await?;
+        let _lock = self.lock_chart(ctx, id).await?;
         let now = self.clock.now();
-        self.tenant_write(scope, "chart.update", name, move |mut tx, name| {
+        self.tenant_write(ctx, "chart.update", name, move |mut tx, name| {
             Box::pin(async move { tx.rename_chart(id, name, now).await?.ok_or(NO_CHART) })
         })
         .await
@@ -91,11 +91,11 @@ impl TenantManager {
     /// end in time.
     pub async fn chart_delete(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: ChartId,
     ) -> Result<chrono::DateTime<chrono::Utc>> {
-        let _lock = self.lock_chart(scope, id).await?;
-        self.tenant_write(scope, "chart.delete", (), move |mut tx, ()| {
+        let _lock = self.lock_chart(ctx, id).await?;
+        self.tenant_write(ctx, "chart.delete", (), move |mut tx, ()| {
             Box::pin(async move { if tx.remove_chart(id).await? { Ok(()) } else { Err(NO_CHART) } })
         })
         .await?;

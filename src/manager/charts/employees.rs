@@ -11,7 +11,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminScope, TenantManager},
+    manager::{AdminContext, TenantManager},
     store::{
         charts::{Team, TouchedChart},
         tenant::TenantTx,
@@ -56,13 +56,13 @@ impl TenantManager {
     /// in it; [`Error::Hierarchy`] if a rule of the chart forbids it.
     pub async fn employee_create(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         chart: ChartId,
         input: EmployeeInput,
     ) -> Result<Employee> {
-        let _lock = self.lock_chart(scope, chart).await?;
+        let _lock = self.lock_chart(ctx, chart).await?;
         let now = self.clock.now();
-        let created = self.tenant_write(scope, "employee.create", input, move |mut tx, input| {
+        let created = self.tenant_write(ctx, "employee.create", input, move |mut tx, input| {
             Box::pin(async move {
                 let touched = touch(&mut tx, chart, 1, 1, now).await?;
                 let manager = match input.manager {
@@ -88,7 +88,7 @@ impl TenantManager {
             })
         });
         let (employee, people) = created.await?;
-        self.index_if_large(scope.org_id(), people);
+        self.index_if_large(ctx.org_id(), people);
         Ok(employee)
     }
 
@@ -99,14 +99,14 @@ impl TenantManager {
     /// not in the chart; [`Error::Hierarchy`] if a rule of the chart forbids it.
     pub async fn employee_update(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         chart: ChartId,
         id: EmployeeId,
         patch: EmployeePatch,
     ) -> Result<Employee> {
-        let _lock = self.lock_chart(scope, chart).await?;
+        let _lock = self.lock_chart(ctx, chart).await?;
         let now = self.clock.now();
-        self.tenant_write(scope, "employee.update", patch, move |mut tx, patch| {
+        self.tenant_write(ctx, "employee.update", patch, move |mut tx, patch| {
             Box::pin(async move {
                 if patch.manager.is_some() {
                     touch(&mut tx, chart, 0, 0, now).await?;
@@ -139,14 +139,14 @@ impl TenantManager {
     /// [`Error::NotFound`] if there is no such employee; [`Error::Hierarchy`] for the CEO.
     pub async fn employee_delete(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         chart: ChartId,
         id: EmployeeId,
         reparent: Reparent,
     ) -> Result<Removal> {
-        let _lock = self.lock_chart(scope, chart).await?;
+        let _lock = self.lock_chart(ctx, chart).await?;
         let now = self.clock.now();
-        self.tenant_write(scope, "employee.delete", (), move |mut tx, ()| {
+        self.tenant_write(ctx, "employee.delete", (), move |mut tx, ()| {
             Box::pin(async move {
                 // Find the employee before lowering the chart's count: the database refuses a
                 // count below zero, and that refusal would be reported as an internal error.
@@ -177,13 +177,13 @@ impl TenantManager {
     /// get too deep.
     pub async fn employee_promote(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         chart: ChartId,
         id: EmployeeId,
     ) -> Result<Employee> {
-        let _lock = self.lock_chart(scope, chart).await?;
+        let _lock = self.lock_chart(ctx, chart).await?;
         let now = self.clock.now();
-        self.tenant_write(scope, "employee.promote", (), move |mut tx, ()| {
+        self.tenant_write(ctx, "employee.promote", (), move |mut tx, ()| {
             Box::pin(async move {
                 let touched = touch(&mut tx, chart, 0, 0, now).await?;
                 let employee = employee_in(&mut tx, chart, id).await?;
@@ -207,10 +207,10 @@ impl TenantManager {
     /// Waits until this process makes no other change of the chart.
     pub(in crate::manager) async fn lock_chart(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         chart: ChartId,
     ) -> Result<OwnedMutexGuard<()>> {
-        self.charts.chart_queue.wait((scope.org_id(), chart), self.tenancy.patience).await
+        self.charts.chart_queue.wait((ctx.org_id(), chart), self.tenancy.patience).await
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     },
     error::Result,
     failpoint,
-    manager::{AdminScope, TenantManager},
+    manager::{AdminContext, TenantManager},
     store::Store,
 };
 
@@ -35,15 +35,15 @@ impl TenantManager {
     /// employees and `mode.replace` is not set.
     pub async fn chart_import(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: ChartId,
         people: Vec<Placed>,
         mode: ImportMode,
     ) -> Result<Chart> {
-        let _lock = self.lock_chart(scope, id).await?;
+        let _lock = self.lock_chart(ctx, id).await?;
         let now = self.clock.now();
         let imported = self
-            .tenant_write(scope, "chart.import", people, move |mut tx, people| {
+            .tenant_write(ctx, "chart.import", people, move |mut tx, people| {
                 Box::pin(async move {
                     let chart = tx.reader().chart(id).await?.ok_or(NO_CHART)?;
                     if chart.employee_count > 0 && !mode.replace {
@@ -63,7 +63,7 @@ impl TenantManager {
                 })
             })
             .await?;
-        self.index_if_large(scope.org_id(), imported.employee_count);
+        self.index_if_large(ctx.org_id(), imported.employee_count);
         Ok(imported)
     }
 

@@ -10,7 +10,7 @@ use crate::{
         charts::{Chart, Employee},
     },
     error::Result,
-    manager::{OrgScope, TenantManager, tenancy::MayBeEmpty},
+    manager::{OrgContext, TenantManager, tenancy::MayBeEmpty},
     store::{
         charts::{ChainPage, Team},
         tenant::TenantReader,
@@ -65,11 +65,11 @@ impl TenantManager {
     /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn employee_get(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         chart: ChartId,
         id: EmployeeId,
     ) -> Result<Employee> {
-        self.tenant_read(scope, "employee.get", (), move |mut reader, ()| {
+        self.tenant_read(ctx, "employee.get", (), move |mut reader, ()| {
             Box::pin(async move { reader.employee(chart, id).await })
         })
         .await?
@@ -82,11 +82,11 @@ impl TenantManager {
     /// [`crate::error::Error::NotFound`] if there is no such chart.
     pub async fn employee_list(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         chart: ChartId,
         page: EmployeePage,
     ) -> Result<Vec<Employee>> {
-        self.team(scope, "employee.list", chart, Team::All, page).await
+        self.team(ctx, "employee.list", chart, Team::All, page).await
     }
 
     /// A page of an employee's direct reports, ordered by id.
@@ -95,12 +95,12 @@ impl TenantManager {
     /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn direct_reports(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         chart: ChartId,
         id: EmployeeId,
         page: EmployeePage,
     ) -> Result<Vec<Employee>> {
-        self.team(scope, "employee.reports", chart, Team::ReportsOf(id), page).await
+        self.team(ctx, "employee.reports", chart, Team::ReportsOf(id), page).await
     }
 
     /// A page of an employee and everyone below, ordered by id, each with the number of levels
@@ -110,25 +110,25 @@ impl TenantManager {
     /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn subtree(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         chart: ChartId,
         id: EmployeeId,
         page: EmployeePage,
     ) -> Result<Vec<(usize, Employee)>> {
-        let people = self.team(scope, "employee.subtree", chart, Team::From(id), page).await?;
+        let people = self.team(ctx, "employee.subtree", chart, Team::From(id), page).await?;
         Ok(people.into_iter().map(|person| (distance(&person, id), person)).collect())
     }
 
     async fn team(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         label: &'static str,
         chart: ChartId,
         team: Team,
         page: EmployeePage,
     ) -> Result<Vec<Employee>> {
         let listed = self
-            .tenant_read(scope, label, (), move |mut reader, ()| {
+            .tenant_read(ctx, label, (), move |mut reader, ()| {
                 Box::pin(async move { list(&mut reader, chart, team, page).await })
             })
             .await?;
@@ -146,12 +146,12 @@ impl TenantManager {
     /// [`crate::error::Error::NotFound`] if there is no such employee.
     pub async fn manager_chain(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         chart: ChartId,
         id: EmployeeId,
         page: EmployeePage,
     ) -> Result<Vec<Employee>> {
-        self.tenant_read(scope, "employee.chain", (), move |mut reader, ()| {
+        self.tenant_read(ctx, "employee.chain", (), move |mut reader, ()| {
             Box::pin(async move { chain(&mut reader, chart, id, page).await })
         })
         .await?
@@ -163,8 +163,8 @@ impl TenantManager {
     /// # Errors
     /// [`crate::error::Error::NotFound`] if there is no such chart; [`crate::error::Error::Busy`]
     /// if it is large and too many large charts are being processed.
-    pub async fn chart_whole(&self, scope: &OrgScope, id: ChartId) -> Result<WholeChart> {
-        self.tenant_read(scope, "chart.whole", (self, None), move |mut reader, (this, permit)| {
+    pub async fn chart_whole(&self, ctx: &OrgContext, id: ChartId) -> Result<WholeChart> {
+        self.tenant_read(ctx, "chart.whole", (self, None), move |mut reader, (this, permit)| {
             Box::pin(async move {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
                 if permit.is_none() {

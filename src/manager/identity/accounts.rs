@@ -12,7 +12,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminScope, TenantManager},
+    manager::{AdminContext, TenantManager},
     store::{
         Store,
         driver::{Change, Tx},
@@ -54,14 +54,14 @@ impl TenantManager {
     /// # Errors
     /// [`Error::EmailTaken`] if another account has that address; [`Error::Busy`] if the hashing
     /// queue is full.
-    pub async fn member_create(&self, scope: &AdminScope, input: MemberInput) -> Result<Account> {
+    pub async fn member_create(&self, ctx: &AdminContext, input: MemberInput) -> Result<Account> {
         self.refuse_taken_email(&input.email, None).await?;
-        let who = HashFor::Org(scope.org_id());
+        let who = HashFor::Org(ctx.org_id());
         let password = self.identity.passwords.hash(who, input.password).await?;
         let now = self.clock.now();
         let account = Account {
             id: AccountId::generate(),
-            org_id: scope.org_id(),
+            org_id: ctx.org_id(),
             email: input.email,
             name: input.name,
             role: input.role,
@@ -70,17 +70,17 @@ impl TenantManager {
             created_at: now,
             updated_at: now,
         };
-        self.account_add(scope, &account).await?;
+        self.account_add(ctx, &account).await?;
         Ok(account)
     }
 
     /// Adds an account whose password is already hashed.
-    pub(crate) async fn account_add(&self, scope: &AdminScope, account: &Account) -> Result<()> {
-        let context = (&self.store, scope, account);
+    pub(crate) async fn account_add(&self, ctx: &AdminContext, account: &Account) -> Result<()> {
+        let context = (&self.store, ctx, account);
         self.store
-            .transaction("member.create", context, |tx, (store, scope, account)| {
+            .transaction("member.create", context, |tx, (store, ctx, account)| {
                 Box::pin(async move {
-                    open_accounts(store, tx, scope).await?;
+                    open_accounts(store, tx, ctx).await?;
                     store.insert_account(tx, account).await
                 })
             })
@@ -90,19 +90,19 @@ impl TenantManager {
     /// At most `limit` accounts of the organization after `after`, oldest first.
     pub async fn member_list(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<Vec<Account>> {
-        self.store.accounts_of(scope.org_id(), after, limit).await
+        self.store.accounts_of(ctx.org_id(), after, limit).await
     }
 
     /// One account of the organization.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the organization has no such account.
-    pub async fn member_get(&self, scope: &AdminScope, id: AccountId) -> Result<Account> {
-        self.store.account_of(scope.org_id(), id).await?.ok_or(NO_MEMBER)
+    pub async fn member_get(&self, ctx: &AdminContext, id: AccountId) -> Result<Account> {
+        self.store.account_of(ctx.org_id(), id).await?.ok_or(NO_MEMBER)
     }
 
     /// Changes an account of the organization.
@@ -112,15 +112,15 @@ impl TenantManager {
     /// another account has the new address; [`Error::LastAdmin`] if no admin would remain.
     pub async fn member_update(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: AccountId,
         patch: MemberPatch,
     ) -> Result<Account> {
-        self.member_get(scope, id).await?;
+        self.member_get(ctx, id).await?;
         if let Some(email) = &patch.email {
             self.refuse_taken_email(email, Some(id)).await?;
         }
-        let password = self.hash_for(scope.org_id(), patch.password).await?;
+        let password = self.hash_for(ctx.org_id(), patch.password).await?;
         let update = AccountUpdate {
             email: patch.email,
             password,
@@ -128,12 +128,12 @@ impl TenantManager {
             role: patch.role,
             revoke_feed: patch.revoke_calendar,
         };
-        let (org, now) = (scope.org_id(), self.clock.now());
+        let (org, now) = (ctx.org_id(), self.clock.now());
         let account = self
             .store
             .transaction("member.update", (&self.store, &update), |tx, (store, update)| {
                 Box::pin(async move {
-                    open_accounts(store, tx, scope).await?;
+                    open_accounts(store, tx, ctx).await?;
                     let account = store.update_account(tx, org, id, update, now).await?;
                     require_an_admin(store, tx, org).await?;
                     account.ok_or(NO_MEMBER)
@@ -148,9 +148,9 @@ impl TenantManager {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the organization has no such account.
-    pub async fn member_calendar_revoke(&self, scope: &AdminScope, id: AccountId) -> Result<()> {
+    pub async fn member_calendar_revoke(&self, ctx: &AdminContext, id: AccountId) -> Result<()> {
         let patch = MemberPatch { revoke_calendar: true, ..MemberPatch::default() };
-        self.member_update(scope, id, patch).await?;
+        self.member_update(ctx, id, patch).await?;
         Ok(())
     }
 
@@ -161,10 +161,10 @@ impl TenantManager {
     /// admin would remain.
     pub async fn member_delete(
         self: &Arc<Self>,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: AccountId,
     ) -> Result<DateTime<Utc>> {
-        let org = scope.org_id();
+        let org = ctx.org_id();
         let cancellation = MassCancellation {
             id: OperationId::generate(),
             org_id: org,
@@ -176,7 +176,7 @@ impl TenantManager {
                 (&self.store, cancellation),
                 |tx, (store, cancellation)| {
                     Box::pin(async move {
-                        open_accounts(store, tx, scope).await?;
+                        open_accounts(store, tx, ctx).await?;
                         if !store.remove_account(tx, org, id).await? {
                             return Err(NO_MEMBER);
                         }
@@ -211,11 +211,11 @@ const NO_MEMBER: Error = Error::NotFound("member");
 
 /// Starts a change of accounts: serializes it with other such changes of the organization, and
 /// checks that the caller is still an admin.
-async fn open_accounts(store: &Store, tx: &mut Tx, scope: &AdminScope) -> Result<()> {
-    if !store.touch_accounts_of(tx, scope.org_id()).await? {
+async fn open_accounts(store: &Store, tx: &mut Tx, ctx: &AdminContext) -> Result<()> {
+    if !store.touch_accounts_of(tx, ctx.org_id()).await? {
         return Err(Error::Unauthenticated);
     }
-    scope.keep_authority(store, tx).await
+    ctx.keep_authority(store, tx).await
 }
 
 /// Call it after the change, in the same transaction: its error undoes the change.

@@ -17,7 +17,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminScope, OrgScope, TenantManager},
+    manager::{AdminContext, OrgContext, TenantManager},
     store::{
         scheduling::{CancelledSeats, MassCancellation},
         tenant::TenantTx,
@@ -36,7 +36,7 @@ impl TenantManager {
     /// # Errors
     /// [`Error::Validation`] if it would never take place; [`Error::LimitReached`] if the tenant
     /// has the maximum number of events.
-    pub async fn event_create(&self, scope: &AdminScope, input: EventInput) -> Result<Event> {
+    pub async fn event_create(&self, ctx: &AdminContext, input: EventInput) -> Result<Event> {
         let now = self.clock.now();
         let event = Event {
             id: EventId::generate(),
@@ -49,7 +49,7 @@ impl TenantManager {
             created_at: now,
             updated_at: now,
         };
-        self.tenant_write(scope, "event.create", &event, |mut tx, event| {
+        self.tenant_write(ctx, "event.create", &event, |mut tx, event| {
             Box::pin(async move {
                 if tx.count_events(1).await? > MAX_EVENTS {
                     return Err(Error::LimitReached("events"));
@@ -62,8 +62,8 @@ impl TenantManager {
     }
 
     /// One event, unless it was deleted.
-    pub async fn event_get(&self, scope: &OrgScope, id: EventId) -> Result<Option<Event>> {
-        self.tenant_read(scope, "event.get", (), move |mut reader, ()| {
+    pub async fn event_get(&self, ctx: &OrgContext, id: EventId) -> Result<Option<Event>> {
+        self.tenant_read(ctx, "event.get", (), move |mut reader, ()| {
             Box::pin(async move { reader.event(id).await })
         })
         .await
@@ -72,11 +72,11 @@ impl TenantManager {
     /// At most `limit` events after `after`, oldest first.
     pub async fn event_list(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         after: Option<EventId>,
         limit: u32,
     ) -> Result<Vec<Event>> {
-        self.tenant_read(scope, "event.list", (), move |mut reader, ()| {
+        self.tenant_read(ctx, "event.list", (), move |mut reader, ()| {
             Box::pin(async move { reader.events(after, limit).await })
         })
         .await
@@ -90,14 +90,14 @@ impl TenantManager {
     /// invalid.
     pub async fn event_update(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: EventId,
         patch: EventPatch,
     ) -> Result<BookingResult<Event>> {
         let context = (&self.clock, patch);
-        let _lock = self.lock_seats(scope).await?;
+        let _lock = self.lock_seats(ctx).await?;
         let updated = self
-            .tenant_write(scope, "event.update", context, move |mut tx, (clock, patch)| {
+            .tenant_write(ctx, "event.update", context, move |mut tx, (clock, patch)| {
                 Box::pin(async move { update_in(&mut tx, id, patch, clock.now()).await })
             })
             .await?;
@@ -112,15 +112,15 @@ impl TenantManager {
     /// [`Error::NotFound`] if there is no such event.
     pub async fn event_delete(
         self: &Arc<Self>,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: EventId,
         cancel: bool,
     ) -> Result<BookingResult<Event>> {
-        let org_id = scope.org_id();
+        let org_id = ctx.org_id();
         let context = (&self.store, &self.clock);
-        let lock = self.lock_seats(scope).await?;
+        let lock = self.lock_seats(ctx).await?;
         let deleted = self
-            .tenant_write(scope, "event.delete", context, move |mut tx, (store, clock)| {
+            .tenant_write(ctx, "event.delete", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
                     let now = clock.now();
                     tx.claim_event_on_retry(id, now).await?;
@@ -165,14 +165,14 @@ impl TenantManager {
     /// started.
     pub async fn occurrence_cancel(
         self: &Arc<Self>,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         id: OccurrenceId,
     ) -> Result<(Occurrence, Arc<Event>)> {
-        let org_id = scope.org_id();
+        let org_id = ctx.org_id();
         let context = (&self.store, &self.clock);
-        let lock = self.lock_seats(scope).await?;
+        let lock = self.lock_seats(ctx).await?;
         let (occurrence, event, remaining) = self
-            .tenant_write(scope, "occurrence.cancel", context, move |mut tx, (store, clock)| {
+            .tenant_write(ctx, "occurrence.cancel", context, move |mut tx, (store, clock)| {
                 Box::pin(async move {
                     let now = clock.now();
                     tx.claim_on_retry(std::iter::once(id)).await?;

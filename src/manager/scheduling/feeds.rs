@@ -21,7 +21,7 @@ use crate::{
         tenancy::OrgStatus,
     },
     error::{Error, Result},
-    manager::{OrgScope, TenantManager},
+    manager::{OrgContext, TenantManager},
 };
 
 /// A registration that holds a seat, with its event.
@@ -113,14 +113,14 @@ impl TenantManager {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] if the account's password has changed meanwhile.
-    pub async fn feed_create(&self, scope: &OrgScope) -> Result<String> {
+    pub async fn feed_create(&self, ctx: &OrgContext) -> Result<String> {
         let mut secret = [0; TOKEN_BYTES];
         OsRng
             .try_fill_bytes(&mut secret)
             .map_err(|e| Error::Internal(format!("no random bytes: {e}")))?;
         let token = URL_SAFE_NO_PAD.encode(secret);
         let hash = hash(&token);
-        let set = self.store.set_feed(scope.actor(), Some(&hash));
+        let set = self.store.set_feed(ctx.actor(), Some(&hash));
         if set.await? { Ok(token) } else { Err(Error::Unauthenticated) }
     }
 
@@ -128,8 +128,8 @@ impl TenantManager {
     ///
     /// # Errors
     /// As [`TenantManager::feed_create`].
-    pub async fn feed_revoke(&self, scope: &OrgScope) -> Result<()> {
-        let set = self.store.set_feed(scope.actor(), None);
+    pub async fn feed_revoke(&self, ctx: &OrgContext) -> Result<()> {
+        let set = self.store.set_feed(ctx.actor(), None);
         if set.await? { Ok(()) } else { Err(Error::Unauthenticated) }
     }
 
@@ -141,10 +141,10 @@ impl TenantManager {
     /// often; [`Error::Busy`] if too many feeds wait.
     pub async fn feed(&self, poll: Poll<'_>) -> Result<Feed> {
         let arrived = Instant::now();
-        let scope = self.feed_scope(poll.token, poll.address).await?;
-        let member = scope.account_id();
+        let ctx = self.feed_scope(poll.token, poll.address).await?;
+        let member = ctx.account_id();
         let (waiting, patience) = (Instant::now(), self.tenancy.patience);
-        let turn = self.scheduling.feeds_queue.wait(scope.org_id(), patience).await?;
+        let turn = self.scheduling.feeds_queue.wait(ctx.org_id(), patience).await?;
         // A text read after this poll arrived is as fresh as one that it would read itself.
         let cached = self.scheduling.feeds.texts.get(&member);
         if let Some(feed) = cached.as_ref().filter(|cached| cached.read_at >= arrived)
@@ -155,14 +155,14 @@ impl TenantManager {
         let permit = self.feed_permit(patience.saturating_sub(waiting.elapsed())).await?;
         let read_at = Instant::now();
         // Read the version before the data: the next poll sees a change in between.
-        let events_version = self.events_version(&scope).await?;
-        let seats = self.seats_to_show(&scope, self.clock.now()).await?;
+        let events_version = self.events_version(&ctx).await?;
+        let seats = self.seats_to_show(&ctx, self.clock.now()).await?;
         let tag = tag(member, events_version, &seats);
         let text = cached.filter(|cached| cached.tag == tag).and_then(|cached| cached.text);
         let mut current = CachedFeed { read_at, tag, text };
         let mut place = Place { _turn: turn, _permit: permit };
         if current.text.is_none() && !(poll.knows)(&current.tag) {
-            let items = self.with_events(&scope, seats).await?;
+            let items = self.with_events(&ctx, seats).await?;
             let text;
             (text, place) = self.feed_text(poll.render, items, place).await?;
             current.text = Some(text);
@@ -183,8 +183,8 @@ impl TenantManager {
         rendered.await.map_err(|e| Error::Internal(format!("a feed was not rendered: {e}")))
     }
 
-    /// The scope of the member whose feed has that secret.
-    async fn feed_scope(&self, token: &str, address: IpAddr) -> Result<OrgScope> {
+    /// The context of the member whose feed has that secret.
+    async fn feed_scope(&self, token: &str, address: IpAddr) -> Result<OrgContext> {
         // A malformed secret needs no lookup.
         let secret = URL_SAFE_NO_PAD.decode(token).map_err(|_| NO_FEED)?;
         if secret.len() != TOKEN_BYTES {
@@ -201,7 +201,7 @@ impl TenantManager {
         if org.status == OrgStatus::Deleting {
             return Err(NO_FEED);
         }
-        Ok(OrgScope::of(Actor::from(&account)))
+        Ok(OrgContext::of(Actor::from(&account)))
     }
 
     async fn feed_permit(&self, patience: StdDuration) -> Result<OwnedSemaphorePermit> {
@@ -210,8 +210,8 @@ impl TenantManager {
         permit.ok_or(Error::Busy { what: "too many calendar feeds are being rendered" })
     }
 
-    async fn events_version(&self, scope: &OrgScope) -> Result<Option<i64>> {
-        self.tenant_read(scope, "agenda.version", (), |mut reader, ()| {
+    async fn events_version(&self, ctx: &OrgContext) -> Result<Option<i64>> {
+        self.tenant_read(ctx, "agenda.version", (), |mut reader, ()| {
             Box::pin(async move { reader.events_version().await })
         })
         .await
@@ -221,12 +221,12 @@ impl TenantManager {
     /// prefers upcoming seats, then the most recent past ones.
     async fn seats_to_show(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         now: DateTime<Utc>,
     ) -> Result<Vec<Registration>> {
         let held = async |from, to| {
-            let (member, span) = (scope.account_id(), Span { from, to });
-            self.registrations_of(scope, member, span, Held::Confirmed, None, SEATS + 1).await
+            let (member, span) = (ctx.account_id(), Span { from, to });
+            self.registrations_of(ctx, member, span, Held::Confirmed, None, SEATS + 1).await
         };
         let limit = SEATS as usize;
         let all = held(now - PAST, now + AHEAD).await?;
@@ -244,7 +244,7 @@ impl TenantManager {
 
     async fn with_events(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         seats: Vec<Registration>,
     ) -> Result<Vec<FeedItem>> {
         let mut ids: Vec<_> = seats.iter().map(|seat| seat.id.occurrence.event).collect();
@@ -252,7 +252,7 @@ impl TenantManager {
         ids.dedup();
         let share = DESCRIPTIONS / seats.len().max(1);
         let events = self
-            .tenant_read(scope, "event.brief", ids, move |mut reader, ids| {
+            .tenant_read(ctx, "event.brief", ids, move |mut reader, ids| {
                 // One character too many shows that the description was cut.
                 Box::pin(async move { reader.events_abridged(ids, share + 1).await })
             })

@@ -22,7 +22,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{OrgScope, TenantManager},
+    manager::{OrgContext, TenantManager},
     store::driver::StoreError,
 };
 
@@ -49,27 +49,27 @@ impl TenantManager {
     /// [`Error::Busy`] if too many requests are pending.
     pub(in crate::manager) async fn settle(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         request: Request,
     ) -> Result<Outcome> {
         let (answer, answered) = oneshot::channel();
         let pending = PendingRequest { request, since: Instant::now(), answer };
-        if self.scheduling.group_commit.push(scope.org_id(), pending)? {
-            let (manager, scope) = (Arc::clone(self), *scope);
+        if self.scheduling.group_commit.push(ctx.org_id(), pending)? {
+            let (manager, ctx) = (Arc::clone(self), *ctx);
             // A background task, because the client of the first request may disconnect.
-            self.tasks.spawn(async move { manager.settle_all(&scope).await });
+            self.tasks.spawn(async move { manager.settle_all(&ctx).await });
         }
         answered.await.map_err(|_| Error::Internal("the group commit task has died".into()))?
     }
 
-    async fn settle_alone(&self, scope: &OrgScope, request: Request) -> Result<Outcome> {
-        let mut outcomes = self.settle_batch(scope, &[request]).await?;
+    async fn settle_alone(&self, ctx: &OrgContext, request: Request) -> Result<Outcome> {
+        let mut outcomes = self.settle_batch(ctx, &[request]).await?;
         outcomes.pop().ok_or_else(|| Error::Internal("no outcome".into()))
     }
 
-    async fn settle_all(self: Arc<Self>, scope: &OrgScope) {
-        let _queue = QueueTask { group_commit: &self.scheduling.group_commit, org: scope.org_id() };
-        while let Some(mut batch) = self.scheduling.group_commit.next(scope.org_id()) {
+    async fn settle_all(self: Arc<Self>, ctx: &OrgContext) {
+        let _queue = QueueTask { group_commit: &self.scheduling.group_commit, org: ctx.org_id() };
+        while let Some(mut batch) = self.scheduling.group_commit.next(ctx.org_id()) {
             batch.retain(|pending| !pending.answer.is_closed());
             if batch.is_empty() {
                 continue;
@@ -81,7 +81,7 @@ impl TenantManager {
             #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
             metrics::histogram!("tenantry_registration_batch_size").record(batch.len() as f64);
             let requests: Vec<Request> = batch.iter().map(|pending| pending.request).collect();
-            match self.settle_batch(scope, &requests).await {
+            match self.settle_batch(ctx, &requests).await {
                 Ok(outcomes) => {
                     failpoint!("registration.after_commit");
                     for (pending, outcome) in batch.into_iter().zip(outcomes) {
@@ -90,7 +90,7 @@ impl TenantManager {
                 }
                 Err(error) if batch.len() > 1 && !affects_all(&error) => {
                     // One request fails the whole batch; running each alone shows which.
-                    one_by_one(batch, |request| Box::pin(self.settle_alone(scope, request))).await;
+                    one_by_one(batch, |request| Box::pin(self.settle_alone(ctx, request))).await;
                 }
                 Err(error) => refuse(batch, &error),
             }

@@ -18,7 +18,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{OrgScope, TenantManager},
+    manager::{OrgContext, TenantManager},
     store::{
         scheduling::{CancelledSeats, MassCancellation},
         tenant::TenantTx,
@@ -161,9 +161,9 @@ impl TenantManager {
         };
         let cancelled = match cancellation.of {
             CancelledSeats::Member(member) => {
-                self.member_release(&OrgScope::of(actor), member).await
+                self.member_release(&OrgContext::of(actor), member).await
             }
-            _ => self.cancel_in_batches(&OrgScope::of(actor), cancellation).await,
+            _ => self.cancel_in_batches(&OrgContext::of(actor), cancellation).await,
         };
         match cancelled {
             // A deleted tenant has no seats.
@@ -177,15 +177,15 @@ impl TenantManager {
 
     async fn cancel_in_batches(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         cancellation: &MassCancellation,
     ) -> Result<()> {
         loop {
             failpoint!("mass_cancellation.before_batch");
             let now = self.clock.now();
-            let lock = self.lock_seats(scope).await?;
+            let lock = self.lock_seats(ctx).await?;
             let (cancelled, limit) = self
-                .tenant_write(scope, "event.drain", cancellation, move |mut tx, cancellation| {
+                .tenant_write(ctx, "event.drain", cancellation, move |mut tx, cancellation| {
                     Box::pin(async move {
                         let limit = if tx.is_retry() { SMALL_BATCH } else { BATCH };
                         Ok((cancel_batch_in(&mut tx, cancellation, now, limit).await?, limit))
@@ -203,9 +203,9 @@ impl TenantManager {
     /// Waits until this process makes no other change of the tenant's seats.
     pub(in crate::manager) async fn lock_seats(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
     ) -> Result<OwnedMutexGuard<()>> {
-        self.scheduling.seats_queue.wait(scope.org_id(), self.tenancy.patience).await
+        self.scheduling.seats_queue.wait(ctx.org_id(), self.tenancy.patience).await
     }
 }
 

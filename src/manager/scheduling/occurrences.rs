@@ -11,7 +11,7 @@ use crate::{
         scheduling::{Event, Occurrence, OccurrenceId, Span},
     },
     error::Result,
-    manager::{OrgScope, TenantManager},
+    manager::{OrgContext, TenantManager},
 };
 
 /// Which occurrences to list.
@@ -34,16 +34,16 @@ impl TenantManager {
     /// [`crate::error::Error::NotFound`] if `window.event` does not exist.
     pub async fn occurrence_list(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         window: Window,
     ) -> Result<Vec<(Occurrence, Arc<Event>)>> {
         let events = match window.event {
-            Some(id) => vec![self.event_get(scope, id).await?.map(Arc::new).ok_or(NO_EVENT)?],
-            None => self.events_in(scope, window.span).await?,
+            Some(id) => vec![self.event_get(ctx, id).await?.map(Arc::new).ok_or(NO_EVENT)?],
+            None => self.events_in(ctx, window.span).await?,
         };
         let starts = self.starts_in(&events, window).await;
         let ids: Vec<OccurrenceId> = starts.iter().map(|(id, _)| *id).collect();
-        let mut stored = self.stored_occurrences(scope, ids).await?;
+        let mut stored = self.stored_occurrences(ctx, ids).await?;
         let listed = starts.into_iter().map(|(id, event)| {
             let occurrence = stored.remove(&id);
             (occurrence.unwrap_or_else(|| Occurrence::untouched(&event, id.start)), event)
@@ -54,22 +54,22 @@ impl TenantManager {
     /// One occurrence with its event.
     pub async fn occurrence_get(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         id: OccurrenceId,
     ) -> Result<Option<(Occurrence, Arc<Event>)>> {
-        Ok(self.occurrences_among(scope, vec![id]).await?.remove(&id))
+        Ok(self.occurrences_among(ctx, vec![id]).await?.remove(&id))
     }
 
     /// The occurrences among `ids` that exist, including those of deleted events, each with its
     /// event.
     pub async fn occurrences_among(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         ids: Vec<OccurrenceId>,
     ) -> Result<HashMap<OccurrenceId, (Occurrence, Arc<Event>)>> {
         let events: Vec<EventId> = ids.iter().map(|id| id.event).collect();
-        let events = self.events_among(scope, events).await?;
-        let stored = self.stored_occurrences(scope, ids.clone()).await?;
+        let events = self.events_among(ctx, events).await?;
+        let stored = self.stored_occurrences(ctx, ids.clone()).await?;
         let (mut found, mut yielder) = (HashMap::with_capacity(ids.len()), Yielder::default());
         for id in ids {
             let Some(event) = events.get(&id.event) else { continue };
@@ -91,13 +91,13 @@ impl TenantManager {
     /// The events among `ids` that exist, including deleted ones.
     pub async fn events_among(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         mut ids: Vec<EventId>,
     ) -> Result<HashMap<EventId, Arc<Event>>> {
         ids.sort_unstable();
         ids.dedup();
         let found = self
-            .tenant_read(scope, "event.among", ids, |mut reader, ids| {
+            .tenant_read(ctx, "event.among", ids, |mut reader, ids| {
                 Box::pin(async move { reader.events_among(ids).await })
             })
             .await?;
@@ -105,10 +105,10 @@ impl TenantManager {
     }
 
     /// The events that may have an occurrence in `span`.
-    async fn events_in(&self, scope: &OrgScope, span: Span) -> Result<Vec<Arc<Event>>> {
-        let org = scope.org_id();
+    async fn events_in(&self, ctx: &OrgContext, span: Span) -> Result<Vec<Arc<Event>>> {
+        let org = ctx.org_id();
         let version = self
-            .tenant_read(scope, "agenda.version", (), |mut reader, ()| {
+            .tenant_read(ctx, "agenda.version", (), |mut reader, ()| {
                 Box::pin(async move { reader.events_version().await })
             })
             .await?;
@@ -119,7 +119,7 @@ impl TenantManager {
         } else {
             // One snapshot, so that the version belongs to these events.
             let (version, stored) = self
-                .tenant_write(scope, "agenda.read", (), |mut tx, ()| {
+                .tenant_write(ctx, "agenda.read", (), |mut tx, ()| {
                     Box::pin(async move {
                         let version = tx.reader().events_version().await?.unwrap_or_default();
                         Ok((version, tx.reader().events_stored().await?))
@@ -178,14 +178,14 @@ impl TenantManager {
 
     async fn stored_occurrences(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         ids: Vec<OccurrenceId>,
     ) -> Result<HashMap<OccurrenceId, Occurrence>> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
         let found = self
-            .tenant_read(scope, "occurrence.among", ids, |mut reader, ids| {
+            .tenant_read(ctx, "occurrence.among", ids, |mut reader, ids| {
                 Box::pin(async move { reader.occurrences_among(ids).await })
             })
             .await?;

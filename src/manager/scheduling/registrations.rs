@@ -17,7 +17,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminScope, OrgScope, TenantManager},
+    manager::{AdminContext, OrgContext, TenantManager},
     store::tenant::TenantTx,
 };
 
@@ -37,13 +37,13 @@ impl TenantManager {
     /// the member does not exist; [`Error::Busy`] if too many requests are waiting.
     pub async fn register(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         occurrence: OccurrenceId,
         member: Option<AccountId>,
     ) -> Result<BookingResult<Registration>> {
-        let member = self.booking_member(scope, member).await?;
+        let member = self.booking_member(ctx, member).await?;
         let id = RegistrationId { member, occurrence };
-        match self.ask(scope, id, Ask::Register).await? {
+        match self.ask(ctx, id, Ask::Register).await? {
             Outcome::Registered(registration) => Ok(Ok(registration)),
             other => other.into_refusal().map(Err),
         }
@@ -56,17 +56,17 @@ impl TenantManager {
     /// [`Error::Busy`] if too many requests are waiting.
     pub async fn registration_cancel(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         id: RegistrationId,
     ) -> Result<BookingResult<Registration>> {
-        if id.member != scope.account_id() && scope.admin().is_err() {
+        if id.member != ctx.account_id() && ctx.admin().is_err() {
             return Err(NO_REGISTRATION);
         }
-        let known = self.registrations_among(scope, vec![id]).await?;
+        let known = self.registrations_among(ctx, vec![id]).await?;
         if known.is_empty() {
             return Err(NO_REGISTRATION);
         }
-        match self.ask(scope, id, Ask::Cancel).await? {
+        match self.ask(ctx, id, Ask::Cancel).await? {
             Outcome::Cancelled(registration) => Ok(Ok(registration)),
             Outcome::Unknown => Err(NO_REGISTRATION),
             other => other.into_refusal().map(Err),
@@ -80,12 +80,12 @@ impl TenantManager {
     /// As [`TenantManager::register`].
     pub async fn waiting_join(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         occurrence: OccurrenceId,
         member: Option<AccountId>,
     ) -> Result<BookingResult<(usize, Waiter)>> {
-        let member = self.booking_member(scope, member).await?;
-        match self.ask(scope, RegistrationId { member, occurrence }, Ask::Join).await? {
+        let member = self.booking_member(ctx, member).await?;
+        match self.ask(ctx, RegistrationId { member, occurrence }, Ask::Join).await? {
             Outcome::Waiting(position, waiter) => Ok(Ok((position, waiter))),
             other => other.into_refusal().map(Err),
         }
@@ -97,12 +97,12 @@ impl TenantManager {
     /// As [`TenantManager::register`].
     pub async fn waiting_leave(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         occurrence: OccurrenceId,
         member: Option<AccountId>,
     ) -> Result<BookingResult<()>> {
-        let member = self.booking_member(scope, member).await?;
-        match self.ask(scope, RegistrationId { member, occurrence }, Ask::Leave).await? {
+        let member = self.booking_member(ctx, member).await?;
+        match self.ask(ctx, RegistrationId { member, occurrence }, Ask::Leave).await? {
             Outcome::Left => Ok(Ok(())),
             other => other.into_refusal().map(Err),
         }
@@ -111,17 +111,17 @@ impl TenantManager {
     /// A member's registrations for occurrences in `span`, ordered by start.
     pub async fn registrations_of(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         member: AccountId,
         span: Span,
         held: Held,
         after: Option<OccurrenceId>,
         limit: u32,
     ) -> Result<Vec<Registration>> {
-        if member != scope.account_id() {
-            self.member_known(scope, scope.admin()?, member).await?;
+        if member != ctx.account_id() {
+            self.member_known(ctx, ctx.admin()?, member).await?;
         }
-        self.tenant_read(scope, "registration.list", (), move |mut reader, ()| {
+        self.tenant_read(ctx, "registration.list", (), move |mut reader, ()| {
             Box::pin(async move { reader.registrations_of(member, span, held, after, limit).await })
         })
         .await
@@ -133,14 +133,14 @@ impl TenantManager {
     /// [`Error::NotFound`] if the occurrence does not exist.
     pub async fn attendees_of(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         occurrence: OccurrenceId,
         held: Held,
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<Vec<Registration>> {
-        self.occurrence_get(scope, occurrence).await?.ok_or(NO_OCCURRENCE)?;
-        self.tenant_read(scope, "attendee.list", (), move |mut reader, ()| {
+        self.occurrence_get(ctx, occurrence).await?.ok_or(NO_OCCURRENCE)?;
+        self.tenant_read(ctx, "attendee.list", (), move |mut reader, ()| {
             Box::pin(async move { reader.attendees_of(occurrence, held, after, limit).await })
         })
         .await
@@ -149,11 +149,11 @@ impl TenantManager {
     /// The registrations among `ids` that exist, in no particular order.
     pub async fn registrations_among(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         ids: Vec<RegistrationId>,
     ) -> Result<Vec<Registration>> {
         let found = self
-            .tenant_read(scope, "registration.get", ids, |mut reader, ids| {
+            .tenant_read(ctx, "registration.get", ids, |mut reader, ids| {
                 Box::pin(async move { reader.registrations_among(ids).await })
             })
             .await?;
@@ -163,11 +163,11 @@ impl TenantManager {
     /// The waiting lists of `ids`.
     pub async fn waiting_among(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         ids: Vec<OccurrenceId>,
     ) -> Result<HashMap<OccurrenceId, Vec<Waiter>>> {
         let found = self
-            .tenant_read(scope, "waiting.get", ids, |mut reader, ids| {
+            .tenant_read(ctx, "waiting.get", ids, |mut reader, ids| {
                 Box::pin(async move { reader.waiting_among(ids).await })
             })
             .await?;
@@ -175,8 +175,8 @@ impl TenantManager {
     }
 
     /// The organization's accounts among `ids`, in no particular order.
-    pub async fn members_among(&self, scope: &OrgScope, ids: &[AccountId]) -> Result<Vec<Account>> {
-        self.store.accounts_among(scope.org_id(), ids).await
+    pub async fn members_among(&self, ctx: &OrgContext, ids: &[AccountId]) -> Result<Vec<Account>> {
+        self.store.accounts_among(ctx.org_id(), ids).await
     }
 
     /// Removes a member from all upcoming occurrences and waiting lists. It closes the member's
@@ -184,27 +184,27 @@ impl TenantManager {
     /// before and is found here, or is refused.
     pub(in crate::manager) async fn member_release(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         member: AccountId,
     ) -> Result<()> {
-        self.tenant_write(scope, "member.close", (), move |mut tx, ()| {
+        self.tenant_write(ctx, "member.close", (), move |mut tx, ()| {
             Box::pin(async move { tx.close_calendar(member).await })
         })
         .await?;
         failpoint!("member_release.after_close");
         let waits = self
-            .tenant_read(scope, "waiting.list", (), move |mut reader, ()| {
+            .tenant_read(ctx, "waiting.list", (), move |mut reader, ()| {
                 Box::pin(async move { reader.waits_of(member).await })
             })
             .await?;
         let of = |occurrence| RegistrationId { member, occurrence };
         let leave = |occurrence| Request { id: of(occurrence), ask: Ask::Leave };
-        self.settle_together(scope, waits.into_iter().map(leave).collect()).await?;
+        self.settle_together(ctx, waits.into_iter().map(leave).collect()).await?;
         failpoint!("member_release.after_leave");
         let now = self.clock.now();
         let ahead = Span { from: now, to: DateTime::<Utc>::MAX_UTC };
         let held = self
-            .tenant_read(scope, "registration.list", (), move |mut reader, ()| {
+            .tenant_read(ctx, "registration.list", (), move |mut reader, ()| {
                 Box::pin(async move {
                     reader.registrations_of(member, ahead, Held::Confirmed, None, 0).await
                 })
@@ -212,17 +212,17 @@ impl TenantManager {
             .await?;
         let held = held.into_iter().filter(|held| held.id.occurrence.start > now);
         let cancel = |held: Registration| Request { id: held.id, ask: Ask::Cancel };
-        self.settle_together(scope, held.map(cancel).collect()).await
+        self.settle_together(ctx, held.map(cancel).collect()).await
     }
 
     /// Settles many requests, [`BATCH`] at a time.
     async fn settle_together(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         requests: Vec<Request>,
     ) -> Result<()> {
         for some in requests.chunks(BATCH) {
-            try_join_all(some.iter().map(|request| self.settle(scope, *request))).await?;
+            try_join_all(some.iter().map(|request| self.settle(ctx, *request))).await?;
         }
         Ok(())
     }
@@ -230,13 +230,13 @@ impl TenantManager {
     /// Settles a batch of requests in one transaction.
     pub(in crate::manager) async fn settle_batch(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         requests: &[Request],
     ) -> Result<Vec<Outcome>> {
         let context = (&self.clock, &self.scheduling.occurrence_cache, requests);
-        let _lock = self.lock_seats(scope).await?;
+        let _lock = self.lock_seats(ctx).await?;
         self.tenant_write(
-            scope,
+            ctx,
             "registration",
             context,
             |mut tx, (clock, occurrence_cache, requests)| {
@@ -250,11 +250,11 @@ impl TenantManager {
 
     async fn ask(
         self: &Arc<Self>,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         id: RegistrationId,
         ask: Ask,
     ) -> Result<Outcome> {
-        let outcome = self.settle(scope, Request { id, ask }).await?;
+        let outcome = self.settle(ctx, Request { id, ask }).await?;
         let code = match &outcome {
             Outcome::Refused(refusal) => refusal.code.into(),
             Outcome::Unknown => "not_found",
@@ -265,7 +265,7 @@ impl TenantManager {
             .increment(1);
         match outcome {
             // The account was deleted after the request was authenticated.
-            Outcome::Gone if id.member == scope.account_id() => Err(Error::Unauthenticated),
+            Outcome::Gone if id.member == ctx.account_id() => Err(Error::Unauthenticated),
             Outcome::Gone => Err(Error::NotFound("member")),
             outcome => Ok(outcome),
         }
@@ -274,14 +274,14 @@ impl TenantManager {
     /// The member that a request is for; only admins may name another one.
     async fn booking_member(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         member: Option<AccountId>,
     ) -> Result<AccountId> {
         match member {
-            None => Ok(scope.account_id()),
-            Some(member) if member == scope.account_id() => Ok(member),
+            None => Ok(ctx.account_id()),
+            Some(member) if member == ctx.account_id() => Ok(member),
             Some(member) => {
-                self.member_known(scope, scope.admin()?, member).await?;
+                self.member_known(ctx, ctx.admin()?, member).await?;
                 Ok(member)
             }
         }
@@ -289,11 +289,11 @@ impl TenantManager {
 
     async fn member_known(
         &self,
-        scope: &OrgScope,
-        _admin: AdminScope,
+        ctx: &OrgContext,
+        _admin: AdminContext,
         member: AccountId,
     ) -> Result<()> {
-        let found = self.members_among(scope, &[member]).await?;
+        let found = self.members_among(ctx, &[member]).await?;
         if found.is_empty() { Err(Error::NotFound("member")) } else { Ok(()) }
     }
 }

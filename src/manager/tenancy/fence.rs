@@ -12,7 +12,7 @@ use crate::{
     domain::tenancy::{Location, OrgStatus},
     error::{Error, Result},
     failpoint,
-    manager::{OrgScope, TenantManager},
+    manager::{OrgContext, TenantManager},
     store::{
         driver::StoreError,
         tenant::{TenantReader, TenantStore, TenantTx},
@@ -49,7 +49,7 @@ impl TenantManager {
     /// was found at none of its locations in time.
     pub async fn tenant_write<C, T, F>(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         label: &'static str,
         mut context: C,
         mut body: F,
@@ -59,7 +59,7 @@ impl TenantManager {
         T: Send,
         F: for<'t> FnMut(TenantTx<'t>, &'t mut C) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let mut search = LocationSearch::of(self, scope);
+        let mut search = LocationSearch::of(self, ctx);
         loop {
             let tenant = search.next_location().await?;
             let outcome = self
@@ -83,7 +83,7 @@ impl TenantManager {
     /// As [`TenantManager::tenant_write`].
     pub async fn tenant_read<C, T, F>(
         &self,
-        scope: &OrgScope,
+        ctx: &OrgContext,
         label: &'static str,
         mut context: C,
         mut body: F,
@@ -93,7 +93,7 @@ impl TenantManager {
         T: MayBeEmpty + Send,
         F: for<'t> FnMut(TenantReader<'t>, &'t mut C) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let mut search = LocationSearch::of(self, scope);
+        let mut search = LocationSearch::of(self, ctx);
         loop {
             let tenant = search.next_location().await?;
             let answer = body(tenant.reader(), &mut context).await;
@@ -123,17 +123,17 @@ impl TenantManager {
 /// master database names, until the tenant is found or the deadline passes.
 struct LocationSearch<'m> {
     manager: &'m TenantManager,
-    scope: OrgScope,
+    ctx: OrgContext,
     deadline: Instant,
     locations: VecDeque<Location>,
     rounds: u32,
 }
 
 impl<'m> LocationSearch<'m> {
-    fn of(manager: &'m TenantManager, scope: &OrgScope) -> Self {
+    fn of(manager: &'m TenantManager, ctx: &OrgContext) -> Self {
         Self {
             manager,
-            scope: *scope,
+            ctx: *ctx,
             deadline: Instant::now() + manager.tenancy.patience,
             locations: VecDeque::new(),
             rounds: 0,
@@ -141,7 +141,7 @@ impl<'m> LocationSearch<'m> {
     }
 
     async fn next_location(&mut self) -> Result<TenantStore> {
-        let id = self.scope.org_id();
+        let id = self.ctx.org_id();
         while self.locations.is_empty() {
             let cache = &self.manager.tenancy.cache;
             let org = match self.rounds {

@@ -15,7 +15,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminScope, TenantManager},
+    manager::{AdminContext, TenantManager},
     store::{
         driver::Change,
         tenancy::{Operation, OperationKind},
@@ -43,12 +43,12 @@ impl TenantManager {
     /// not another one has it; [`Error::Busy`] if another change does not end in time.
     pub async fn organization_delete(
         self: &Arc<Self>,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         name: &OrgName,
     ) -> Result<(Arc<Organization>, DateTime<Utc>)> {
         let deadline = Instant::now() + self.tenancy.patience;
         loop {
-            let org = self.idle_organization(scope.org_id(), deadline).await?;
+            let org = self.idle_organization(ctx.org_id(), deadline).await?;
             // No rename is running, so there is one name. Comparing slugs is not enough: they are
             // truncated, so different names can share one.
             if !org.is_named(name) {
@@ -67,7 +67,7 @@ impl TenantManager {
                         if !store.start_delete(tx, org, now).await? {
                             return Ok(false);
                         }
-                        scope.keep_authority(store, tx).await?;
+                        ctx.keep_authority(store, tx).await?;
                         store.revoke_tokens_of(tx, org.id).await?;
                         store.insert_operation(tx, operation).await?;
                         Ok(true)

@@ -12,7 +12,7 @@ use crate::{
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminScope, OrgScope, TenantManager},
+    manager::{AdminContext, OrgContext, TenantManager},
     store::{
         Store,
         driver::{Change, Tx},
@@ -129,7 +129,7 @@ impl TenantManager {
     /// [`Error::NotFound`] if there is no such organization, or it is being deleted.
     pub async fn organization_get(
         &self,
-        viewer: Option<&OrgScope>,
+        viewer: Option<&OrgContext>,
         name: &OrgName,
     ) -> Result<OrgView> {
         let organization = self
@@ -139,11 +139,10 @@ impl TenantManager {
             .await?
             .filter(|org| org.status != OrgStatus::Deleting)
             .ok_or(Error::NotFound("organization"))?;
-        let own_admin = viewer
-            .filter(|scope| scope.org_id() == organization.id)
-            .and_then(|scope| scope.admin().ok());
+        let own_admin =
+            viewer.filter(|ctx| ctx.org_id() == organization.id).and_then(|ctx| ctx.admin().ok());
         let admin = match own_admin {
-            Some(scope) => Some(self.admin_of(&scope).await?),
+            Some(ctx) => Some(self.admin_of(&ctx).await?),
             None => None,
         };
         Ok(OrgView { organization, admin })
@@ -157,27 +156,27 @@ impl TenantManager {
     /// [`Error::Busy`] if another change of the organization does not end in time.
     pub async fn organization_update(
         self: &Arc<Self>,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         patch: OrgPatch,
     ) -> Result<OrgView> {
         if let Some(name) = &patch.name {
-            self.refuse_taken_name(name, Some(scope.org_id())).await?;
+            self.refuse_taken_name(name, Some(ctx.org_id())).await?;
         }
         if let Some(email) = &patch.email {
-            self.refuse_taken_email(email, Some(scope.account_id())).await?;
+            self.refuse_taken_email(email, Some(ctx.account_id())).await?;
         }
-        let password = self.hash_for(scope.org_id(), patch.password).await?;
+        let password = self.hash_for(ctx.org_id(), patch.password).await?;
         let credentials = Credentials::of(patch.email, password, patch.revoke_calendar);
         let deadline = Instant::now() + self.tenancy.patience;
         loop {
-            let org = self.idle_organization(scope.org_id(), deadline).await?;
+            let org = self.idle_organization(ctx.org_id(), deadline).await?;
             let Some(plan) = self.plan_update(&org, patch.name.as_ref()).await? else {
                 lifecycle::pause_until(deadline, "the organization has just been renamed").await?;
                 continue;
             };
-            if self.record_update(scope, &org, &plan, credentials.as_ref()).await? {
+            if self.record_update(ctx, &org, &plan, credentials.as_ref()).await? {
                 self.tenancy.cache.forget(Change::Organization(org.id)).await;
-                self.tenancy.cache.forget(Change::Account(scope.account_id())).await;
+                self.tenancy.cache.forget(Change::Account(ctx.account_id())).await;
                 if let Plan::Move(_, operation) = plan {
                     self.drive_in_background(*operation).await?;
                 }
@@ -187,32 +186,32 @@ impl TenantManager {
         let organization = self
             .tenancy
             .cache
-            .organization_uncached(scope.org_id())
+            .organization_uncached(ctx.org_id())
             .await?
             .ok_or(Error::NotFound("organization"))?;
-        Ok(OrgView { organization, admin: Some(self.admin_of(scope).await?) })
+        Ok(OrgView { organization, admin: Some(self.admin_of(ctx).await?) })
     }
 
     /// Records the first step of a change; `false` if the organization has changed meanwhile.
     async fn record_update(
         &self,
-        scope: &AdminScope,
+        ctx: &AdminContext,
         org: &Organization,
         plan: &Plan,
         credentials: Option<&Credentials>,
     ) -> Result<bool> {
         let now = self.clock.now();
         failpoint!("rename.before");
-        let context = (&self.store, scope, org, plan, credentials);
+        let context = (&self.store, ctx, org, plan, credentials);
         self.store
-            .transaction("org.update", context, |tx, (store, scope, org, plan, credentials)| {
+            .transaction("org.update", context, |tx, (store, ctx, org, plan, credentials)| {
                 Box::pin(async move {
                     // A concurrent change of accounts writes the organization or the account, as
                     // this one does, so the two conflict and one runs after the other.
-                    scope.keep_authority(store, tx).await?;
+                    ctx.keep_authority(store, tx).await?;
                     if let Some(Credentials(update)) = credentials {
                         store
-                            .update_account(tx, org.id, scope.account_id(), update, now)
+                            .update_account(tx, org.id, ctx.account_id(), update, now)
                             .await?
                             .ok_or(Error::Unauthenticated)?;
                     }
@@ -228,11 +227,11 @@ impl TenantManager {
             .await
     }
 
-    async fn admin_of(&self, scope: &AdminScope) -> Result<(AccountId, Email)> {
-        let found = self.tenancy.cache.authority(scope.account_id()).await?;
-        let own = found.filter(|authority| authority.org_id == scope.org_id());
+    async fn admin_of(&self, ctx: &AdminContext) -> Result<(AccountId, Email)> {
+        let found = self.tenancy.cache.authority(ctx.account_id()).await?;
+        let own = found.filter(|authority| authority.org_id == ctx.org_id());
         let own = own.ok_or(Error::Unauthenticated)?;
-        Ok((scope.account_id(), own.email.clone()))
+        Ok((ctx.account_id(), own.email.clone()))
     }
 
     /// Refuses a name that an organization other than `own` has or is taking, before a password is

@@ -17,7 +17,7 @@ use crate::{
         scheduling::{Event, Occurrence, OccurrenceId, Waiter},
     },
     error::{Error, Result},
-    manager::{OrgScope, TenantManager},
+    manager::{OrgContext, TenantManager},
 };
 
 /// The bytes of text in all answers in progress.
@@ -33,7 +33,7 @@ pub(super) struct AnswerText {
 /// Data access for one request, with loaders that are created on first use.
 pub(super) struct Source {
     pub(super) manager: Arc<TenantManager>,
-    pub(super) scope: OrgScope,
+    pub(super) ctx: OrgContext,
     text: Arc<AnswerText>,
     occurrences: OnceLock<DataLoader<Occurrences>>,
     members: OnceLock<DataLoader<Members>>,
@@ -43,7 +43,7 @@ pub(super) struct Source {
 /// Data access for one loader.
 struct Reads {
     manager: Arc<TenantManager>,
-    scope: OrgScope,
+    ctx: OrgContext,
 }
 
 /// Occurrences with their events.
@@ -56,12 +56,12 @@ pub(super) struct Waiting(Reads);
 impl Source {
     pub(super) const fn new(
         manager: Arc<TenantManager>,
-        scope: OrgScope,
+        ctx: OrgContext,
         text: Arc<AnswerText>,
     ) -> Self {
         Self {
             manager,
-            scope,
+            ctx,
             text,
             occurrences: OnceLock::new(),
             members: OnceLock::new(),
@@ -98,7 +98,7 @@ impl Source {
     }
 
     fn reads(&self) -> Reads {
-        Reads { manager: Arc::clone(&self.manager), scope: self.scope }
+        Reads { manager: Arc::clone(&self.manager), ctx: self.ctx }
     }
 }
 
@@ -143,7 +143,7 @@ impl Loader<OccurrenceId> for Occurrences {
         &self,
         ids: &[OccurrenceId],
     ) -> Result<HashMap<OccurrenceId, Self::Value>, Arc<Error>> {
-        Ok(self.0.manager.occurrences_among(&self.0.scope, ids.to_vec()).await?)
+        Ok(self.0.manager.occurrences_among(&self.0.ctx, ids.to_vec()).await?)
     }
 }
 
@@ -152,7 +152,7 @@ impl Loader<AccountId> for Members {
     type Error = Arc<Error>;
 
     async fn load(&self, ids: &[AccountId]) -> Result<HashMap<AccountId, Account>, Arc<Error>> {
-        let found = self.0.manager.members_among(&self.0.scope, ids).await?;
+        let found = self.0.manager.members_among(&self.0.ctx, ids).await?;
         Ok(found.into_iter().map(|account| (account.id, account)).collect())
     }
 }
@@ -165,7 +165,7 @@ impl Loader<OccurrenceId> for Waiting {
         &self,
         ids: &[OccurrenceId],
     ) -> Result<HashMap<OccurrenceId, Self::Value>, Arc<Error>> {
-        let found = self.0.manager.waiting_among(&self.0.scope, ids.to_vec()).await?;
+        let found = self.0.manager.waiting_among(&self.0.ctx, ids.to_vec()).await?;
         Ok(found.into_iter().map(|(id, waiting)| (id, Arc::new(waiting))).collect())
     }
 }

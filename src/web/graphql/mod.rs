@@ -36,7 +36,7 @@ use super::{
     Shared,
     http::{body::BodyRefusal, input::JsonBytes, request::OwnBody},
 };
-use crate::{error::Error, manager::OrgScope};
+use crate::{error::Error, manager::OrgContext};
 
 /// The executable schema.
 #[derive(Clone)]
@@ -142,10 +142,10 @@ async fn execute(
     };
     tracing::Span::current().record("graphql.operation", name);
     asked = asked.data(shared.public_url.clone());
-    let scope = request.extensions().get::<OrgScope>().copied();
-    if let Some(scope) = scope {
+    let ctx = request.extensions().get::<OrgContext>().copied();
+    if let Some(ctx) = ctx {
         // The last of ten requests in one body may start long after the first.
-        match shared.manager.authority_now(&scope).await {
+        match shared.manager.authority_now(&ctx).await {
             Ok(now) => {
                 let source = Source::new(shared.manager.clone(), now, Arc::clone(text));
                 asked = asked.data(source);

@@ -71,7 +71,7 @@ impl RefusalNode {
     async fn conflicts_with(&self, ctx: &Context<'_>) -> Answer<Option<RegistrationNode>> {
         let Some(id) = self.0.conflicts_with else { return Ok(None) };
         let source = source(ctx)?;
-        let found = source.manager.registrations_among(&source.scope, vec![id]).await;
+        let found = source.manager.registrations_among(&source.ctx, vec![id]).await;
         Ok(found.map_err(fail)?.pop().map(RegistrationNode))
     }
 }
@@ -135,7 +135,7 @@ impl Mutation {
     /// Creates an event. Only for admins.
     async fn create_event(&self, ctx: &Context<'_>, input: CreateEventInput) -> Answer<EventNode> {
         let source = source(ctx)?;
-        let admin = source.scope.admin().map_err(fail)?;
+        let admin = source.ctx.admin().map_err(fail)?;
         let input = valid(input).map_err(fail)?;
         let event = source.manager.event_create(&admin, input).await.map_err(fail)?;
         Ok(EventNode(event.into()))
@@ -150,7 +150,7 @@ impl Mutation {
         input: UpdateEventInput,
     ) -> Answer<UpdateEventPayload> {
         let source = source(ctx)?;
-        let admin = source.scope.admin().map_err(fail)?;
+        let admin = source.ctx.admin().map_err(fail)?;
         let (id, patch) = (id_or(&id, "event")?, valid(input).map_err(fail)?);
         let updated = source.manager.event_update(&admin, id, patch).await.map_err(fail)?;
         let (event, refusal) = split(updated);
@@ -166,7 +166,7 @@ impl Mutation {
         cancel_registrations: Option<bool>,
     ) -> Answer<DeleteEventPayload> {
         let source = source(ctx)?;
-        let admin = source.scope.admin().map_err(fail)?;
+        let admin = source.ctx.admin().map_err(fail)?;
         let id = id_or(&id, "event")?;
         let cancel = cancel_registrations.unwrap_or(false);
         let deleted = source.manager.event_delete(&admin, id, cancel).await.map_err(fail)?;
@@ -177,7 +177,7 @@ impl Mutation {
     /// Cancels one occurrence and its registrations. Only for admins.
     async fn cancel_occurrence(&self, ctx: &Context<'_>, id: ID) -> Answer<OccurrenceNode> {
         let source = source(ctx)?;
-        let admin = source.scope.admin().map_err(fail)?;
+        let admin = source.ctx.admin().map_err(fail)?;
         let id = id_or(&id, "occurrence")?;
         let cancelled = source.manager.occurrence_cancel(&admin, id).await;
         let (occurrence, event) = cancelled.map_err(fail)?;
@@ -193,7 +193,7 @@ impl Mutation {
     ) -> Answer<RegisterPayload> {
         let source = source(ctx)?;
         let (occurrence, member) = (id_or(&occurrence_id, "occurrence")?, member(member_id)?);
-        let ticket = source.manager.register(&source.scope, occurrence, member).await;
+        let ticket = source.manager.register(&source.ctx, occurrence, member).await;
         let (registration, refusal) = split(ticket.map_err(fail)?);
         Ok(RegisterPayload { registration: registration.map(RegistrationNode), refusal })
     }
@@ -207,7 +207,7 @@ impl Mutation {
     ) -> Answer<CancelRegistrationPayload> {
         let source = source(ctx)?;
         let id: RegistrationId = id_or(&id, "registration")?;
-        let ticket = source.manager.registration_cancel(&source.scope, id).await;
+        let ticket = source.manager.registration_cancel(&source.ctx, id).await;
         let (registration, refusal) = split(ticket.map_err(fail)?);
         Ok(CancelRegistrationPayload { registration: registration.map(RegistrationNode), refusal })
     }
@@ -222,7 +222,7 @@ impl Mutation {
     ) -> Answer<JoinWaitingListPayload> {
         let source = source(ctx)?;
         let (occurrence, member) = (id_or(&occurrence_id, "occurrence")?, member(member_id)?);
-        let ticket = source.manager.waiting_join(&source.scope, occurrence, member).await;
+        let ticket = source.manager.waiting_join(&source.ctx, occurrence, member).await;
         let (entry, refusal) = split(ticket.map_err(fail)?);
         let entry = entry.map(|(position, waiter)| WaitingNode { occurrence, position, waiter });
         Ok(JoinWaitingListPayload { entry, refusal })
@@ -237,7 +237,7 @@ impl Mutation {
     ) -> Answer<LeaveWaitingListPayload> {
         let source = source(ctx)?;
         let (occurrence, member) = (id_or(&occurrence_id, "occurrence")?, member(member_id)?);
-        let ticket = source.manager.waiting_leave(&source.scope, occurrence, member).await;
+        let ticket = source.manager.waiting_leave(&source.ctx, occurrence, member).await;
         let (left, refusal) = split(ticket.map_err(fail)?);
         Ok(LeaveWaitingListPayload { left: left.is_some(), refusal })
     }
@@ -245,7 +245,7 @@ impl Mutation {
     /// Creates a new address for the caller's calendar feed. The previous one stops working.
     async fn create_calendar_feed(&self, ctx: &Context<'_>) -> Answer<CalendarFeed> {
         let source = source(ctx)?;
-        let token = source.manager.feed_create(&source.scope).await.map_err(fail)?;
+        let token = source.manager.feed_create(&source.ctx).await.map_err(fail)?;
         let base = ctx.data::<PublicUrl>()?;
         Ok(CalendarFeed { url: format!("{base}/calendar/{token}.ics") })
     }
@@ -253,7 +253,7 @@ impl Mutation {
     /// Revokes the address of the caller's calendar feed.
     async fn revoke_calendar_feed(&self, ctx: &Context<'_>) -> Answer<bool> {
         let source = source(ctx)?;
-        source.manager.feed_revoke(&source.scope).await.map_err(fail)?;
+        source.manager.feed_revoke(&source.ctx).await.map_err(fail)?;
         Ok(true)
     }
 }

@@ -32,7 +32,7 @@ impl Query {
     /// The caller's organization.
     async fn organization(&self, ctx: &Context<'_>) -> Answer<OrganizationNode> {
         let source = source(ctx)?;
-        let org = source.manager.tenant_cache().organization(source.scope.org_id()).await;
+        let org = source.manager.tenant_cache().organization(source.ctx.org_id()).await;
         let org = org.map_err(fail)?.ok_or_else(|| fail(Error::NotFound("organization")))?;
         Ok(OrganizationNode(org))
     }
@@ -41,7 +41,7 @@ impl Query {
     async fn event(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<EventNode>> {
         let source = source(ctx)?;
         let Some(id) = id_of(&id) else { return Ok(None) };
-        let event = source.manager.event_get(&source.scope, id).await.map_err(fail)?;
+        let event = source.manager.event_get(&source.ctx, id).await.map_err(fail)?;
         Ok(event.map(|event| EventNode(event.into())))
     }
 
@@ -56,7 +56,7 @@ impl Query {
         let source = source(ctx)?;
         let page: Page<EventId> = Page::parse(first, after)?;
         let limit = page.probe_limit();
-        let events = source.manager.event_list(&source.scope, page.after, limit).await;
+        let events = source.manager.event_list(&source.ctx, page.after, limit).await;
         let events = events.map_err(fail)?.into_iter().map(|e| (e.id, EventNode(e.into())));
         Ok(page.connection(events.collect()))
     }
@@ -80,7 +80,7 @@ impl Query {
         let (page, span) = errors.into_result(page.zip(span)).map_err(fail)?;
         let event = event_id.map(|id| id_or(&id, "event")).transpose()?;
         let window = Window { span, event, after: page.after, limit: page.probe_limit() };
-        let listed = source.manager.occurrence_list(&source.scope, window).await.map_err(fail)?;
+        let listed = source.manager.occurrence_list(&source.ctx, window).await.map_err(fail)?;
         let items = listed
             .into_iter()
             .map(|(occurrence, event)| (occurrence.id, OccurrenceNode { occurrence, event }));
@@ -91,7 +91,7 @@ impl Query {
     async fn occurrence(&self, ctx: &Context<'_>, id: ID) -> Answer<Option<OccurrenceNode>> {
         let source = source(ctx)?;
         let Some(id) = id_of(&id) else { return Ok(None) };
-        let found = source.manager.occurrence_get(&source.scope, id).await.map_err(fail)?;
+        let found = source.manager.occurrence_get(&source.ctx, id).await.map_err(fail)?;
         Ok(found.map(|(occurrence, event)| OccurrenceNode { occurrence, event }))
     }
 
@@ -115,10 +115,9 @@ impl Query {
         let to = errors.check("to", to.map_or(Ok(DateTime::<Utc>::MAX_UTC), sensible));
         let span = from.zip(to).map(|(from, to)| Span { from, to });
         let (page, span) = errors.into_result(page.zip(span)).map_err(fail)?;
-        let (caller, held) = (source.scope.account_id(), held(include_cancelled));
+        let (caller, held) = (source.ctx.account_id(), held(include_cancelled));
         let (after, limit) = (page.after, page.probe_limit());
-        let found =
-            source.manager.registrations_of(&source.scope, caller, span, held, after, limit);
+        let found = source.manager.registrations_of(&source.ctx, caller, span, held, after, limit);
         Ok(page.connection(by_occurrence(found.await.map_err(fail)?)))
     }
 
@@ -140,7 +139,7 @@ impl Query {
         #[graphql(desc = "The cursor after which the page starts.")] after: Option<String>,
     ) -> Answer<Connection<String, RegistrationNode>> {
         let source = source(ctx)?;
-        let admin = source.scope.admin().map_err(fail)?;
+        let admin = source.ctx.admin().map_err(fail)?;
         let held = held(include_cancelled);
         match (member_id, occurrence_id) {
             (Some(member), None) => {

@@ -205,7 +205,7 @@ impl OccurrenceNode {
     }
     /// The caller's place on the waiting list, starting at 1; null if the caller is not on it.
     async fn my_waiting_list_position(&self, ctx: &Context<'_>) -> Answer<Option<usize>> {
-        let caller = ctx.data::<Source>()?.scope.account_id();
+        let caller = ctx.data::<Source>()?.ctx.account_id();
         let waiting = self.waiting(ctx).await?;
         let place = waiting.and_then(|list| list.iter().position(|w| w.member == caller));
         Ok(place.map(|place| place + 1))

@@ -15,7 +15,7 @@ use mime::Mime;
 use tokio::time::Instant;
 
 use super::{address::ClientAddress, connection::Connection};
-use crate::{error::Error, manager::OrgScope, web::Shared};
+use crate::{error::Error, manager::OrgContext, web::Shared};
 
 /// Bodies up to this size need no reservation: there are at most as many as connections.
 const SMALL: usize = 16 * 1024;
@@ -119,7 +119,7 @@ impl Reading {
     /// Reserves memory until the request ends, because the parsed body is even larger.
     async fn reserve(&self, bytes: usize) -> Result<(), Error> {
         let address = ClientAddress::of(&self.request).0;
-        let org = self.scope().map(|scope| scope.org_id());
+        let org = self.context().map(|ctx| ctx.org_id());
         let reservation = self.shared.bodies.reserve(bytes, address, org).await?;
         self.request.extensions_mut().insert(reservation);
         Ok(())
@@ -172,13 +172,13 @@ impl Reading {
         Ok(body.freeze())
     }
 
-    fn scope(&self) -> Option<OrgScope> {
-        self.request.extensions().get::<OrgScope>().copied()
+    fn context(&self) -> Option<OrgContext> {
+        self.request.extensions().get::<OrgContext>().copied()
     }
 
     async fn check_authority(&self) -> Result<(), Error> {
-        if let Some(scope) = self.scope() {
-            let now = self.shared.manager.authority_now(&scope).await?;
+        if let Some(ctx) = self.context() {
+            let now = self.shared.manager.authority_now(&ctx).await?;
             self.request.extensions_mut().insert(now);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! From a bearer token to a scope: before any body is read, and closed where there is none.
+//! From a bearer token to a context: before any body is read, and closed where there is none.
 
 use std::future::{Ready, ready};
 
@@ -13,7 +13,7 @@ use actix_web::{
 
 use crate::{
     error::{Error, Result},
-    manager::{AdminScope, OrgScope},
+    manager::{AdminContext, OrgContext},
     web::{Shared, graphql},
 };
 
@@ -32,7 +32,7 @@ const WITHOUT_TOKEN: [&str; 9] = [
 ];
 
 /// Checks the bearer token of every request that has one, and refuses a bad one at once. A handler
-/// that needs a scope takes it as an argument, which fails without a token.
+/// that needs a context takes it as an argument, which fails without a token.
 ///
 /// This is a middleware because actix polls the arguments of a handler together: a token that needs
 /// the database would lose against a body that is wrong.
@@ -48,9 +48,9 @@ pub(in crate::web) async fn authenticate(
                 return Ok(request.into_response(response).map_into_right_body());
             }
             Ok(None) => {}
-            Ok(Some(scope)) => {
-                tracing::Span::current().record("org.id", tracing::field::display(scope.org_id()));
-                request.extensions_mut().insert(scope);
+            Ok(Some(ctx)) => {
+                tracing::Span::current().record("org.id", tracing::field::display(ctx.org_id()));
+                request.extensions_mut().insert(ctx);
             }
             Err(error) => {
                 let response = match request.path() {
@@ -64,7 +64,7 @@ pub(in crate::web) async fn authenticate(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
-async fn scope_of(request: &ServiceRequest) -> Result<Option<OrgScope>> {
+async fn scope_of(request: &ServiceRequest) -> Result<Option<OrgContext>> {
     let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value
         .to_str()
@@ -79,11 +79,11 @@ async fn scope_of(request: &ServiceRequest) -> Result<Option<OrgScope>> {
     shared.manager.authenticate(token).await.map(Some)
 }
 
-fn scope_in(request: &HttpRequest) -> Result<OrgScope> {
-    request.extensions().get::<OrgScope>().copied().ok_or(Error::Unauthenticated)
+fn scope_in(request: &HttpRequest) -> Result<OrgContext> {
+    request.extensions().get::<OrgContext>().copied().ok_or(Error::Unauthenticated)
 }
 
-impl FromRequest for OrgScope {
+impl FromRequest for OrgContext {
     type Error = Error;
     type Future = Ready<Result<Self>>;
 
@@ -92,11 +92,11 @@ impl FromRequest for OrgScope {
     }
 }
 
-impl FromRequest for AdminScope {
+impl FromRequest for AdminContext {
     type Error = Error;
     type Future = Ready<Result<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(scope_in(request).and_then(OrgScope::admin))
+        ready(scope_in(request).and_then(OrgContext::admin))
     }
 }

@@ -5,7 +5,7 @@ use tenantry::{
     domain::identity::{Email, Password, Role},
     error::Error,
     manager::{
-        AdminScope,
+        AdminContext,
         identity::{MemberInput, MemberPatch},
         tenancy::OrgPatch,
     },
@@ -159,8 +159,8 @@ fn password() -> Password {
     Password::parse(PASSWORD.to_owned()).unwrap()
 }
 
-/// Calls each change of accounts or the organization with a scope that may be outdated.
-async fn change_all(app: &TestApp, scope: &AdminScope, whom: &str) -> Vec<Option<Error>> {
+/// Calls each change of accounts or the organization with a context that may be outdated.
+async fn change_all(app: &TestApp, ctx: &AdminContext, whom: &str) -> Vec<Option<Error>> {
     let (manager, whom) = (&app.manager, whom.parse().unwrap());
     let input = MemberInput { email: email(), password: password(), name: None, role: Role::Admin };
     let admin = MemberPatch { role: Some(Role::Admin), ..MemberPatch::default() };
@@ -170,13 +170,13 @@ async fn change_all(app: &TestApp, scope: &AdminScope, whom: &str) -> Vec<Option
     let address =
         OrgPatch { name: None, email: Some(email()), password: None, revoke_calendar: false };
     vec![
-        manager.member_create(scope, input).await.err(),
-        manager.member_update(scope, whom, admin).await.err(),
-        manager.member_delete(scope, whom).await.err(),
-        manager.organization_update(scope, rename("Taken over")).await.err(),
-        manager.organization_update(scope, rename("ACME")).await.err(),
-        manager.organization_update(scope, address).await.err(),
-        manager.organization_delete(scope, &name("Acme").unwrap()).await.err(),
+        manager.member_create(ctx, input).await.err(),
+        manager.member_update(ctx, whom, admin).await.err(),
+        manager.member_delete(ctx, whom).await.err(),
+        manager.organization_update(ctx, rename("Taken over")).await.err(),
+        manager.organization_update(ctx, rename("ACME")).await.err(),
+        manager.organization_update(ctx, address).await.err(),
+        manager.organization_delete(ctx, &name("Acme").unwrap()).await.err(),
     ]
 }
 
@@ -186,7 +186,7 @@ async fn a_change_that_waits_after_the_second_check_is_refused_by_its_transactio
     let (org, id, token) = two_admins(&app).await;
     let admin = app.with(&org.token);
     let path = format!("/org/members/{id}");
-    let scope = app.manager.authenticate(&token).await.unwrap().admin().unwrap();
+    let ctx = app.manager.authenticate(&token).await.unwrap().admin().unwrap();
     let as_admin = |errors: Vec<Option<Error>>, code: &str| {
         for (number, error) in errors.iter().enumerate() {
             assert_eq!(error.as_ref().map(Error::code), Some(code), "change {number}");
@@ -194,14 +194,14 @@ async fn a_change_that_waits_after_the_second_check_is_refused_by_its_transactio
     };
 
     admin.patch(&path, json!({ "role": "member" })).await.expect(200);
-    as_admin(change_all(&app, &scope, &id).await, "forbidden");
+    as_admin(change_all(&app, &ctx, &id).await, "forbidden");
     admin.patch(&path, json!({ "role": "admin" })).await.expect(200);
     admin.patch(&path, json!({ "password": "another password" })).await.expect(200);
-    as_admin(change_all(&app, &scope, &id).await, "unauthenticated");
-    let fed = app.manager.feed_create(&scope).await;
+    as_admin(change_all(&app, &ctx, &id).await, "unauthenticated");
+    let fed = app.manager.feed_create(&ctx).await;
     assert_eq!(fed.err().as_ref().map(Error::code), Some("unauthenticated"));
     admin.delete(&path).await.expect(200);
-    as_admin(change_all(&app, &scope, &org.admin_id).await, "unauthenticated");
+    as_admin(change_all(&app, &ctx, &org.admin_id).await, "unauthenticated");
     assert_eq!(admin.get("/org/members").await.expect(200).body.as_array().unwrap().len(), 1);
     app.assert_sound().await;
 }

@@ -6,7 +6,7 @@ use actix_web::dev::ServerHandle;
 use tenantry::{
     config::Settings,
     domain::SystemClock,
-    manager::{OrgScope, TenantManager},
+    manager::{OrgContext, TenantManager},
     startup::{Application, store_settings},
     upkeep,
 };
@@ -46,8 +46,8 @@ impl TestApp {
         Self { database, manager, client, handle }
     }
 
-    /// The scope of the organization's admin.
-    pub async fn scope(&self, org: &Org) -> OrgScope {
+    /// The context of the organization's admin.
+    pub async fn context(&self, org: &Org) -> OrgContext {
         self.manager.authenticate(&org.token).await.expect("the admin's token was refused")
     }
 

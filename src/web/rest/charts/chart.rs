@@ -10,7 +10,7 @@ use validator::Validate;
 use crate::{
     domain::{ChartId, EmployeeId, Label, charts::Chart},
     error::{Error, FieldErrors, Result},
-    manager::{AdminScope, OrgScope},
+    manager::{AdminContext, OrgContext},
     web::{
         http::{
             input::{Input, Valid, ValidQuery},
@@ -83,11 +83,11 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 )]
 #[post("/orgcharts")]
 async fn create(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     body: Valid<ChartRequest>,
 ) -> Result<HttpResponse> {
-    let chart = state.manager.chart_create(&scope, body.0).await?;
+    let chart = state.manager.chart_create(&ctx, body.0).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/orgcharts/{}", chart.id)))
         .json(ChartResponse::from(chart)))
@@ -106,12 +106,12 @@ async fn create(
 )]
 #[get("/orgcharts")]
 async fn list(
-    scope: OrgScope,
+    ctx: OrgContext,
     state: State,
     query: ValidQuery<PageOf<ChartId>>,
 ) -> Result<HttpResponse> {
     let page = query.0;
-    let charts = state.manager.chart_list(&scope, page.after, page.probe_limit()).await?;
+    let charts = state.manager.chart_list(&ctx, page.after, page.probe_limit()).await?;
     let items: Vec<(ChartId, ChartResponse)> =
         charts.into_iter().map(|chart| (chart.id, chart.into())).collect();
     Ok(page.answer("/orgcharts", &items))
@@ -129,8 +129,8 @@ async fn list(
     )
 )]
 #[get("/orgcharts/{org_id}")]
-async fn get(scope: OrgScope, state: State, id: Path<String>) -> Result<HttpResponse> {
-    let chart = state.manager.chart_get(&scope, chart_id(&id)?).await?;
+async fn get(ctx: OrgContext, state: State, id: Path<String>) -> Result<HttpResponse> {
+    let chart = state.manager.chart_get(&ctx, chart_id(&id)?).await?;
     Ok(HttpResponse::Ok().json(ChartResponse::from(chart)))
 }
 
@@ -148,12 +148,12 @@ async fn get(scope: OrgScope, state: State, id: Path<String>) -> Result<HttpResp
 )]
 #[put("/orgcharts/{org_id}")]
 async fn update(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     id: Path<String>,
     body: Valid<ChartRequest>,
 ) -> Result<HttpResponse> {
-    let chart = state.manager.chart_update(&scope, chart_id(&id)?, body.0).await?;
+    let chart = state.manager.chart_update(&ctx, chart_id(&id)?, body.0).await?;
     Ok(HttpResponse::Ok().json(ChartResponse::from(chart)))
 }
 
@@ -169,9 +169,9 @@ async fn update(
     )
 )]
 #[delete("/orgcharts/{org_id}")]
-async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpResponse> {
+async fn delete(ctx: AdminContext, state: State, id: Path<String>) -> Result<HttpResponse> {
     let id = chart_id(&id)?;
-    let deleted_at = state.manager.chart_delete(&scope, id).await?;
+    let deleted_at = state.manager.chart_delete(&ctx, id).await?;
     Ok(HttpResponse::Ok().json(ChartDeletedResponse { id: id.get(), deleted_at }))
 }
 

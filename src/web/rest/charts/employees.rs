@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Error, FieldErrors, Result},
     manager::{
-        AdminScope, OrgScope,
+        AdminContext, OrgContext,
         charts::{EmployeeInput, EmployeePage, EmployeePatch},
     },
     shape::rule,
@@ -139,12 +139,12 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 )]
 #[post("/orgcharts/{org_id}/employees")]
 async fn create(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     chart: Path<String>,
     body: Valid<EmployeeRequest>,
 ) -> Result<HttpResponse> {
-    let employee = state.manager.employee_create(&scope, chart_id(&chart)?, body.0).await?;
+    let employee = state.manager.employee_create(&ctx, chart_id(&chart)?, body.0).await?;
     let location = format!("/orgcharts/{}/employees/{}", employee.chart, employee.id);
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
@@ -165,14 +165,14 @@ async fn create(
 )]
 #[get("/orgcharts/{org_id}/employees")]
 async fn list(
-    scope: OrgScope,
+    ctx: OrgContext,
     state: State,
     chart: Path<String>,
     query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
     let (chart, page) = (chart_id(&chart)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.employee_list(&scope, chart, window).await?;
+    let people = state.manager.employee_list(&ctx, chart, window).await?;
     Ok(page.answer(&format!("/orgcharts/{chart}/employees"), &keyed(people)))
 }
 
@@ -191,9 +191,9 @@ async fn list(
     )
 )]
 #[get("/orgcharts/{org_id}/employees/{id}")]
-async fn get(scope: OrgScope, state: State, path: Path<(String, String)>) -> Result<HttpResponse> {
+async fn get(ctx: OrgContext, state: State, path: Path<(String, String)>) -> Result<HttpResponse> {
     let (chart, id) = ids(&path)?;
-    let employee = state.manager.employee_get(&scope, chart, id).await?;
+    let employee = state.manager.employee_get(&ctx, chart, id).await?;
     Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
 }
 
@@ -217,13 +217,13 @@ async fn get(scope: OrgScope, state: State, path: Path<(String, String)>) -> Res
 )]
 #[put("/orgcharts/{org_id}/employees/{id}")]
 async fn update(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     path: Path<(String, String)>,
     body: Valid<EmployeePatchRequest>,
 ) -> Result<HttpResponse> {
     let (chart, id) = ids(&path)?;
-    let employee = state.manager.employee_update(&scope, chart, id, body.0).await?;
+    let employee = state.manager.employee_update(&ctx, chart, id, body.0).await?;
     Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
 }
 
@@ -245,13 +245,13 @@ async fn update(
 )]
 #[delete("/orgcharts/{org_id}/employees/{id}")]
 async fn delete(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     path: Path<(String, String)>,
     query: ValidQuery<DeleteQuery>,
 ) -> Result<HttpResponse> {
     let (chart, id) = ids(&path)?;
-    let departure = state.manager.employee_delete(&scope, chart, id, query.0).await?;
+    let departure = state.manager.employee_delete(&ctx, chart, id, query.0).await?;
     Ok(HttpResponse::Ok().json(DepartureResponse {
         id: id.get(),
         new_manager_id: departure.new_manager.get(),
@@ -278,12 +278,12 @@ async fn delete(
 )]
 #[put("/orgcharts/{org_id}/employees/{id}/promote")]
 async fn promote(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse> {
     let (chart, id) = ids(&path)?;
-    let employee = state.manager.employee_promote(&scope, chart, id).await?;
+    let employee = state.manager.employee_promote(&ctx, chart, id).await?;
     Ok(HttpResponse::Ok().json(EmployeeResponse::from(employee)))
 }
 

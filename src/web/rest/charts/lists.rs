@@ -24,7 +24,7 @@ use crate::{
     },
     error::{Error, FieldErrors, Result},
     manager::{
-        AdminScope, OrgScope,
+        AdminContext, OrgContext,
         charts::{ImportMode, WholeChart},
     },
     web::{
@@ -156,7 +156,7 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 )]
 #[post("/orgcharts/{org_id}/import")]
 async fn import(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     chart: Path<String>,
     query: ValidQuery<ImportQuery>,
@@ -172,7 +172,7 @@ async fn import(
     let ((people, has_ids), _admission) = read.await?;
     let imported = people.len();
     let mode = ImportMode { replace, dry_run, renumber: !has_ids };
-    state.manager.chart_import(&scope, id, people, mode).await?;
+    state.manager.chart_import(&ctx, id, people, mode).await?;
     Ok(HttpResponse::Ok().json(ImportResponse { id: id.get(), imported, dry_run }))
 }
 
@@ -188,9 +188,9 @@ async fn import(
     )
 )]
 #[get("/orgcharts/{org_id}/export")]
-async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
+async fn export(ctx: OrgContext, state: State, chart: Path<String>) -> Result<HttpResponse> {
     let id = chart_id(&chart)?;
-    let whole = state.manager.chart_whole(&scope, id).await?;
+    let whole = state.manager.chart_whole(&ctx, id).await?;
     let list = aside(whole.people.len(), whole, |whole| csv::write(&whole.people)).await?;
     let name = format!("attachment; filename=\"orgchart-{id}.csv\"");
     Ok(HttpResponse::Ok()
@@ -211,8 +211,8 @@ async fn export(scope: OrgScope, state: State, chart: Path<String>) -> Result<Ht
     )
 )]
 #[get("/orgcharts/{org_id}/stats")]
-async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
-    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+async fn stats(ctx: OrgContext, state: State, chart: Path<String>) -> Result<HttpResponse> {
+    let whole = state.manager.chart_whole(&ctx, chart_id(&chart)?).await?;
     let (statistics, widest) =
         aside(whole.people.len(), whole, |whole| Ok(whole.statistics())).await?;
     let widest = widest.into_iter().map(|person| WidestResponse {
@@ -248,12 +248,12 @@ async fn stats(scope: OrgScope, state: State, chart: Path<String>) -> Result<Htt
 )]
 #[get("/orgcharts/{org_id}/chart.svg")]
 async fn drawn(
-    scope: OrgScope,
+    ctx: OrgContext,
     state: State,
     chart: Path<String>,
     query: ValidQuery<PictureQuery>,
 ) -> Result<HttpResponse> {
-    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+    let whole = state.manager.chart_whole(&ctx, chart_id(&chart)?).await?;
     let draw = move |whole: WholeChart| Ok(draw(&whole.chart, &whole.people, &query.0));
     let svg = aside(whole.people.len(), whole, draw).await?;
     let policy = "default-src 'none'; style-src 'unsafe-inline'";

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{EmployeeId, charts::Employee},
     error::Result,
-    manager::{OrgScope, charts::EmployeePage},
+    manager::{OrgContext, charts::EmployeePage},
     web::{
         http::{
             input::ValidQuery,
@@ -68,14 +68,14 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 )]
 #[get("/orgcharts/{org_id}/employees/{id}/direct_reports")]
 async fn direct_reports(
-    scope: OrgScope,
+    ctx: OrgContext,
     state: State,
     path: Path<(String, String)>,
     query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
     let ((chart, id), page) = (ids(&path)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.direct_reports(&scope, chart, id, window).await?;
+    let people = state.manager.direct_reports(&ctx, chart, id, window).await?;
     let path = format!("/orgcharts/{chart}/employees/{id}/direct_reports");
     Ok(page.answer(&path, &keyed(people)))
 }
@@ -98,14 +98,14 @@ async fn direct_reports(
 )]
 #[get("/orgcharts/{org_id}/employees/{id}/manager_chain")]
 async fn manager_chain(
-    scope: OrgScope,
+    ctx: OrgContext,
     state: State,
     path: Path<(String, String)>,
     query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
     let ((chart, id), page) = (ids(&path)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.manager_chain(&scope, chart, id, window).await?;
+    let people = state.manager.manager_chain(&ctx, chart, id, window).await?;
     let path = format!("/orgcharts/{chart}/employees/{id}/manager_chain");
     Ok(page.answer(&path, &keyed(people)))
 }
@@ -128,14 +128,14 @@ async fn manager_chain(
 )]
 #[get("/orgcharts/{org_id}/employees/{id}/subtree")]
 async fn subtree(
-    scope: OrgScope,
+    ctx: OrgContext,
     state: State,
     path: Path<(String, String)>,
     query: ValidQuery<PageOf<EmployeeId>>,
 ) -> Result<HttpResponse> {
     let ((chart, id), page) = (ids(&path)?, query.0);
     let window = EmployeePage { after: page.after, limit: page.probe_limit() };
-    let people = state.manager.subtree(&scope, chart, id, window).await?;
+    let people = state.manager.subtree(&ctx, chart, id, window).await?;
     let items: Vec<(EmployeeId, SubtreeResponse)> = people
         .into_iter()
         .map(|(depth, person)| (person.id, SubtreeResponse { employee: person.into(), depth }))
@@ -157,8 +157,8 @@ async fn subtree(
     )
 )]
 #[get("/orgcharts/{org_id}/tree")]
-async fn whole(scope: OrgScope, state: State, chart: Path<String>) -> Result<HttpResponse> {
-    let whole = state.manager.chart_whole(&scope, chart_id(&chart)?).await?;
+async fn whole(ctx: OrgContext, state: State, chart: Path<String>) -> Result<HttpResponse> {
+    let whole = state.manager.chart_whole(&ctx, chart_id(&chart)?).await?;
     let nested = aside(whole.people.len(), whole, |whole| {
         let keyed = |person: Employee| (person.manager, (person.id, person.into()));
         tree::nested::<EmployeeResponse>(whole.people.into_iter().map(keyed))

@@ -15,7 +15,7 @@ use crate::{
     },
     error::{Error, FieldErrors, Result},
     manager::{
-        AdminScope,
+        AdminContext,
         identity::{MemberInput, MemberPatch},
     },
     shape::rule,
@@ -132,11 +132,11 @@ pub(super) fn configure(config: &mut ServiceConfig<'_>) {
 )]
 #[post("/org/members")]
 async fn create(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     body: Valid<MemberRequest>,
 ) -> Result<HttpResponse> {
-    let account = state.manager.member_create(&scope, body.0).await?;
+    let account = state.manager.member_create(&ctx, body.0).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/org/members/{}", account.id)))
         .json(MemberResponse::from(account)))
@@ -155,12 +155,12 @@ async fn create(
 )]
 #[get("/org/members")]
 async fn list(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     query: ValidQuery<PageOf<AccountId>>,
 ) -> Result<HttpResponse> {
     let page = query.0;
-    let accounts = state.manager.member_list(&scope, page.after, page.probe_limit()).await?;
+    let accounts = state.manager.member_list(&ctx, page.after, page.probe_limit()).await?;
     let items: Vec<(AccountId, MemberResponse)> =
         accounts.into_iter().map(|account| (account.id, account.into())).collect();
     Ok(page.answer("/org/members", &items))
@@ -178,8 +178,8 @@ async fn list(
     )
 )]
 #[get("/org/members/{id}")]
-async fn get(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpResponse> {
-    let account = state.manager.member_get(&scope, parse_id(&id)?).await?;
+async fn get(ctx: AdminContext, state: State, id: Path<String>) -> Result<HttpResponse> {
+    let account = state.manager.member_get(&ctx, parse_id(&id)?).await?;
     Ok(HttpResponse::Ok().json(MemberResponse::from(account)))
 }
 
@@ -200,12 +200,12 @@ async fn get(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpRe
 )]
 #[patch("/org/members/{id}")]
 async fn update(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     id: Path<String>,
     body: Valid<MemberPatchRequest>,
 ) -> Result<HttpResponse> {
-    let account = state.manager.member_update(&scope, parse_id(&id)?, body.0).await?;
+    let account = state.manager.member_update(&ctx, parse_id(&id)?, body.0).await?;
     Ok(HttpResponse::Ok().json(MemberResponse::from(account)))
 }
 
@@ -224,8 +224,8 @@ async fn update(
     )
 )]
 #[delete("/org/members/{id}")]
-async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<HttpResponse> {
-    let deleted_at = state.manager.member_delete(&scope, parse_id(&id)?).await?;
+async fn delete(ctx: AdminContext, state: State, id: Path<String>) -> Result<HttpResponse> {
+    let deleted_at = state.manager.member_delete(&ctx, parse_id(&id)?).await?;
     Ok(HttpResponse::Ok().json(MemberDeletedResponse { id: id.into_inner(), deleted_at }))
 }
 
@@ -245,11 +245,11 @@ async fn delete(scope: AdminScope, state: State, id: Path<String>) -> Result<Htt
 )]
 #[delete("/org/members/{id}/calendar")]
 async fn calendar_revoke(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     id: Path<String>,
 ) -> Result<HttpResponse> {
-    state.manager.member_calendar_revoke(&scope, parse_id(&id)?).await?;
+    state.manager.member_calendar_revoke(&ctx, parse_id(&id)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

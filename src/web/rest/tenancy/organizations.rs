@@ -14,7 +14,7 @@ use crate::{
     },
     error::{Error, FieldErrors, Result},
     manager::{
-        AdminScope, OrgScope,
+        AdminContext, OrgContext,
         tenancy::{OrgPatch, OrgView, SignUp},
     },
     shape::rule,
@@ -214,10 +214,10 @@ async fn create(
 #[get("/org/get")]
 async fn get(
     state: State,
-    scope: Option<OrgScope>,
+    ctx: Option<OrgContext>,
     query: ValidQuery<GetQuery>,
 ) -> Result<HttpResponse> {
-    let view = state.manager.organization_get(scope.as_ref(), &query.0).await?;
+    let view = state.manager.organization_get(ctx.as_ref(), &query.0).await?;
     Ok(HttpResponse::Ok().json(OrganizationResponse::of(view)))
 }
 
@@ -237,11 +237,11 @@ async fn get(
 )]
 #[put("/org/update")]
 async fn update(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     body: Valid<UpdateRequest>,
 ) -> Result<HttpResponse> {
-    let view = state.manager.organization_update(&scope, body.0).await?;
+    let view = state.manager.organization_update(&ctx, body.0).await?;
     Ok(HttpResponse::Ok().json(OrganizationResponse::of_change(view)))
 }
 
@@ -261,13 +261,13 @@ async fn update(
 )]
 #[delete("/org/delete")]
 async fn delete(
-    scope: AdminScope,
+    ctx: AdminContext,
     state: State,
     query: ValidQuery<DeleteQuery>,
     body: OptionalValid<DeleteRequest>,
 ) -> Result<HttpResponse> {
     let name = named_in(query.0, body.0)?;
-    let (organization, deleted_at) = state.manager.organization_delete(&scope, &name).await?;
+    let (organization, deleted_at) = state.manager.organization_delete(&ctx, &name).await?;
     Ok(HttpResponse::Ok().json(DeletedResponse {
         id: organization.id.to_string(),
         organization_name: organization.name.clone(),
