@@ -149,8 +149,8 @@ pub struct MongoSettings {
     /// Milliseconds that an operation waits for a suitable MongoDB server.
     #[validate(range(max = DAY_MS))]
     pub selection_timeout_ms: u64,
-    /// Milliseconds for which a transaction is retried.
-    #[validate(range(max = DAY_MS))]
+    /// Milliseconds that the database has to answer a command.
+    #[validate(range(min = LEAST_MS, max = DAY_MS))]
     pub transaction_deadline_ms: u64,
     /// Whether every command is timed for the metrics.
     pub command_metrics: bool,
@@ -222,8 +222,8 @@ pub struct OperationSettings {
     /// Seconds between two searches for operations whose process has ended.
     #[validate(range(min = 1, max = DAY))]
     pub recovery_interval_seconds: u64,
-    /// Milliseconds that a request waits for a tenant that is being moved.
-    #[validate(range(max = DAY_MS))]
+    /// Milliseconds that a request has for everything it waits for.
+    #[validate(range(min = LEAST_MS, max = DAY_MS))]
     pub patience_ms: u64,
 }
 
@@ -257,6 +257,8 @@ pub(crate) const SECRET_MIN_BYTES: usize = 32;
 /// Upper bound of durations, against typing errors and overflowing clocks.
 const DAY: u64 = 24 * 60 * 60;
 const DAY_MS: u64 = DAY * 1000;
+/// Less would fail every request.
+const LEAST_MS: u64 = 100;
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");

@@ -175,11 +175,8 @@ fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
     describe_clients();
+    describe_database();
     describe_histogram!("tenantry_http_request_seconds", "Requests by method, route and status");
-    describe_histogram!(
-        "tenantry_mongo_command_seconds",
-        "Commands to MongoDB by name and outcome"
-    );
     describe_histogram!("tenantry_hash_seconds", "Password hashes");
     describe_gauge!("tenantry_hash_queue_depth", "Password hashes that wait in the queue");
     describe_counter!(
@@ -188,18 +185,6 @@ fn describe() {
     );
     describe_counter!("tenantry_logins_total", "Logins by outcome");
     describe_counter!("tenantry_cache_lookups_total", "Cache lookups by cache and outcome");
-    describe_counter!(
-        "tenantry_change_stream_failures_total",
-        "How often the change stream ended and the caches were bypassed"
-    );
-    describe_counter!(
-        "tenantry_transaction_retries_total",
-        "Repeated attempts of transactions, by name"
-    );
-    describe_counter!(
-        "tenantry_fence_waits_total",
-        "How often a request waited for a tenant that was being renamed"
-    );
     describe_counter!(
         "tenantry_registrations_total",
         "Registrations, cancellations and waiting-list requests, by action and outcome"
@@ -212,24 +197,7 @@ fn describe() {
         "tenantry_registration_wait_seconds",
         "How long requests waited for their transaction"
     );
-    describe_gauge!("tenantry_collections", "Collections of the database at the last sign-up");
-    describe_gauge!(
-        "tenantry_collections_ceiling",
-        "Maximum number of collections; sign-ups beyond it are refused"
-    );
-    describe_gauge!(
-        "tenantry_database_handles",
-        "File handles of the database at the last sign-up"
-    );
-    describe_gauge!(
-        "tenantry_database_handles_ceiling",
-        "Maximum number of file handles of the database"
-    );
-    describe_counter!(
-        "tenantry_sign_ups_without_room_total",
-        "Sign-ups refused because the database cannot hold more collections"
-    );
-    describe_counter!("tenantry_operations_total", "Renames and deletes by kind and outcome");
+    describe_counter!("tenantry_tasks_total", "Durable tasks by kind and outcome");
     describe_counter!("tenantry_log_lines_lost_total", "Log lines that were lost");
 }
 
@@ -257,5 +225,48 @@ fn describe_clients() {
     describe_counter!(
         "tenantry_authority_lost_total",
         "Requests refused because their account lost its role while they ran"
+    );
+}
+
+fn describe_database() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+    describe_histogram!(
+        "tenantry_mongo_command_seconds",
+        "Commands to MongoDB by name and outcome"
+    );
+    describe_counter!(
+        "tenantry_change_stream_failures_total",
+        "How often the change stream ended and the caches were bypassed"
+    );
+    describe_counter!(
+        "tenantry_transaction_retries_total",
+        "Repeated attempts of transactions, by name"
+    );
+    describe_counter!(
+        "tenantry_fence_waits_total",
+        "How often a request waited for a tenant that was being renamed"
+    );
+    describe_counter!("tenantry_mongo_timeouts_total", "Unanswered calls of the database, by name");
+    describe_counter!(
+        "tenantry_mongo_connections_replaced_total",
+        "Times that all connections to the database were replaced because they were silent"
+    );
+    describe_gauge!("tenantry_database_files", "Collections and indexes at the last look");
+    describe_gauge!(
+        "tenantry_database_files_ceiling",
+        "Collections and indexes past which sign-ups and index builds are refused"
+    );
+    describe_gauge!(
+        "tenantry_database_handles",
+        "File handles of the database at the last sign-up"
+    );
+    describe_gauge!(
+        "tenantry_database_handles_ceiling",
+        "Maximum number of file handles of the database"
+    );
+    describe_counter!(
+        "tenantry_sign_ups_without_room_total",
+        "Sign-ups refused because the database cannot hold more collections"
     );
 }

@@ -20,6 +20,7 @@ use super::{
     bench::Bench,
     client::{self, Connection},
     database::{Databases, PASSWORD, name_of, scatter},
+    in_an_hour,
     load::{Limits, Sample, drive},
     server::Server,
 };
@@ -177,7 +178,8 @@ async fn prepare(manager: &Arc<TenantManager>, name: String, people: i64) -> Res
         address: [127, 0, 0, 1].into(),
     };
     let session = manager.log_in(login, LoginKind::Admin).await?;
-    let ctx = manager.authenticate(&session.token).await?.admin()?;
+    let ctx = manager.authenticate(&session.token).await?;
+    let ctx = ctx.until(in_an_hour()).admin()?;
     let number = if people == MANY { 2 } else { 1 };
     let charts = manager.chart_list(&ctx, None, number).await?;
     if charts.len() < usize::try_from(number)? {

@@ -22,3 +22,8 @@ pub(crate) const PASS_WITHIN: std::time::Duration = std::time::Duration::from_mi
 /// Why a run failed, as a sentence.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// The deadline of a pass over everything.
+pub(crate) fn in_an_hour() -> std::time::Instant {
+    std::time::Instant::now() + std::time::Duration::from_hours(1)
+}

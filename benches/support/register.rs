@@ -28,6 +28,7 @@ use super::{
     bench::Bench,
     client::{self, Connection},
     database::{self, Databases, PASSWORD, name_of},
+    in_an_hour,
     load::{Limits, drive},
     server::Server,
 };
@@ -123,7 +124,8 @@ impl Stage {
         database::seed(databases, 1).await?;
         let (_, manager) = databases.manager().await?;
         let admin_token = log_in(&manager, &name_of(0)).await?;
-        let admin = manager.authenticate(&admin_token).await?.admin()?;
+        let admin = manager.authenticate(&admin_token).await?;
+        let admin = admin.until(in_an_hour()).admin()?;
         add_members(databases, &admin, members).await?;
         let tokens = stream::iter(0..members)
             .map(|number| {

@@ -19,6 +19,7 @@ use super::{
     bench::Bench,
     client::{self, Connection},
     database::{Databases, PASSWORD},
+    in_an_hour,
     load::{Limits, drive},
     login,
     server::Server,
@@ -68,7 +69,7 @@ async fn context(manager: &TenantManager) -> Result<OrgContext> {
         address: [127, 0, 0, 1].into(),
     };
     let session = manager.log_in(login, LoginKind::Admin).await?;
-    Ok(manager.authenticate(&session.token).await?)
+    Ok(manager.authenticate(&session.token).await?.until(in_an_hour()))
 }
 
 /// Writes documents with these numbers through the tenant's fence.

@@ -137,7 +137,7 @@ mod tests {
                 "LOGIN_WINDOW_MINUTES must be 1 to 5256000",
                 "MASTER_DB and TENANT_DB must not be the same database",
                 "MASTER_DB is not a valid name of a MongoDB database",
-                "PATIENCE_MS must be at most 86400000",
+                "PATIENCE_MS must be 100 to 86400000",
                 "REQUEST_TIMEOUT_SECONDS must be 1 to 86400",
                 "TENANTRY_MONGOD_CACHE_GB must be 0.25 to 10000",
                 "TENANT_DB is not a valid name of a MongoDB database",

@@ -230,6 +230,8 @@ mod tests {
             ("LOGIN_WINDOW_MINUTES", "5256001"),
             ("OPERATION_LEASE_SECONDS", "9223372036854775807"),
             ("PATIENCE_MS", "86400001"),
+            ("PATIENCE_MS", "99"),
+            ("TRANSACTION_DEADLINE_MS", "0"),
             ("TENANTRY_MONGOD_CACHE_GB", "lots"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://localhost:4317"),

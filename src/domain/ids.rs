@@ -123,7 +123,7 @@ object_id!(
 );
 object_id!(
     /// A durable, multi-step change that continues after a restart.
-    OperationId
+    TaskId
 );
 object_id!(
     /// A scheduled event, once or recurring.

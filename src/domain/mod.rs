@@ -12,7 +12,7 @@ pub mod tenancy;
 mod text;
 
 pub use clock::{Clock, SystemClock};
-pub use ids::{AccountId, ChartId, EmployeeId, EventId, IdError, OperationId, OrgId};
+pub use ids::{AccountId, ChartId, EmployeeId, EventId, IdError, OrgId, TaskId};
 pub use quote::{QUOTED, cut, quote};
 pub use text::Label;
 

@@ -1,12 +1,15 @@
 //! Permissions as types: holding a context proves the permission, so nothing checks it again.
 
+use std::{sync::Arc, time::Instant};
+
 use chrono::{DateTime, Utc};
 
-use super::TenantManager;
+use super::{TenantManager, tenancy::Authority};
 use crate::{
     domain::{
         AccountId, OrgId,
         identity::{Actor, Role},
+        tenancy::OrgStatus,
     },
     error::{Error, Result},
     failpoint,
@@ -19,6 +22,7 @@ pub struct OrgContext {
     actor: Actor,
     /// When its token expires; `None` for work that has no token.
     token_expires_at: Option<DateTime<Utc>>,
+    deadline: Instant,
 }
 
 /// The permission to do what only the tenant's admins may do.
@@ -28,9 +32,22 @@ pub struct AdminContext {
 }
 
 impl OrgContext {
-    /// The context of an account that the manager has already authorized.
-    pub(crate) const fn of(actor: Actor) -> Self {
-        Self { actor, token_expires_at: None }
+    /// The context of an account that the manager has already authorized, and that gets its answer
+    /// by `deadline`.
+    pub(crate) const fn of(actor: Actor, deadline: Instant) -> Self {
+        Self { actor, token_expires_at: None, deadline }
+    }
+
+    /// The time at which everything that the request waits for is given up.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The same context with another deadline.
+    #[must_use]
+    pub const fn until(self, deadline: Instant) -> Self {
+        Self { deadline, ..self }
     }
 
     /// The acting account, with the role it had when it was authenticated.
@@ -90,8 +107,8 @@ impl TenantManager {
     /// [`Error::Unauthenticated`] if the token is invalid, expired or revoked.
     pub async fn authenticate(&self, token: &str) -> Result<OrgContext> {
         let claims = self.identity.tokens.check(token)?;
-        let authority =
-            self.tenancy.cache.authority(claims.account_id).await?.ok_or(Error::Unauthenticated)?;
+        let authority = self.current_authority(claims.account_id).await?;
+        let authority = authority.ok_or(Error::Unauthenticated)?;
         if authority.org_id != claims.org_id || authority.token_version != claims.token_version {
             return Err(Error::Unauthenticated);
         }
@@ -101,11 +118,12 @@ impl TenantManager {
             role: authority.role,
             token_version: authority.token_version,
         };
-        Ok(OrgContext { actor, token_expires_at: Some(claims.expires_at) })
+        let deadline = self.deadline();
+        Ok(OrgContext { actor, token_expires_at: Some(claims.expires_at), deadline })
     }
 
-    /// The context with the account's current role, for a request that has waited since it was
-    /// authenticated.
+    /// The context with the account's current role and a new deadline, for a request that has waited
+    /// since it was authenticated.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] if the token has expired, the password was changed or the account
@@ -115,14 +133,34 @@ impl TenantManager {
             return Err(Error::Unauthenticated);
         }
         let before = ctx.actor;
-        let now = self.tenancy.cache.authority(before.account_id).await?;
+        let now = self.current_authority(before.account_id).await?;
         let now = now.map(|now| Actor {
             org_id: now.org_id,
             role: now.role,
             token_version: now.token_version,
             ..before
         });
-        Ok(OrgContext { actor: recheck(&before, now)?, ..*ctx })
+        let actor = recheck(&before, now)?;
+        Ok(OrgContext { actor, deadline: self.deadline(), ..*ctx })
+    }
+
+    /// What the account may do; `None` also once its organization is being deleted.
+    async fn current_authority(&self, id: AccountId) -> Result<Option<Arc<Authority>>> {
+        let cache = &self.tenancy.cache;
+        let Some(authority) = cache.authority(id).await? else { return Ok(None) };
+        let organization = cache.organization(authority.org_id).await?;
+        let lives = organization.is_some_and(|org| org.status != OrgStatus::Deleting);
+        Ok(lives.then_some(authority))
+    }
+
+    /// The deadline of work that starts now.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.tenancy.patience
+    }
+
+    /// The context for work on a whole chart, which has three times as long as other work.
+    pub(super) fn large_work(&self, ctx: &OrgContext) -> OrgContext {
+        ctx.until(Instant::now() + 3 * self.tenancy.patience)
     }
 }
 

@@ -1,6 +1,10 @@
 //! One change at a time per key, such as a chart or a tenant's seats.
 
-use std::{hash::Hash, sync::Arc, time::Duration};
+use std::{
+    hash::Hash,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use moka::sync::Cache;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -28,10 +32,10 @@ impl<K: Hash + Eq + Send + Sync + 'static> KeyedQueue<K> {
     /// dropped.
     ///
     /// # Errors
-    /// [`Error::Busy`] if that takes longer than `patience`.
-    pub(super) async fn wait(&self, key: K, patience: Duration) -> Result<OwnedMutexGuard<()>> {
+    /// [`Error::Busy`] if that does not happen until `deadline`.
+    pub(super) async fn wait(&self, key: K, deadline: Instant) -> Result<OwnedMutexGuard<()>> {
         let queue = self.0.get_with(key, Arc::default);
-        let guard = tokio::time::timeout(patience, queue.lock_owned()).await;
+        let guard = tokio::time::timeout_at(deadline.into(), queue.lock_owned()).await;
         guard.map_err(|_| Error::Busy { what: "too many changes wait for the same resource" })
     }
 }

@@ -5,21 +5,21 @@ pub mod driver;
 pub mod identity;
 pub mod scheduling;
 mod schema;
+pub mod tasks;
 pub mod tenancy;
 pub mod tenant;
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use mongodb::{Client, Collection, options::ClientOptions};
+use mongodb::{Client, Collection};
 
-use self::driver::StoreError;
+use self::driver::Connections;
 use crate::error::Result;
 
 /// The connection to one cluster, which holds the master database and the tenants' database.
 #[derive(Clone)]
 pub struct Store {
-    shared: Client,
-    options: Arc<ClientOptions>,
+    connections: Arc<Connections>,
     master: String,
     tenants: String,
     limits: Limits,
@@ -28,13 +28,9 @@ pub struct Store {
 /// Time limits of the store.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    transaction_deadline: Duration,
+    /// How long the database has for one command, and for one transaction with its retries.
+    answer: Duration,
     lease: Duration,
-}
-
-thread_local! {
-    /// This thread's own client, and the options of the store that it belongs to.
-    static OWN: RefCell<Option<(Arc<ClientOptions>, Client)>> = const { RefCell::new(None) };
 }
 
 impl Store {
@@ -47,16 +43,11 @@ impl Store {
     /// to the runtime that created the store. With those, every database reply would wake a thread
     /// of that runtime first, which would then wake the waiting one.
     pub fn use_own_connections(&self) -> Result<()> {
-        let own = Client::with_options((*self.options).clone()).map_err(StoreError::from)?;
-        OWN.set(Some((Arc::clone(&self.options), own)));
-        Ok(())
+        Ok(self.connections.own()?)
     }
 
     fn client(&self) -> Client {
-        OWN.with_borrow(|own| match own {
-            Some((options, own)) if Arc::ptr_eq(options, &self.options) => own.clone(),
-            _ => self.shared.clone(),
-        })
+        self.connections.client()
     }
 
     #[expect(clippy::disallowed_methods, reason = "every collection handle is created here")]

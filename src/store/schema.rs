@@ -10,16 +10,15 @@ use mongodb::{
 /// The names of the master database's collections.
 pub(super) const ORGANIZATIONS: &str = "organizations";
 pub(super) const ACCOUNTS: &str = "accounts";
-pub(super) const OPERATIONS: &str = "operations";
-pub(super) const MASS_CANCELLATIONS: &str = "drains";
+pub(super) const TASKS: &str = "tasks";
 
 /// The names of the unique indexes that make reservations atomic; a duplicate key error names one.
 pub(super) const SLUG_INDEX: &str = "slugs_unique";
 pub(super) const EMAIL_INDEX: &str = "email_unique";
-pub(super) const OPERATION_INDEX: &str = "org_unique";
+pub(super) const TASK_INDEX: &str = "org_unique";
 
 /// The indexes of the master database, by collection.
-pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 4] {
+pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
     [
         (ORGANIZATIONS, vec![index(doc! { "slugs": 1 }, SLUG_INDEX, true)]),
         (
@@ -31,14 +30,16 @@ pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 4] {
             ],
         ),
         // This index also creates the collection, which the transactions that write it cannot do.
-        (MASS_CANCELLATIONS, vec![index(doc! { "lease_until": 1 }, "lease", false)]),
-        (OPERATIONS, vec![index(doc! { "org_id": 1 }, OPERATION_INDEX, true)]),
+        (TASKS, vec![index(doc! { "lease_until": 1 }, "lease", false), exclusive_index()]),
     ]
 }
 
+/// The number of secondary indexes for large charts.
+pub(super) const TEAM_INDEXES: usize = 3;
+
 /// The secondary indexes of a tenant with large charts. They are sparse, so they contain only
 /// charts and employees; no other document has any of these fields.
-pub(super) fn team_indexes() -> [Document; 3] {
+pub(super) fn team_indexes() -> [Document; TEAM_INDEXES] {
     [("manager", "manager"), ("ancestors", "ancestors"), ("employee", "_id.employee")].map(
         |(name, field)| doc! { "key": { "_id.chart": 1, field: 1 }, "name": name, "sparse": true },
     )
@@ -97,4 +98,13 @@ fn index(keys: Document, name: &str, unique: bool) -> IndexModel {
 fn feed_index() -> IndexModel {
     let options = IndexOptions::builder().name("feed_unique".to_owned()).unique(true).sparse(true);
     IndexModel::builder().keys(doc! { "feed_hash": 1 }).options(options.build()).build()
+}
+
+/// At most one exclusive task of an organization.
+fn exclusive_index() -> IndexModel {
+    let options = IndexOptions::builder()
+        .name(TASK_INDEX.to_owned())
+        .unique(true)
+        .partial_filter_expression(doc! { "exclusive": true });
+    IndexModel::builder().keys(doc! { "org_id": 1 }).options(options.build()).build()
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, NaiveDateTime, Utc};
 
-use super::seed::{found_once, invalid, seed_chart};
+use super::{
+    no_hurry,
+    seed::{found_once, invalid, seed_chart},
+};
 use crate::{
     domain::{
         AccountId, EventId, Label,
@@ -115,7 +118,7 @@ async fn fill(
 ) -> Result<()> {
     let admin = manager.store().account_by_email(email).await?;
     let admin = admin.ok_or_else(|| Error::Internal("the admin was removed".into()))?;
-    let ctx = OrgContext::of(Actor::from(&admin)).admin()?;
+    let ctx = OrgContext::of(Actor::from(&admin), no_hurry()).admin()?;
     let mut members = Vec::new();
     for (person, address) in template.people.iter().zip(&org.members) {
         members.push(demo_member(manager, &ctx, person, address, digest).await?);

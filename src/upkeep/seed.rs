@@ -4,6 +4,7 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use super::no_hurry;
 use crate::{
     domain::{
         Invalid, Label,
@@ -95,7 +96,7 @@ async fn seed_tenant(
     let organizations = found_once(manager, name, &email, digest).await?.into();
     let mut seeded = Seeded { organizations, ..Seeded::default() };
     let admin = manager.store().account_by_email(&email).await?.ok_or(Error::OrgNameTaken)?;
-    let ctx = OrgContext::of(Actor::from(&admin)).admin()?;
+    let ctx = OrgContext::of(Actor::from(&admin), no_hurry()).admin()?;
     let limit = u32::try_from(seed.charts).unwrap_or(u32::MAX);
     let existing = manager.chart_list(&ctx, None, limit).await?.len() as u64;
     progress(existing.min(seed.charts));

@@ -37,8 +37,8 @@ pub enum Finding {
     UncountedEmployees(OrgId),
     /// Events, seats or calendars that contradict each other.
     WrongSeats(OrgId, String),
-    /// The number of operations and mass cancellations that make no progress.
-    StuckOperations(u64),
+    /// Tasks of a kind that have made no progress for long, and how many.
+    StuckTasks(String, u64),
 }
 
 /// What was checked and what was found.
@@ -102,11 +102,8 @@ impl Verifier<'_> {
                 report.findings.push(Finding::OrphanAccounts(facts.org_id));
             }
         }
-        let stuck = self.store.stuck_operations(STUCK).await?
-            + self.store.stuck_mass_cancellations(STUCK).await?;
-        if stuck > 0 {
-            report.findings.push(Finding::StuckOperations(stuck));
-        }
+        let stuck = self.store.stuck_tasks(STUCK).await?.into_iter();
+        report.findings.extend(stuck.map(|(kind, count)| Finding::StuckTasks(kind, count)));
         Ok(report)
     }
 
@@ -208,8 +205,9 @@ impl fmt::Display for Finding {
                 write!(f, "organization {id} has employees whom no chart counts")
             }
             Self::WrongSeats(id, flaw) => write!(f, "organization {id} {flaw}"),
-            Self::StuckOperations(count) => {
-                write!(f, "{count} operations were recorded over a minute ago and are still open")
+            Self::StuckTasks(kind, count) => {
+                let tasks = if *count == 1 { "task" } else { "tasks" };
+                write!(f, "{count} {tasks} of the kind {kind} made no progress for over a minute")
             }
         }
     }

@@ -8,12 +8,15 @@ use std::{
 
 use bson::{Document, doc};
 use futures::{StreamExt, stream};
+use reqwest::Method;
 use tenantry::{
     domain::identity::Password,
     upkeep::{self, ChartSeed},
 };
 
-use crate::support::{Database, ServerProcess, TestApp, eventually, limited, mongod_program};
+use crate::support::{
+    Chart, Client, Database, PASSWORD, ServerProcess, TestApp, eventually, limited, mongod_program,
+};
 
 /// Limit of open files for the server and for its `mongod`.
 const HANDLES: u64 = 1_000;
@@ -23,8 +26,8 @@ const AT_ONCE: usize = 8;
 async fn organizations_beyond_the_limit_are_refused_until_one_is_deleted() {
     let app = TestApp::start_with(|settings| settings.mongo.max_organizations = 1).await;
     let full = app.database.store().await.file_usage().await.unwrap();
-    let full = full.expect("the database does not report its file usage");
-    assert!(full.collections > 0 && full.handles > 0 && full.most_handles > 0, "{full:?}");
+    let full = full.expect("the database does not tell how full it is");
+    assert!(full.files > 0 && full.handles > 0 && full.most_handles > 0, "{full:?}");
 
     let first = app.sign_up("First").await;
     // The last count is reused for half a second.
@@ -113,4 +116,48 @@ async fn with_few_handles(dir: &Path) -> Command {
     few.env_remove("MONGO_URI").env_remove("MASTER_DB").env_remove("TENANT_DB");
     few.env("TENANTRY_DIR", dir).env("TENANTRY_MONGOD", mongod_program().await);
     few
+}
+
+/// A chart of a thousand people has three indexes, so its tenant has four files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_count_as_files_and_the_database_outlives_them() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("indexes");
+    let _ = std::fs::remove_dir_all(&dir);
+    let server = ServerProcess::spawn(&mut with_few_handles(&dir).await);
+    let people = (2..=1_000).map(|id| format!("{id},Person {id},Hand,1\n"));
+    let list = format!("id,name,title,manager_id\n1,Chief,Chief,\n{}", people.collect::<String>());
+    let (mut created, mut full) = (0, false);
+    // Without the limit, three times as many would fit: as many as there are handles.
+    while !full && created < HANDLES / 4 {
+        let name = format!("Org {created}");
+        let email = format!("org{created}@example.com");
+        let reply = server.client.create(&name, &email).await;
+        match (reply.status, reply.body["code"].as_str()) {
+            (201, _) => {
+                created += 1;
+                let token = server.client.token(&email, PASSWORD).await;
+                let chart = Chart::create(&server.client.with(&token), "All").await;
+                let import = chart.client.request(Method::POST, &chart.path("/import"));
+                let import = import.header("content-type", "text/csv").body(list.clone());
+                Client::send(import).await.expect(200);
+            }
+            (503, Some("busy")) => {}
+            (503, Some("capacity_reached")) => full = true,
+            other => panic!("{other:?} after {created}"),
+        }
+    }
+    assert!(full, "{created} organizations with four files each were not refused");
+    assert!(created > HANDLES / 10, "refused after {created} organizations");
+    let trees = (0..created).map(async |number| {
+        let token = server.client.token(&format!("org{number}@example.com"), PASSWORD).await;
+        server
+            .client
+            .with(&token)
+            .get("/orgcharts/1/employees/1/direct_reports?limit=1")
+            .await
+            .status
+    });
+    let read: Vec<_> = stream::iter(trees).buffer_unordered(AT_ONCE).collect().await;
+    assert!(read.iter().all(|status| *status == 200), "{read:?}");
+    server.client.get("/health/ready").await.expect(200);
 }

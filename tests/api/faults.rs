@@ -118,7 +118,13 @@ async fn a_tenant_is_readable_while_its_rename_waits_for_recovery() {
 
 #[tokio::test]
 async fn an_interrupted_delete_is_finished_and_frees_the_name() {
-    for point in ["delete.after_record", "delete.after_drop", "delete.after_close"] {
+    let points = [
+        "delete.after_record",
+        "delete.after_drop",
+        "delete.after_some_accounts",
+        "delete.after_close",
+    ];
+    for point in points {
         let database = Database::new().await;
         let org = prepared(&database).await;
         let server = killed_at(&database, point, |client| {

@@ -172,7 +172,7 @@ async fn a_write_to_a_stale_location_is_refused_and_retried_at_the_new_one() {
     let tenant = store.tenant(ctx.org_id(), &location);
     let key = Key::probe(ctx.org_id(), 1);
     let written = store
-        .fenced(&tenant, "test.probe", key, |mut tx, key| {
+        .fenced(ctx.deadline(), &tenant, "test.probe", key, |mut tx, key| {
             Box::pin(async move { tx.insert(key, Document::new()).await })
         })
         .await;

@@ -218,16 +218,15 @@ async fn a_large_chart_gets_indexes_that_do_not_change_its_answers() {
 
 #[tokio::test]
 async fn few_large_charts_are_processed_at_once_but_small_ones_always() {
-    let app = TestApp::start_with(|settings| settings.operations.patience_ms = 500).await;
+    let app = TestApp::start_with(|settings| settings.operations.patience_ms = 2_000).await;
     let org = app.sign_up("Acme").await;
     let chart = Chart::create(&app.with(&org.token), "Large").await;
     let small = Chart::create(&chart.client, "Small").await;
     import(&chart, "", list(10_000)).await.expect(200);
     import(&small, "", list(600)).await.expect(200);
-    let permits = [
-        app.manager.admit_chart(5_000).await.unwrap(),
-        app.manager.admit_chart(5_000).await.unwrap(),
-    ];
+    let ctx = app.context(&org).await;
+    let admit = || app.manager.admit_chart(&ctx, 5_000);
+    let permits = [admit().await.unwrap(), admit().await.unwrap()];
     let whole = ["/tree", "/export", "/stats", "/chart.svg"];
     for path in whole {
         chart.client.get(&chart.path(path)).await.refused(503, "busy");
@@ -242,10 +241,7 @@ async fn few_large_charts_are_processed_at_once_but_small_ones_always() {
     patiently(async || import(&chart, "?replace=true", list(10_000)).await).await.expect(200);
     // All permits were returned.
     for _ in 0..2 {
-        drop([
-            app.manager.admit_chart(5_000).await.unwrap(),
-            app.manager.admit_chart(5_000).await.unwrap(),
-        ]);
+        drop([admit().await.unwrap(), admit().await.unwrap()]);
     }
     let stats = patiently(async || chart.client.get(&chart.path("/stats")).await).await.expect(200);
     assert_eq!(stats.body["people"], 10_000);

@@ -25,12 +25,13 @@ async fn leave_mass_cancellation(
     let cancellation = doc! {
         "_id": id,
         "org_id": ObjectId::parse_str(&org.id).unwrap(),
-        "of": "occurrence",
+        "owner": ObjectId::new(),
+        "kind": "cancel_occurrence",
         "event": occurrence.event.object_id(),
         "start": DateTime::from_chrono(occurrence.start),
         "lease_until": seconds_from_now(-3_600),
     };
-    database.master("drains").await.insert_one(cancellation).await.unwrap();
+    database.master("tasks").await.insert_one(cancellation).await.unwrap();
 }
 
 /// Inserts one that fails after the patience, because its tenant's collection is missing.
@@ -43,7 +44,7 @@ async fn leave_failing_mass_cancellation(database: &Database, client: &Client) -
 }
 
 async fn lease_of(database: &Database, id: ObjectId) -> DateTime {
-    let found = database.master("drains").await.find_one(doc! { "_id": id }).await.unwrap();
+    let found = database.master("tasks").await.find_one(doc! { "_id": id }).await.unwrap();
     *found.unwrap().get_datetime("lease_until").unwrap()
 }
 
@@ -76,17 +77,14 @@ async fn failing_work_does_not_block_other_work() {
     assert!(Client::try_send(rename).await.is_none());
     dying.died(&database).await;
     leave_mass_cancellation(&database, ObjectId::new(), &gym, &occurrence.parse().unwrap()).await;
-    // With the oldest lease, the failing one is claimed first.
-    set_lease(&database, "drains", doc! { "_id": failing }, DateTime::MIN).await;
-    set_lease(&database, "operations", doc! {}, seconds_from_now(3)).await;
+    // So that the cancellation that never ends is met first.
+    set_lease(&database, "tasks", doc! { "_id": failing }, DateTime::MIN).await;
+    set_lease(&database, "tasks", doc! { "exclusive": true }, seconds_from_now(3)).await;
 
     let patience = ENDLESS.to_string();
     let server = ServerProcess::start_with(&database, &[("PATIENCE_MS", &patience)]);
     eventually("the rename", || async { database.counts().await.2 == 0 }).await;
-    eventually("the other mass cancellation", || async {
-        database.mass_cancellations().await == 1
-    })
-    .await;
+    eventually("the other cancellation", || async { database.seat_tasks().await == 1 }).await;
     assert_eq!(database.seats(&gym).await.at(&occurrence), (0, 0));
     server.client.get_org("Climbing").await.expect(200);
     wait_for_renewal(&database, failing).await;
@@ -135,7 +133,7 @@ async fn a_shutdown_leaves_endless_work_to_the_next_process() {
     })
     .await;
     assert!(server.wait());
-    assert_eq!(database.mass_cancellations().await, 1);
+    assert_eq!(database.seat_tasks().await, 1);
     database.drop_all();
 }
 
@@ -183,7 +181,7 @@ async fn work_with_recent_progress_is_not_stuck() {
     })
     .await;
     assert_eq!(database.seats(&gym).await.at(&occurrence), (0, 0));
-    assert_eq!(database.mass_cancellations().await, 1);
+    assert_eq!(database.seat_tasks().await, 1);
     let output = command(&database).arg("verify").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     database.drop_all();
@@ -199,15 +197,15 @@ async fn a_process_does_not_claim_its_own_work() {
     .await;
     let id = leave_failing_mass_cancellation(&app.database, &app).await;
     wait_for_renewal(&app.database, id).await;
-    // As if the renewals had failed.
-    set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
+    // As if the renewals had not got through.
+    set_lease(&app.database, "tasks", doc! { "_id": id }, DateTime::MIN).await;
     let recovered = tokio::time::timeout(Duration::from_secs(30), app.manager.recover()).await;
     assert_eq!(recovered.unwrap().unwrap(), 0);
     // Another process can claim it.
     let other = app.database.store().await;
-    eventually("another process's claim", || async {
-        set_lease(&app.database, "drains", doc! { "_id": id }, DateTime::MIN).await;
-        other.claim_mass_cancellation(&[]).await.unwrap().is_some()
+    eventually("another's take-over", || async {
+        set_lease(&app.database, "tasks", doc! { "_id": id }, DateTime::MIN).await;
+        other.claim_task(&[]).await.unwrap().is_some()
     })
     .await;
 }

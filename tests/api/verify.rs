@@ -98,30 +98,30 @@ async fn slugs_that_do_not_match_the_name_are_found() {
 async fn operations_without_progress_are_found_and_slow_ones_are_not() {
     let app = TestApp::start().await;
     let org = app.sign_up("Acme").await;
-    let mass_cancellations = app.database.master("drains").await;
-    // A foreign lease, so that this server does not continue it.
+    let tasks = app.database.master("tasks").await;
+    // Somebody else's lease, so that this server leaves it alone.
     let cancellation = doc! {
-        "_id": made_ago(90), "org_id": id(&org), "of": "member", "member": ObjectId::new(),
+        "_id": made_ago(90), "org_id": id(&org), "kind": "release_member",
+        "member": ObjectId::new(),
         "lease_until": seconds_from_now(3_600),
     };
-    mass_cancellations.insert_one(cancellation).await.unwrap();
-    assert_eq!(findings(&app).await, [Finding::StuckOperations(1)]);
+    tasks.insert_one(cancellation).await.unwrap();
+    assert_eq!(findings(&app).await, [Finding::StuckTasks("release_member".to_owned(), 1)]);
     for (ago, stuck) in [(1, false), (90, true)] {
         let progress = doc! { "$set": { "progress_at": seconds_from_now(-ago) } };
-        mass_cancellations.update_one(doc! {}, progress).await.unwrap();
+        tasks.update_one(doc! {}, progress).await.unwrap();
         assert_eq!(findings(&app).await.is_empty(), !stuck, "{ago}");
     }
-    mass_cancellations.delete_one(doc! {}).await.unwrap();
+    tasks.delete_one(doc! {}).await.unwrap();
 
-    let operations = app.database.master("operations").await;
     for (ago, stuck) in [(30, false), (90, true)] {
         let operation = doc! {
-            "_id": made_ago(ago), "org_id": id(&org), "kind": "delete",
+            "_id": made_ago(ago), "org_id": id(&org), "kind": "delete", "exclusive": true,
             "lease_until": seconds_from_now(3_600),
         };
-        operations.insert_one(operation).await.unwrap();
+        tasks.insert_one(operation).await.unwrap();
         assert_eq!(findings(&app).await.is_empty(), !stuck, "{ago}");
-        operations.delete_one(doc! {}).await.unwrap();
+        tasks.delete_one(doc! {}).await.unwrap();
     }
 }
 

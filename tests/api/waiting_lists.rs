@@ -7,7 +7,7 @@ use tenantry::domain::{
     scheduling::{OccurrenceId, RegistrationId},
 };
 
-use crate::support::{Event, TestApp, ahead};
+use crate::support::{Event, TestApp, ahead, eventually};
 
 #[tokio::test]
 async fn a_freed_seat_goes_to_the_first_available_member_anywhere_in_the_list() {
@@ -59,7 +59,8 @@ async fn added_seats_are_filled_from_every_waiting_list_of_an_event() {
         client.join(id).await.done("entry");
     }
     event.update(json!({ "capacity": 2 })).await.done("event");
-    assert_eq!(app.database.seats(&org).await.of(&member.id), 60);
+    eventually("all seats", || async { app.database.seats(&org).await.of(&member.id) == 60 }).await;
+    app.database.no_tasks().await;
     app.assert_sound().await;
 }
 

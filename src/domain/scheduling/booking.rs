@@ -90,20 +90,23 @@ impl Seats {
         settled.unwrap_or_else(Outcome::Refused)
     }
 
-    /// Gives free seats to waiting members, first come, first served: each seat goes to the first
-    /// member without a conflicting registration. Stops at the first member who has not been read.
-    pub fn fill(&mut self, id: OccurrenceId) {
-        let Some(occurrence) = self.occurrence(id).cloned() else { return };
+    /// Gives at most `most` free seats to waiting members, first come, first served, and returns how
+    /// many: each seat goes to the first member without a conflicting registration. Stops at the
+    /// first member who has not been read.
+    pub fn fill(&mut self, id: OccurrenceId, most: usize) -> usize {
+        let Some(occurrence) = self.occurrence(id).cloned() else { return 0 };
         let waiting = self.waiting.get(&id).and_then(Entry::get).cloned().unwrap_or_default();
         if waiting.is_empty() || occurrence.left() < 1 || self.closed(&occurrence).is_some() {
-            return;
+            return 0;
         }
         let many = waiting.len();
         let mut still = Vec::with_capacity(waiting.len());
+        let mut given = 0;
         let mut waiting = waiting.into_iter();
         for waiter in waiting.by_ref() {
             let registration = RegistrationId { member: waiter.member, occurrence: id };
-            let free = self.occurrence(id).is_some_and(|occurrence| occurrence.left() > 0);
+            let free =
+                given < most && self.occurrence(id).is_some_and(|occurrence| occurrence.left() > 0);
             let known = self.knows(registration);
             if free && !known {
                 self.cut_short.insert(id);
@@ -114,12 +117,15 @@ impl Seats {
             }
             if self.gone(waiter.member) || self.seat(registration, &occurrence).is_err() {
                 still.push(waiter);
+            } else {
+                given += 1;
             }
         }
         still.extend(waiting);
         if still.len() < many {
             put(&mut self.waiting, id, still);
         }
+        given
     }
 
     fn register(
@@ -138,7 +144,7 @@ impl Seats {
             return Err(refusal);
         }
         // Waiting members come first.
-        self.fill(id.occurrence);
+        self.fill(id.occurrence, usize::MAX);
         if let Some(registration) = self.confirmed(id) {
             return Ok(Outcome::Registered(registration.clone()));
         }
@@ -160,7 +166,7 @@ impl Seats {
             return Err(past());
         }
         let cancelled = self.give_back(&held);
-        self.fill(id.occurrence);
+        self.fill(id.occurrence, usize::MAX);
         Ok(Outcome::Cancelled(cancelled))
     }
 

@@ -16,7 +16,7 @@ impl TenantManager {
     pub async fn chart_create(&self, ctx: &AdminContext, name: Label) -> Result<Chart> {
         // Every new chart takes its number from the tenant document.
         let org = ctx.org_id();
-        let _lock = self.charts.list_queue.wait(org, self.tenancy.patience).await?;
+        let _lock = self.charts.list_queue.wait(org, ctx.deadline()).await?;
         let now = self.clock.now();
         self.tenant_write(ctx, "chart.create", name, |mut tx, name| {
             Box::pin(async move {
@@ -95,7 +95,7 @@ impl TenantManager {
         id: ChartId,
     ) -> Result<chrono::DateTime<chrono::Utc>> {
         let _lock = self.lock_chart(ctx, id).await?;
-        self.tenant_write(ctx, "chart.delete", (), move |mut tx, ()| {
+        self.tenant_write(&self.large_work(ctx), "chart.delete", (), move |mut tx, ()| {
             Box::pin(async move { if tx.remove_chart(id).await? { Ok(()) } else { Err(NO_CHART) } })
         })
         .await?;

@@ -106,7 +106,7 @@ impl TenantManager {
     ) -> Result<Employee> {
         let _lock = self.lock_chart(ctx, chart).await?;
         let now = self.clock.now();
-        self.tenant_write(ctx, "employee.update", patch, move |mut tx, patch| {
+        self.tenant_write(&self.large_work(ctx), "employee.update", patch, move |mut tx, patch| {
             Box::pin(async move {
                 if patch.manager.is_some() {
                     touch(&mut tx, chart, 0, 0, now).await?;
@@ -146,7 +146,7 @@ impl TenantManager {
     ) -> Result<Removal> {
         let _lock = self.lock_chart(ctx, chart).await?;
         let now = self.clock.now();
-        self.tenant_write(ctx, "employee.delete", (), move |mut tx, ()| {
+        self.tenant_write(&self.large_work(ctx), "employee.delete", (), move |mut tx, ()| {
             Box::pin(async move {
                 // Find the employee before lowering the chart's count: the database refuses a
                 // count below zero, and that refusal would be reported as an internal error.
@@ -183,7 +183,7 @@ impl TenantManager {
     ) -> Result<Employee> {
         let _lock = self.lock_chart(ctx, chart).await?;
         let now = self.clock.now();
-        self.tenant_write(ctx, "employee.promote", (), move |mut tx, ()| {
+        self.tenant_write(&self.large_work(ctx), "employee.promote", (), move |mut tx, ()| {
             Box::pin(async move {
                 let touched = touch(&mut tx, chart, 0, 0, now).await?;
                 let employee = employee_in(&mut tx, chart, id).await?;
@@ -210,7 +210,7 @@ impl TenantManager {
         ctx: &AdminContext,
         chart: ChartId,
     ) -> Result<OwnedMutexGuard<()>> {
-        self.charts.chart_queue.wait((ctx.org_id(), chart), self.tenancy.patience).await
+        self.charts.chart_queue.wait((ctx.org_id(), chart), ctx.deadline()).await
     }
 }
 

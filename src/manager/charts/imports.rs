@@ -1,5 +1,7 @@
 //! Imports and statistics of whole charts.
 
+use std::sync::Arc;
+
 use super::{WholeChart, chart::NO_CHART};
 use crate::{
     domain::{
@@ -8,7 +10,7 @@ use crate::{
     },
     error::Result,
     failpoint,
-    manager::{AdminContext, TenantManager},
+    manager::{AdminContext, TenantManager, tenancy::TenantCapacity},
     store::Store,
 };
 
@@ -43,7 +45,7 @@ impl TenantManager {
         let _lock = self.lock_chart(ctx, id).await?;
         let now = self.clock.now();
         let imported = self
-            .tenant_write(ctx, "chart.import", people, move |mut tx, people| {
+            .tenant_write(&self.large_work(ctx), "chart.import", people, move |mut tx, people| {
                 Box::pin(async move {
                     let chart = tx.reader().chart(id).await?.ok_or(NO_CHART)?;
                     if chart.employee_count > 0 && !mode.replace {
@@ -76,9 +78,10 @@ impl TenantManager {
         }
         self.charts.indexed.insert(org, ());
         let (store, indexed) = (self.store.clone(), self.charts.indexed.clone());
+        let capacity = Arc::clone(&self.tenancy.capacity);
         let build = async move {
-            if let Err(error) = index(&store, org).await {
-                tracing::warn!(org.id = %org, error = error.detail(), "indexes could not be built");
+            if let Err(error) = index(&store, &capacity, org).await {
+                tracing::warn!(org.id = %org, error = error.detail().unwrap_or_else(|| error.to_string()), "indexes could not be built");
                 indexed.invalidate(&org);
             }
         };
@@ -100,10 +103,13 @@ impl WholeChart {
     }
 }
 
-async fn index(store: &Store, org: OrgId) -> Result<()> {
+async fn index(store: &Store, capacity: &TenantCapacity, org: OrgId) -> Result<()> {
     let Some(found) = store.organization(org).await? else { return Ok(()) };
     for location in found.locations() {
-        if let Some(collection) = store.collection_identity(location).await? {
+        if let Some(collection) = store.collection_identity(location).await?
+            && !store.has_team_indexes(location).await?
+        {
+            capacity.admit_indexes(store, Store::TEAM_INDEXES).await?;
             store.index_teams(location, collection).await?;
         }
     }

@@ -164,12 +164,14 @@ impl TenantManager {
     /// [`crate::error::Error::NotFound`] if there is no such chart; [`crate::error::Error::Busy`]
     /// if it is large and too many large charts are being processed.
     pub async fn chart_whole(&self, ctx: &OrgContext, id: ChartId) -> Result<WholeChart> {
-        self.tenant_read(ctx, "chart.whole", (self, None), move |mut reader, (this, permit)| {
+        let large = self.large_work(ctx);
+        let context = (self, ctx, None);
+        self.tenant_read(&large, "chart.whole", context, move |mut reader, (this, ctx, permit)| {
             Box::pin(async move {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
                 if permit.is_none() {
                     let people = usize::try_from(chart.employee_count).unwrap_or_default();
-                    *permit = Some(this.admit_chart(people).await?);
+                    *permit = Some(this.admit_chart(ctx, people).await?);
                 }
                 let people = reader.employees_flat(id, Team::All, None, 0).await?;
                 // These are three reads outside of a transaction, and a long one does not even see

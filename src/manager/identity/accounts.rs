@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     auth::HashFor,
     domain::{
-        AccountId, Label, OperationId, OrgId,
+        AccountId, Label, OrgId,
         identity::{Account, Email, Password, Role},
     },
     error::{Error, Result},
@@ -17,7 +17,7 @@ use crate::{
         Store,
         driver::{Change, Tx},
         identity::AccountUpdate,
-        scheduling::{CancelledSeats, MassCancellation},
+        tasks::{Task, Work},
     },
 };
 
@@ -78,7 +78,7 @@ impl TenantManager {
     pub(crate) async fn account_add(&self, ctx: &AdminContext, account: &Account) -> Result<()> {
         let context = (&self.store, ctx, account);
         self.store
-            .transaction("member.create", context, |tx, (store, ctx, account)| {
+            .transaction(ctx.deadline(), "member.create", context, |tx, (store, ctx, account)| {
                 Box::pin(async move {
                     open_accounts(store, tx, ctx).await?;
                     store.insert_account(tx, account).await
@@ -131,14 +131,19 @@ impl TenantManager {
         let (org, now) = (ctx.org_id(), self.clock.now());
         let account = self
             .store
-            .transaction("member.update", (&self.store, &update), |tx, (store, update)| {
-                Box::pin(async move {
-                    open_accounts(store, tx, ctx).await?;
-                    let account = store.update_account(tx, org, id, update, now).await?;
-                    require_an_admin(store, tx, org).await?;
-                    account.ok_or(NO_MEMBER)
-                })
-            })
+            .transaction(
+                ctx.deadline(),
+                "member.update",
+                (&self.store, &update),
+                |tx, (store, update)| {
+                    Box::pin(async move {
+                        open_accounts(store, tx, ctx).await?;
+                        let account = store.update_account(tx, org, id, update, now).await?;
+                        require_an_admin(store, tx, org).await?;
+                        account.ok_or(NO_MEMBER)
+                    })
+                },
+            )
             .await?;
         self.tenancy.cache.forget(Change::Account(id)).await;
         Ok(account)
@@ -165,22 +170,19 @@ impl TenantManager {
         id: AccountId,
     ) -> Result<DateTime<Utc>> {
         let org = ctx.org_id();
-        let cancellation = MassCancellation {
-            id: OperationId::generate(),
-            org_id: org,
-            of: CancelledSeats::Member(id),
-        };
+        let task = Task::new(org, Work::ReleaseMember(id));
         self.store
             .transaction(
+                ctx.deadline(),
                 "member.delete",
-                (&self.store, cancellation),
-                |tx, (store, cancellation)| {
+                (&self.store, &task),
+                |tx, (store, task)| {
                     Box::pin(async move {
                         open_accounts(store, tx, ctx).await?;
                         if !store.remove_account(tx, org, id).await? {
                             return Err(NO_MEMBER);
                         }
-                        store.insert_mass_cancellation(tx, cancellation).await?;
+                        store.insert_task(tx, task).await?;
                         require_an_admin(store, tx, org).await
                     })
                 },
@@ -188,7 +190,7 @@ impl TenantManager {
             .await?;
         self.tenancy.cache.forget(Change::Account(id)).await;
         failpoint!("member_delete.after_commit");
-        self.mass_cancellation_finish(cancellation).await?;
+        self.task_finish(task, self.large_work(ctx).deadline()).await?;
         Ok(self.clock.now())
     }
 

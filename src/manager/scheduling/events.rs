@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
-use super::{
-    BookingResult, EventInput, EventPatch, mass_cancellation, registrations::with_waiters,
-};
+use super::{BookingResult, EventInput, EventPatch, mass_changes, registrations::with_waiters};
 use crate::{
     domain::{
-        EventId, OperationId,
+        EventId, OrgId,
         scheduling::{
             BookingRefusal, Event, Occurrence, OccurrenceId, OccurrenceStatus, RefusalCode,
             Schedule, Seats,
@@ -19,7 +17,7 @@ use crate::{
     failpoint,
     manager::{AdminContext, OrgContext, TenantManager},
     store::{
-        scheduling::{CancelledSeats, MassCancellation},
+        tasks::{Task, Work},
         tenant::TenantTx,
     },
 };
@@ -29,6 +27,8 @@ pub(in crate::manager) const NO_EVENT: Error = Error::NotFound("event");
 const MAX_EVENTS: i64 = 10_000;
 /// How many waiting lists, of at most 45 KB each, are read together.
 const LISTS_AT_ONCE: usize = 50;
+/// How many seats one transaction gives away.
+const MOST_AT_ONCE: usize = 500;
 
 impl TenantManager {
     /// Creates an event.
@@ -89,19 +89,34 @@ impl TenantManager {
     /// [`Error::NotFound`] if there is no such event; [`Error::Validation`] if the new schedule is
     /// invalid.
     pub async fn event_update(
-        &self,
+        self: &Arc<Self>,
         ctx: &AdminContext,
         id: EventId,
         patch: EventPatch,
     ) -> Result<BookingResult<Event>> {
-        let context = (&self.clock, patch);
-        let _lock = self.lock_seats(ctx).await?;
+        let context = (&self.store, &self.clock, patch);
+        let org = ctx.org_id();
+        let lock = self.lock_seats(ctx).await?;
         let updated = self
-            .tenant_write(ctx, "event.update", context, move |mut tx, (clock, patch)| {
-                Box::pin(async move { update_in(&mut tx, id, patch, clock.now()).await })
+            .tenant_write(ctx, "event.update", context, move |mut tx, (store, clock, patch)| {
+                Box::pin(async move {
+                    let (updated, more) = update_in(&mut tx, id, patch, clock.now()).await?;
+                    let task = more.then(|| Task::new(org, Work::PromoteWaiting(id)));
+                    if let Some(task) = &task {
+                        store.insert_task(tx.transaction(), task).await?;
+                    }
+                    failpoint!("event_update.before_commit");
+                    Ok((updated, task))
+                })
             })
             .await?;
+        drop(lock);
         failpoint!("event_update.after_commit");
+        let (updated, task) = updated;
+        if let Some(task) = task {
+            // Members get their seats one batch after the other, and nobody overtakes them.
+            self.run_task(task, None);
+        }
         Ok(updated)
     }
 
@@ -116,7 +131,7 @@ impl TenantManager {
         id: EventId,
         cancel: bool,
     ) -> Result<BookingResult<Event>> {
-        let org_id = ctx.org_id();
+        let org = ctx.org_id();
         let context = (&self.store, &self.clock);
         let lock = self.lock_seats(ctx).await?;
         let deleted = self
@@ -134,13 +149,10 @@ impl TenantManager {
                     tx.count_events(-1).await?;
                     tx.cancel_occurrences(id, now + ONE_MILLISECOND).await?;
                     tx.clear_waiting(id, now).await?;
-                    let cancellation = MassCancellation {
-                        id: OperationId::generate(),
-                        org_id,
-                        of: CancelledSeats::Event(id, now + ONE_MILLISECOND),
-                    };
+                    let from = OccurrenceId { start: now + ONE_MILLISECOND, event: id };
                     let remaining =
-                        start_mass_cancellation(&mut tx, store, cancellation, held, now).await?;
+                        start_cancelling(&mut tx, store, (org, Work::CancelEvent(from)), held, now)
+                            .await?;
                     failpoint!("event_delete.before_commit");
                     Ok(Ok((event, remaining)))
                 })
@@ -151,7 +163,7 @@ impl TenantManager {
         match deleted {
             Err(refusal) => Ok(Err(refusal)),
             Ok((event, remaining)) => {
-                self.finish_mass_cancellation(remaining).await?;
+                self.finish_cancelling(ctx, remaining).await?;
                 Ok(Ok(event))
             }
         }
@@ -168,7 +180,7 @@ impl TenantManager {
         ctx: &AdminContext,
         id: OccurrenceId,
     ) -> Result<(Occurrence, Arc<Event>)> {
-        let org_id = ctx.org_id();
+        let org = ctx.org_id();
         let context = (&self.store, &self.clock);
         let lock = self.lock_seats(ctx).await?;
         let (occurrence, event, remaining) = self
@@ -195,13 +207,14 @@ impl TenantManager {
                     let cancelled = Occurrence { status, ..occurrence };
                     tx.put_occurrence(&cancelled, exists).await?;
                     tx.clear_waiting_of(&[id]).await?;
-                    let cancellation = MassCancellation {
-                        id: OperationId::generate(),
-                        org_id,
-                        of: CancelledSeats::Occurrence(id),
-                    };
-                    let remaining =
-                        start_mass_cancellation(&mut tx, store, cancellation, held, now).await?;
+                    let remaining = start_cancelling(
+                        &mut tx,
+                        store,
+                        (org, Work::CancelOccurrence(id)),
+                        held,
+                        now,
+                    )
+                    .await?;
                     failpoint!("occurrence_cancel.before_commit");
                     Ok((Occurrence { taken: 0, ..cancelled }, Arc::new(event), remaining))
                 })
@@ -209,16 +222,17 @@ impl TenantManager {
             .await?;
         drop(lock);
         failpoint!("occurrence_cancel.after_commit");
-        self.finish_mass_cancellation(remaining).await?;
+        self.finish_cancelling(ctx, remaining).await?;
         Ok((occurrence, event))
     }
 
-    async fn finish_mass_cancellation(
+    async fn finish_cancelling(
         self: &Arc<Self>,
-        remaining: Option<MassCancellation>,
+        ctx: &OrgContext,
+        remaining: Option<Task>,
     ) -> Result<()> {
         match remaining {
-            Some(cancellation) => self.mass_cancellation_finish(cancellation).await,
+            Some(task) => self.task_finish(task, self.large_work(ctx).deadline()).await,
             None => Ok(()),
         }
     }
@@ -228,17 +242,18 @@ const NO_OCCURRENCE: Error = Error::NotFound("occurrence");
 /// Added to now, it leaves out an occurrence that starts at this millisecond: it has started.
 const ONE_MILLISECOND: Duration = Duration::milliseconds(1);
 
+/// Changes the event, and says whether there may be more free seats to give away than it gave.
 async fn update_in(
     tx: &mut TenantTx<'_>,
     id: EventId,
     patch: &EventPatch,
     now: DateTime<Utc>,
-) -> Result<BookingResult<Event>> {
+) -> Result<(BookingResult<Event>, bool)> {
     let longest = Duration::minutes(Schedule::MAX_MINUTES.into());
     tx.claim_event_on_retry(id, now - longest).await?;
     let old = tx.reader().event(id).await?.ok_or(NO_EVENT)?;
     if patch.is_empty() {
-        return Ok(Ok(old));
+        return Ok((Ok(old), false));
     }
     let event = Event {
         title: patch.title.clone().unwrap_or_else(|| old.title.clone()),
@@ -256,12 +271,12 @@ async fn update_in(
     let mut unfinished = tx.reader().occurrences_of(id, now - longest).await?;
     unfinished.retain(|occurrence| occurrence.end > now);
     if let Some(refusal) = below_taken(&unfinished, event.capacity) {
-        return Ok(Err(refusal));
+        return Ok((Err(refusal), false));
     }
     let displaced: Vec<Occurrence> =
         unfinished.iter().filter_map(|occurrence| occurrence.under(&event.schedule)).collect();
     if displaced.iter().any(|occurrence| occurrence.taken > 0) {
-        return Ok(Err(has_registrations(&displaced)));
+        return Ok((Err(has_registrations(&displaced)), false));
     }
     tx.put_occurrences(&displaced).await?;
     let displaced: Vec<_> = displaced.iter().map(|occurrence| occurrence.id).collect();
@@ -269,43 +284,55 @@ async fn update_in(
     tx.update_event(&event, now).await?;
     tx.count_events(0).await?;
     failpoint!("event_update.before_fill");
-    if event.capacity > old.capacity {
-        let open = unfinished.iter().map(|occurrence| occurrence.id).filter(|id| id.start > now);
-        fill(tx, &open.collect::<Vec<_>>(), now).await?;
+    let mut more = false;
+    if event.capacity > old.capacity
+        && let Some(next) = promote_some(tx, id, now, now).await?
+    {
+        more = unfinished.iter().any(|occurrence| occurrence.id.start > next);
     }
-    failpoint!("event_update.before_commit");
-    Ok(Ok(event))
+    Ok((Ok(event), more))
 }
 
-/// Gives free seats to the waiting lists.
-async fn fill(tx: &mut TenantTx<'_>, ids: &[OccurrenceId], now: DateTime<Utc>) -> Result<()> {
+/// Gives free seats of an event's next occurrences after `after` to their waiting lists, as many as
+/// one transaction should. Returns where to go on; `None` once there are no more occurrences.
+pub(super) async fn promote_some(
+    tx: &mut TenantTx<'_>,
+    event: EventId,
+    after: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
+    let from = after.max(now) + ONE_MILLISECOND;
+    let open = tx.reader().occurrences_of(event, from).await?.into_iter();
+    let open = open.filter(|occurrence| occurrence.left() > 0).map(|occurrence| occurrence.id);
+    let open: Vec<OccurrenceId> = open.take(LISTS_AT_ONCE).collect();
+    let Some(last) = open.last() else { return Ok(None) };
     let starts_at = |event: &Event, start| event.schedule.starts_at(start);
-    for some in ids.chunks(LISTS_AT_ONCE) {
-        let some_of = some.iter().copied().collect();
-        let seats = tx.reader().seats_of(some_of, &[], now, &starts_at).await?;
-        let fill_all = |seats: &mut Seats| some.iter().for_each(|id| seats.fill(*id));
-        let (seats, ()) = with_waiters(tx, seats, fill_all).await?;
-        tx.write_seats(&seats).await?;
-    }
-    Ok(())
+    let some = open.iter().copied().collect();
+    let seats = tx.reader().seats_of(some, &[], now, &starts_at).await?;
+    let fill =
+        |seats: &mut Seats| open.iter().fold(MOST_AT_ONCE, |most, id| most - seats.fill(*id, most));
+    let (seats, left) = with_waiters(tx, seats, fill).await?;
+    tx.write_seats(&seats).await?;
+    failpoint!("promotion.before_commit");
+    Ok(Some(if left > 0 { last.start } else { after }))
 }
 
-/// Cancels the seats in this transaction if one batch is enough; otherwise records the cancellation
+/// Cancels the seats in this transaction if one batch is enough; otherwise records a task for it
 /// and returns it.
-async fn start_mass_cancellation(
+async fn start_cancelling(
     tx: &mut TenantTx<'_>,
     store: &crate::store::Store,
-    cancellation: MassCancellation,
+    (org, work): (OrgId, Work),
     held: i64,
     now: DateTime<Utc>,
-) -> Result<Option<MassCancellation>> {
-    if held <= i64::from(mass_cancellation::BATCH) {
-        mass_cancellation::cancel_batch_in(tx, &cancellation, now, mass_cancellation::BATCH)
-            .await?;
+) -> Result<Option<Task>> {
+    if held <= i64::from(mass_changes::BATCH) {
+        mass_changes::cancel_batch_in(tx, &work, now, mass_changes::BATCH).await?;
         return Ok(None);
     }
-    store.insert_mass_cancellation(tx.transaction(), &cancellation).await?;
-    Ok(Some(cancellation))
+    let task = Task::new(org, work);
+    store.insert_task(tx.transaction(), &task).await?;
+    Ok(Some(task))
 }
 
 fn below_taken(occurrences: &[Occurrence], capacity: i64) -> Option<BookingRefusal> {

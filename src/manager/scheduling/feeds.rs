@@ -1,10 +1,6 @@
 //! Calendar feeds: a member's registrations under a secret URL.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration as StdDuration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
@@ -143,8 +139,7 @@ impl TenantManager {
         let arrived = Instant::now();
         let ctx = self.feed_scope(poll.token, poll.address).await?;
         let member = ctx.account_id();
-        let (waiting, patience) = (Instant::now(), self.tenancy.patience);
-        let turn = self.scheduling.feeds_queue.wait(ctx.org_id(), patience).await?;
+        let turn = self.scheduling.feeds_queue.wait(ctx.org_id(), ctx.deadline()).await?;
         // A text read after this poll arrived is as fresh as one that it would read itself.
         let cached = self.scheduling.feeds.texts.get(&member);
         if let Some(feed) = cached.as_ref().filter(|cached| cached.read_at >= arrived)
@@ -152,7 +147,7 @@ impl TenantManager {
         {
             return Ok(feed);
         }
-        let permit = self.feed_permit(patience.saturating_sub(waiting.elapsed())).await?;
+        let permit = self.feed_permit(ctx.deadline()).await?;
         let read_at = Instant::now();
         // Read the version before the data: the next poll sees a change in between.
         let events_version = self.events_version(&ctx).await?;
@@ -201,12 +196,13 @@ impl TenantManager {
         if org.status == OrgStatus::Deleting {
             return Err(NO_FEED);
         }
-        Ok(OrgContext::of(Actor::from(&account)))
+        Ok(OrgContext::of(Actor::from(&account), self.deadline()))
     }
 
-    async fn feed_permit(&self, patience: StdDuration) -> Result<OwnedSemaphorePermit> {
+    async fn feed_permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.scheduling.feeds.permits).acquire_owned();
-        let permit = tokio::time::timeout(patience, permit).await.ok().and_then(Result::ok);
+        let permit =
+            tokio::time::timeout_at(deadline.into(), permit).await.ok().and_then(Result::ok);
         permit.ok_or(Error::Busy { what: "too many calendar feeds are being rendered" })
     }
 

@@ -40,13 +40,15 @@ struct PendingRequest {
 pub(in crate::manager) const BATCH: usize = 64;
 /// The maximum number of pending requests of one tenant: a few seconds of work.
 const QUEUE_LIMIT: usize = 10_000;
+const LATE: Error = Error::Busy { what: "the registration was not settled in time" };
 const FULL: Error = Error::Busy { what: "too many registrations of the organization are pending" };
 
 impl TenantManager {
     /// Settles the request in one transaction with the tenant's other pending requests.
     ///
     /// # Errors
-    /// [`Error::Busy`] if too many requests are pending.
+    /// [`Error::Busy`] if too many requests are pending, or the request was not settled until the
+    /// deadline; in the latter case it may still be.
     pub(in crate::manager) async fn settle(
         self: &Arc<Self>,
         ctx: &OrgContext,
@@ -59,11 +61,13 @@ impl TenantManager {
             // A background task, because the client of the first request may disconnect.
             self.tasks.spawn(async move { manager.settle_all(&ctx).await });
         }
-        answered.await.map_err(|_| Error::Internal("the group commit task has died".into()))?
+        let answered = tokio::time::timeout_at(ctx.deadline().into(), answered).await;
+        let answer = answered.map_err(|_| LATE)?;
+        answer.map_err(|_| Error::Internal("the group commit task has died".into()))?
     }
 
     async fn settle_alone(&self, ctx: &OrgContext, request: Request) -> Result<Outcome> {
-        let mut outcomes = self.settle_batch(ctx, &[request]).await?;
+        let mut outcomes = self.settle_batch(&ctx.until(self.deadline()), &[request]).await?;
         outcomes.pop().ok_or_else(|| Error::Internal("no outcome".into()))
     }
 
@@ -81,7 +85,7 @@ impl TenantManager {
             #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
             metrics::histogram!("tenantry_registration_batch_size").record(batch.len() as f64);
             let requests: Vec<Request> = batch.iter().map(|pending| pending.request).collect();
-            match self.settle_batch(ctx, &requests).await {
+            match self.settle_batch(&ctx.until(self.deadline()), &requests).await {
                 Ok(outcomes) => {
                     failpoint!("registration.after_commit");
                     for (pending, outcome) in batch.into_iter().zip(outcomes) {

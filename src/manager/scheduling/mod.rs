@@ -4,7 +4,7 @@ mod event_input;
 mod events;
 mod feeds;
 mod group_commit;
-mod mass_cancellation;
+mod mass_changes;
 mod occurrence_cache;
 mod occurrences;
 mod registrations;
@@ -14,10 +14,7 @@ pub use feeds::{Feed, FeedItem, Poll};
 pub use occurrences::Window;
 pub use registrations::BookingResult;
 
-use self::{
-    feeds::Feeds, group_commit::GroupCommit, mass_cancellation::MassCancellations,
-    occurrence_cache::OccurrenceCache,
-};
+use self::{feeds::Feeds, group_commit::GroupCommit, occurrence_cache::OccurrenceCache};
 use super::keyed_queue::KeyedQueue;
 use crate::{
     auth::{PollThrottle, ThrottleSettings},
@@ -31,7 +28,6 @@ pub(super) struct Scheduling {
     /// Serializes reads of a tenant's calendar feeds.
     feeds_queue: KeyedQueue<OrgId>,
     group_commit: GroupCommit,
-    mass_cancellations: MassCancellations,
     occurrence_cache: OccurrenceCache,
     feeds: Feeds,
     polls: PollThrottle,
@@ -43,7 +39,6 @@ impl Scheduling {
             seats_queue: KeyedQueue::default(),
             feeds_queue: KeyedQueue::default(),
             group_commit: GroupCommit::default(),
-            mass_cancellations: MassCancellations::default(),
             occurrence_cache: OccurrenceCache::default(),
             feeds: Feeds::default(),
             polls: PollThrottle::new(throttle),

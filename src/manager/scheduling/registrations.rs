@@ -204,11 +204,16 @@ impl TenantManager {
         let now = self.clock.now();
         let ahead = Span { from: now, to: DateTime::<Utc>::MAX_UTC };
         let held = self
-            .tenant_read(ctx, "registration.list", (), move |mut reader, ()| {
-                Box::pin(async move {
-                    reader.registrations_of(member, ahead, Held::Confirmed, None, 0).await
-                })
-            })
+            .tenant_read(
+                &ctx.until(self.deadline()),
+                "registration.list",
+                (),
+                move |mut reader, ()| {
+                    Box::pin(async move {
+                        reader.registrations_of(member, ahead, Held::Confirmed, None, 0).await
+                    })
+                },
+            )
             .await?;
         let held = held.into_iter().filter(|held| held.id.occurrence.start > now);
         let cancel = |held: Registration| Request { id: held.id, ask: Ask::Cancel };
@@ -222,6 +227,7 @@ impl TenantManager {
         requests: Vec<Request>,
     ) -> Result<()> {
         for some in requests.chunks(BATCH) {
+            let ctx = &ctx.until(self.deadline());
             try_join_all(some.iter().map(|request| self.settle(ctx, *request))).await?;
         }
         Ok(())

@@ -64,9 +64,13 @@ impl TenantManager {
             let tenant = search.next_location().await?;
             let outcome = self
                 .store
-                .fenced(&tenant, label, (&mut context, &mut body), |tx, (context, body)| {
-                    body(tx, context)
-                })
+                .fenced(
+                    ctx.deadline(),
+                    &tenant,
+                    label,
+                    (&mut context, &mut body),
+                    |tx, (context, body)| body(tx, context),
+                )
                 .await;
             match outcome {
                 Err(error) if StoreError::is_fence_missing(&error) => {}
@@ -96,7 +100,8 @@ impl TenantManager {
         let mut search = LocationSearch::of(self, ctx);
         loop {
             let tenant = search.next_location().await?;
-            let answer = body(tenant.reader(), &mut context).await;
+            let read = body(tenant.reader(), &mut context);
+            let answer = self.store.answer_until(ctx.deadline(), label, read).await;
             failpoint!("fence.skip_second_look", return answer);
             match answer {
                 Ok(answer) if !answer.is_empty_answer() => return Ok(answer),
@@ -107,9 +112,13 @@ impl TenantManager {
             }
             let outcome = self
                 .store
-                .fenced(&tenant, label, (&mut context, &mut body), |tx, (context, body)| {
-                    body(tx.into_reader(), context)
-                })
+                .fenced(
+                    ctx.deadline(),
+                    &tenant,
+                    label,
+                    (&mut context, &mut body),
+                    |tx, (context, body)| body(tx.into_reader(), context),
+                )
                 .await;
             match outcome {
                 Err(error) if StoreError::is_fence_missing(&error) => {}
@@ -124,20 +133,13 @@ impl TenantManager {
 struct LocationSearch<'m> {
     manager: &'m TenantManager,
     ctx: OrgContext,
-    deadline: Instant,
     locations: VecDeque<Location>,
     rounds: u32,
 }
 
 impl<'m> LocationSearch<'m> {
     fn of(manager: &'m TenantManager, ctx: &OrgContext) -> Self {
-        Self {
-            manager,
-            ctx: *ctx,
-            deadline: Instant::now() + manager.tenancy.patience,
-            locations: VecDeque::new(),
-            rounds: 0,
-        }
+        Self { manager, ctx: *ctx, locations: VecDeque::new(), rounds: 0 }
     }
 
     async fn next_location(&mut self) -> Result<TenantStore> {
@@ -150,7 +152,7 @@ impl<'m> LocationSearch<'m> {
             };
             if self.rounds > 1 {
                 metrics::counter!("tenantry_fence_waits_total").increment(1);
-                if Instant::now() >= self.deadline {
+                if Instant::now() >= self.ctx.deadline() {
                     return Err(Error::Busy {
                         what: "the tenant was found at none of its locations",
                     });

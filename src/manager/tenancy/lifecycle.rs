@@ -6,19 +6,19 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 
 use crate::{
     domain::{
-        OperationId, OrgId,
+        OrgId,
         tenancy::{OrgName, OrgStatus, Organization},
     },
     error::{Error, Result},
     failpoint,
-    manager::{AdminContext, TenantManager},
+    manager::{AdminContext, TenantManager, tasks::Lease},
     store::{
         driver::Change,
-        tenancy::{Operation, OperationKind},
+        tasks::{Task, TenantCollection, Work},
         tenant::RenameOutcome,
     },
 };
@@ -30,7 +30,7 @@ pub(in crate::manager) enum Plan {
     /// Only the spelling changes; the slug and the collection stay.
     Respell(OrgName),
     /// The collection is renamed.
-    Move(OrgName, Box<Operation>),
+    Move(OrgName, Box<Task>),
 }
 
 const STEP_PAUSE: Duration = Duration::from_millis(20);
@@ -46,7 +46,7 @@ impl TenantManager {
         ctx: &AdminContext,
         name: &OrgName,
     ) -> Result<(Arc<Organization>, DateTime<Utc>)> {
-        let deadline = Instant::now() + self.tenancy.patience;
+        let deadline = ctx.deadline();
         loop {
             let org = self.idle_organization(ctx.org_id(), deadline).await?;
             // No rename is running, so there is one name. Comparing slugs is not enough: they are
@@ -57,27 +57,27 @@ impl TenantManager {
             // Without a collection there is nothing to drop; no collection has the default UUID.
             let collection =
                 self.store.collection_identity(&org.location).await?.unwrap_or_default();
-            let operation = self.new_operation(&org, collection, OperationKind::Delete);
+            let of = TenantCollection { location: org.location.clone(), uuid: collection };
+            let task = Task::new(org.id, Work::Delete { of });
             let now = self.clock.now();
-            let context = (&self.store, &org, &operation);
+            let context = (&self.store, &org, &task);
             let recorded = self
                 .store
-                .transaction("org.delete", context, |tx, (store, org, operation)| {
+                .transaction(deadline, "org.delete", context, |tx, (store, org, task)| {
                     Box::pin(async move {
                         if !store.start_delete(tx, org, now).await? {
                             return Ok(false);
                         }
                         ctx.keep_authority(store, tx).await?;
-                        store.revoke_tokens_of(tx, org.id).await?;
-                        store.insert_operation(tx, operation).await?;
+                        store.insert_task(tx, task).await?;
                         Ok(true)
                     })
                 })
                 .await?;
             if recorded {
-                // From here on, the tokens of all its accounts are revoked.
-                self.tenancy.cache.forget(Change::Everything).await;
-                self.drive_in_background(operation).await?;
+                // From here on, no token of its accounts is valid.
+                self.tenancy.cache.forget(Change::Organization(org.id)).await;
+                self.task_finish(task, self.large_work(ctx).deadline()).await?;
                 return Ok((org, now));
             }
         }
@@ -125,137 +125,88 @@ impl TenantManager {
             return Ok(None);
         };
         let old_slug = org.slugs.first().cloned().ok_or(Error::NotFound("organization"))?;
-        let kind = OperationKind::Rename {
+        let of = TenantCollection { location: org.location.clone(), uuid: collection };
+        let work = Work::Rename {
+            of,
             old_slug,
             new_name: name.as_str().to_owned(),
             new_slug: name.slug().clone(),
             to,
         };
-        let operation = self.new_operation(org, collection, kind);
-        Ok(Some(Plan::Move(name.clone(), Box::new(operation))))
+        Ok(Some(Plan::Move(name.clone(), Box::new(Task::new(org.id, work)))))
     }
 
-    fn new_operation(
-        &self,
-        org: &Organization,
-        collection: [u8; 16],
-        kind: OperationKind,
-    ) -> Operation {
-        Operation {
-            id: OperationId::generate(),
-            org_id: org.id,
-            kind,
-            from: org.location.clone(),
-            collection,
-            held_until: self.store.lease_from_now(),
-        }
-    }
-
-    /// Completes a recorded operation, even if its client disconnects.
-    pub(in crate::manager) async fn drive_in_background(
-        self: &Arc<Self>,
-        operation: Operation,
-    ) -> Result<()> {
-        let manager = Arc::clone(self);
-        let span = tracing::Span::current();
-        let work =
-            tracing::Instrument::instrument(async move { manager.drive(&operation).await }, span);
-        let task = self.tasks.spawn(work);
-        task.await.map_err(|_| Error::Internal("an operation's task has died".into()))?
-    }
-
-    /// Completes an operation; each of its steps may already be done.
-    pub(in crate::manager) async fn drive(&self, operation: &Operation) -> Result<()> {
-        let outcome = match &operation.kind {
-            OperationKind::Rename { .. } => self.drive_rename(operation).await,
-            OperationKind::Delete => self.drive_delete(operation).await,
-        };
-        let kind: &'static str = (&operation.kind).into();
-        let result = if outcome.is_ok() { "ok" } else { "error" };
-        metrics::counter!("tenantry_operations_total", "kind" => kind, "outcome" => result)
-            .increment(1);
-        tracing::info!(org.id = %operation.org_id, kind, outcome = result, "operation ended");
-        outcome
-    }
-
-    async fn drive_rename(&self, operation: &Operation) -> Result<()> {
-        let OperationKind::Rename { old_slug, new_name, new_slug, to } = &operation.kind else {
+    /// Renames the collection, then the organization; each step may already be done.
+    pub(in crate::manager) async fn drive_rename(&self, task: &Task, lease: &Lease) -> Result<()> {
+        let Work::Rename { of, old_slug, new_name, new_slug, to } = &task.work else {
             return Ok(());
         };
         failpoint!("rename.after_record");
-        let renamed = self
-            .while_held(operation, || {
-                self.store.move_collection(operation.collection, &operation.from, to).boxed()
-            })
-            .await?;
+        let renamed =
+            lease.hold(|| self.store.move_collection(of.uuid, &of.location, to).boxed()).await?;
         failpoint!("rename.after_move");
         let (name, slug, location) = match renamed {
             RenameOutcome::Renamed => (Some(new_name.as_str()), new_slug, to),
-            RenameOutcome::TargetTaken => (None, old_slug, &operation.from),
+            RenameOutcome::TargetTaken => (None, old_slug, &of.location),
         };
         let now = self.clock.now();
-        let context = (&self.store, operation, name, slug, location);
+        let context = (&self.store, task, name, slug, location);
         self.store
-            .transaction("org.rename", context, |tx, (store, operation, name, slug, location)| {
-                Box::pin(async move {
-                    if store.close_operation(tx, operation.id).await? {
-                        store.end_rename(tx, operation.org_id, *name, slug, location, now).await?;
-                    }
-                    Ok(())
-                })
-            })
+            .transaction(
+                self.deadline(),
+                "org.rename",
+                context,
+                |tx, (store, task, name, slug, location)| {
+                    Box::pin(async move {
+                        if store.close_task(tx, task.id).await? {
+                            store.end_rename(tx, task.org_id, *name, slug, location, now).await?;
+                        }
+                        Ok(())
+                    })
+                },
+            )
             .await?;
         failpoint!("rename.after_close");
-        self.tenancy.cache.forget(Change::Organization(operation.org_id)).await;
+        self.tenancy.cache.forget(Change::Organization(task.org_id)).await;
         match renamed {
             RenameOutcome::Renamed => Ok(()),
             RenameOutcome::TargetTaken => Err(Error::OrgNameTaken),
         }
     }
 
-    async fn drive_delete(&self, operation: &Operation) -> Result<()> {
+    /// Drops the collection, then removes the organization; each step may already be done.
+    pub(in crate::manager) async fn drive_delete(
+        &self,
+        task: &Task,
+        of: &TenantCollection,
+        lease: &Lease,
+    ) -> Result<()> {
         failpoint!("delete.after_record");
-        self.while_held(operation, || {
-            self.store.drop_collection(&operation.from, operation.collection).boxed()
-        })
-        .await?;
+        lease.hold(|| self.store.drop_collection(&of.location, of.uuid).boxed()).await?;
         failpoint!("delete.after_drop");
+        let mut removed = 0;
+        loop {
+            let some = lease.hold(|| self.store.remove_some_accounts(task.org_id).boxed()).await?;
+            if some == 0 {
+                break;
+            }
+            removed += some;
+            self.store.record_progress(task.id, removed).await?;
+            failpoint!("delete.after_some_accounts");
+        }
         self.store
-            .transaction("org.remove", (&self.store, operation), |tx, (store, operation)| {
+            .transaction(self.deadline(), "org.remove", (&self.store, task), |tx, (store, task)| {
                 Box::pin(async move {
-                    if store.close_operation(tx, operation.id).await? {
-                        store.remove_accounts_of(tx, operation.org_id).await?;
-                        store.remove_organization(tx, operation.org_id).await?;
+                    if store.close_task(tx, task.id).await? {
+                        store.remove_organization(tx, task.org_id).await?;
                     }
                     Ok(())
                 })
             })
             .await?;
         failpoint!("delete.after_close");
-        self.tenancy.cache.forget(Change::Organization(operation.org_id)).await;
+        self.tenancy.cache.forget(Change::Organization(task.org_id)).await;
         Ok(())
-    }
-
-    /// Retries a step until it succeeds or this process's share of the lease ends. After that
-    /// another process may take over, and a late step of this one could undo its work.
-    async fn while_held<'s, T>(
-        &self,
-        operation: &Operation,
-        step: impl Fn() -> BoxFuture<'s, Result<T>>,
-    ) -> Result<T> {
-        let trying = async {
-            loop {
-                match step().await {
-                    Err(Error::Database(error)) if error.is_unavailable() => {
-                        tracing::warn!(error = %error, "retrying a step of an operation");
-                        tokio::time::sleep(STEP_PAUSE).await;
-                    }
-                    settled => return settled,
-                }
-            }
-        };
-        let outcome = tokio::time::timeout_at(operation.held_until.into(), trying).await;
-        outcome.unwrap_or(Err(Error::Busy { what: "the operation did not end within its lease" }))
     }
 }
 

@@ -7,21 +7,21 @@ mod lifecycle;
 mod organizations;
 mod tenant_cache;
 
+pub(super) use capacity::TenantCapacity;
 pub use fence::MayBeEmpty;
 pub use organizations::{OrgPatch, OrgView, SignUp};
 pub use tenant_cache::TenantCache;
-pub(in crate::manager) use tenant_cache::count;
+pub(in crate::manager) use tenant_cache::{Authority, count};
 
 use std::{sync::Arc, time::Duration};
 
-use self::capacity::TenantCapacity;
 use super::{ManagerSettings, TenantManager};
 use crate::{auth::SignUpThrottle, store::Store};
 
 /// State of the tenancy module.
 pub(super) struct Tenancy {
     pub(super) cache: Arc<TenantCache>,
-    capacity: TenantCapacity,
+    pub(super) capacity: Arc<TenantCapacity>,
     sign_ups: SignUpThrottle,
     /// How long a request waits for a tenant that another operation is moving or changing.
     pub(super) patience: Duration,
@@ -31,7 +31,7 @@ impl Tenancy {
     pub(super) fn new(store: &Store, settings: &ManagerSettings) -> Self {
         Self {
             cache: Arc::new(TenantCache::new(store.clone())),
-            capacity: TenantCapacity::new(settings.max_organizations),
+            capacity: Arc::new(TenantCapacity::new(settings.max_organizations)),
             sign_ups: SignUpThrottle::new(&settings.throttle),
             patience: settings.patience,
         }

@@ -1,6 +1,6 @@
 //! Organizations: sign-up, lookup, update.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc};
 
 use super::lifecycle::{self, Plan};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         Store,
         driver::{Change, Tx},
         identity::AccountUpdate,
-        tenancy::Operation,
+        tasks::Task,
     },
 };
 
@@ -63,7 +63,7 @@ impl TenantManager {
     /// reached; [`Error::Busy`] if the hashing queue is full.
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
         self.tenancy.sign_ups.sign_up(input.address)?;
-        self.tenancy.capacity.admit(&self.store).await?;
+        self.tenancy.capacity.check(&self.store).await?;
         self.refuse_taken_email(&input.email, None).await?;
         self.refuse_taken_name(&input.name, None).await?;
         let digest =
@@ -105,6 +105,7 @@ impl TenantManager {
         failpoint!("create.before");
         self.store
             .creating_transaction(
+                self.deadline(),
                 "org.create",
                 (&self.store, &org, &admin),
                 |tx, (store, org, admin)| {
@@ -167,7 +168,7 @@ impl TenantManager {
         }
         let password = self.hash_for(ctx.org_id(), patch.password).await?;
         let credentials = Credentials::of(patch.email, password, patch.revoke_calendar);
-        let deadline = Instant::now() + self.tenancy.patience;
+        let deadline = ctx.deadline();
         loop {
             let org = self.idle_organization(ctx.org_id(), deadline).await?;
             let Some(plan) = self.plan_update(&org, patch.name.as_ref()).await? else {
@@ -177,8 +178,8 @@ impl TenantManager {
             if self.record_update(ctx, &org, &plan, credentials.as_ref()).await? {
                 self.tenancy.cache.forget(Change::Organization(org.id)).await;
                 self.tenancy.cache.forget(Change::Account(ctx.account_id())).await;
-                if let Plan::Move(_, operation) = plan {
-                    self.drive_in_background(*operation).await?;
+                if let Plan::Move(_, task) = plan {
+                    self.task_finish(*task, self.large_work(ctx).deadline()).await?;
                 }
                 break;
             }
@@ -204,26 +205,31 @@ impl TenantManager {
         failpoint!("rename.before");
         let context = (&self.store, ctx, org, plan, credentials);
         self.store
-            .transaction("org.update", context, |tx, (store, ctx, org, plan, credentials)| {
-                Box::pin(async move {
-                    // A concurrent change of accounts writes the organization or the account, as
-                    // this one does, so the two conflict and one runs after the other.
-                    ctx.keep_authority(store, tx).await?;
-                    if let Some(Credentials(update)) = credentials {
-                        store
-                            .update_account(tx, org.id, ctx.account_id(), update, now)
-                            .await?
-                            .ok_or(Error::Unauthenticated)?;
-                    }
-                    match plan {
-                        Plan::Keep => Ok(true),
-                        Plan::Respell(name) => store.respell(tx, org, name, now).await,
-                        Plan::Move(name, operation) => {
-                            start_move(store, tx, org, name, operation, now).await
+            .transaction(
+                ctx.deadline(),
+                "org.update",
+                context,
+                |tx, (store, ctx, org, plan, credentials)| {
+                    Box::pin(async move {
+                        // A concurrent change of accounts writes the organization or the account, as
+                        // this one does, so the two conflict and one runs after the other.
+                        ctx.keep_authority(store, tx).await?;
+                        if let Some(Credentials(update)) = credentials {
+                            store
+                                .update_account(tx, org.id, ctx.account_id(), update, now)
+                                .await?
+                                .ok_or(Error::Unauthenticated)?;
                         }
-                    }
-                })
-            })
+                        match plan {
+                            Plan::Keep => Ok(true),
+                            Plan::Respell(name) => store.respell(tx, org, name, now).await,
+                            Plan::Move(name, task) => {
+                                start_move(store, tx, org, name, task, now).await
+                            }
+                        }
+                    })
+                },
+            )
             .await
     }
 
@@ -254,14 +260,14 @@ async fn start_move(
     tx: &mut Tx,
     org: &Organization,
     name: &OrgName,
-    operation: &Operation,
+    task: &Task,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<bool> {
     let to = org.location.renamed_to(name.slug());
     if !store.start_rename(tx, org, name, &to, now).await? {
         return Ok(false);
     }
-    store.insert_operation(tx, operation).await?;
+    store.insert_task(tx, task).await?;
     Ok(true)
 }
 

@@ -181,7 +181,7 @@ impl TenantCache {
     /// Follows the change stream until `stop`, and reopens it whenever it ends.
     pub async fn follow_changes(&self, stop: CancellationToken) {
         loop {
-            let ended = stop.run_until_cancelled(self.follow_one_stream()).await;
+            let ended = stop.run_until_cancelled(Box::pin(self.follow_one_stream())).await;
             self.heartbeat.clear();
             let Some(Err(error)) = ended else { return };
             tracing::warn!(error = error.detail(), "the change stream ended; caches are bypassed");
@@ -193,13 +193,16 @@ impl TenantCache {
     }
 
     async fn follow_one_stream(&self) -> Result<()> {
-        let mut changes = self.store.changes(HEARTBEAT).await?;
+        let opening = self.store.changes(HEARTBEAT);
+        let opened = self.store.answer_until(Instant::now() + TRUST, "changes", opening);
+        let mut changes = opened.await?;
         // Changes from before the stream was opened are unknown.
         self.forget(Change::Everything).await;
         loop {
             // Take the time before the call, because the answer covers changes up to then only.
             let asked_at = Instant::now();
-            if let Some(change) = changes.next().await? {
+            let next = self.store.answer_until(asked_at + TRUST, "changes", changes.next());
+            if let Some(change) = next.await? {
                 self.forget(change).await;
             }
             self.heartbeat.record(asked_at);

@@ -1,5 +1,5 @@
-//! How many file handles the database uses. Each tenant's collection is a file, and a `mongod` that
-//! runs out of file handles does not refuse a command: it aborts.
+//! How many file handles the database uses. Each collection and each index is a file, and a `mongod`
+//! that runs out of file handles does not refuse a command: it aborts.
 
 use bson::{Document, doc};
 
@@ -9,8 +9,8 @@ use crate::{error::Result, store::Store};
 /// The file handles of a `mongod`.
 #[derive(Clone, Copy, Debug)]
 pub struct FileUsage {
-    /// The number of collections, each of which is a file.
-    pub collections: u64,
+    /// The number of collections and indexes, each of which is a file.
+    pub files: u64,
     /// File handles in use, for files and connections.
     pub handles: u64,
     /// The maximum number of handles of its process.
@@ -33,21 +33,34 @@ impl Store {
         let figures = (
             most_handles,
             number(&status, "catalogStats.collections"),
+            number(&status, "catalogStats.internalCollections"),
+            number(&status, "indexStats.count"),
             number(&status, "wiredTiger.connection.files currently open"),
             number(&status, "connections.current"),
         );
-        let (Some(most_handles), Some(collections), Some(files), Some(connections)) = figures
+        let (
+            Some(most_handles),
+            Some(collections),
+            Some(internal),
+            Some(indexes),
+            Some(open),
+            Some(connections),
+        ) = figures
         else {
             return Ok(None);
         };
-        Ok(Some(FileUsage { collections, handles: files + connections, most_handles }))
+        let files = collections + internal + indexes;
+        Ok(Some(FileUsage { files, handles: open + connections, most_handles }))
     }
 
     /// The reply to a diagnostic command; `None` if the database refuses it.
     async fn diagnose(&self, command: Document) -> Result<Option<Document>> {
-        match self.client().database("admin").run_command(command).await.map_err(StoreError::from) {
+        let admin = self.client().database("admin");
+        match self.answer("diagnosis", admin.run_command(command)).await {
             Ok(reply) => Ok(Some(reply)),
-            Err(error) if error.is_unavailable() => Err(error.into()),
+            Err(error) if StoreError::of(&error).is_some_and(StoreError::is_unavailable) => {
+                Err(error)
+            }
             Err(_) => Ok(None),
         }
     }

@@ -35,13 +35,15 @@ impl Store {
     /// Opens the stream; it starts now. Without changes, [`Changes::next`] returns after
     /// `heartbeat`.
     pub async fn changes(&self, heartbeat: Duration) -> Result<Changes> {
-        let relevant = doc! { "$match": {
-            "$or": [
-                { "operationType": { "$in": ["update", "replace", "delete"] } },
-                { "operationType": { "$in": ["drop", "rename", "dropDatabase", "invalidate"] } },
-            ],
-            "ns.coll": { "$nin": [schema::OPERATIONS, schema::MASS_CANCELLATIONS] },
-        } };
+        // An allow list: a collection that is added to the master database flushes no cache.
+        let cached = doc! { "$in": [schema::ORGANIZATIONS, schema::ACCOUNTS] };
+        let relevant = doc! { "$match": { "$or": [
+            {
+                "operationType": { "$in": ["update", "replace", "delete", "drop", "rename"] },
+                "ns.coll": cached,
+            },
+            { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
+        ] } };
         let slim = doc! { "$project": {
             "operationType": 1, "ns": 1, "documentKey": 1, "to": 1,
         } };

@@ -13,7 +13,7 @@ use mongodb::{
     options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern},
 };
 
-use super::{StoreError, diagnosis};
+use super::{Connections, StoreError, diagnosis};
 use crate::{
     error::Result,
     store::{Limits, Store, schema},
@@ -132,18 +132,14 @@ impl Store {
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ConnectError> {
         let options = client_options(settings).await?;
         let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let client =
-            Client::with_options(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
-        check_deployment(&client, &options, &hosts).await?;
+        let connections =
+            Connections::new(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
+        check_deployment(&connections.client(), &options, &hosts).await?;
         let store = Self {
-            shared: client,
-            options: Arc::new(options),
+            connections: Arc::new(connections),
             master: settings.master.clone(),
             tenants: settings.tenants.clone(),
-            limits: Limits {
-                transaction_deadline: settings.transaction_deadline,
-                lease: settings.lease,
-            },
+            limits: Limits { answer: settings.transaction_deadline, lease: settings.lease },
         };
         for (collection, indexes) in schema::master_indexes() {
             store
@@ -152,6 +148,8 @@ impl Store {
                 .await
                 .map_err(|e| ConnectError::Setup(StoreError::from(e).to_string()))?;
         }
+        let adopted = store.adopt_old_tasks().await;
+        adopted.map_err(|e| ConnectError::Setup(e.detail().unwrap_or_else(|| e.to_string())))?;
         Ok(store)
     }
 

@@ -47,6 +47,9 @@ struct AccountDoc {
     updated_at: bson::DateTime,
 }
 
+/// How many accounts one command deletes.
+const REMOVED_AT_ONCE: i64 = 1_000;
+
 impl Store {
     fn accounts(&self) -> Collection<AccountDoc> {
         self.master_collection(schema::ACCOUNTS)
@@ -78,14 +81,11 @@ impl Store {
         if let Some(after) = after {
             filter.insert("_id", doc! { "$gt": after.object_id() });
         }
-        let cursor = self
-            .accounts()
-            .find(filter)
-            .sort(doc! { "org_id": 1, "_id": 1 })
-            .limit(i64::from(limit))
-            .await
-            .map_err(StoreError::from)?;
-        let found: Vec<AccountDoc> = cursor.try_collect().await.map_err(StoreError::from)?;
+        let sort = doc! { "org_id": 1, "_id": 1 };
+        let accounts = self.accounts();
+        let find = accounts.find(filter).sort(sort).limit(i64::from(limit));
+        let found: Vec<AccountDoc> =
+            self.answer("account.list", async { find.await?.try_collect().await }).await?;
         Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
     }
 
@@ -93,8 +93,10 @@ impl Store {
     pub async fn accounts_among(&self, org: OrgId, ids: &[AccountId]) -> Result<Vec<Account>> {
         let ids: Vec<ObjectId> = ids.iter().map(|id| id.object_id()).collect();
         let filter = doc! { "_id": { "$in": ids }, "org_id": org.object_id() };
-        let cursor = self.accounts().find(filter).await.map_err(StoreError::from)?;
-        let found: Vec<AccountDoc> = cursor.try_collect().await.map_err(StoreError::from)?;
+        let accounts = self.accounts();
+        let find = accounts.find(filter);
+        let found: Vec<AccountDoc> =
+            self.answer("account.among", async { find.await?.try_collect().await }).await?;
         Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
     }
 
@@ -105,8 +107,9 @@ impl Store {
         filter.insert("token_version", actor.token_version);
         let revoke = doc! { "$unset": { "feed_hash": "" } };
         let update = hash.map_or(revoke, |hash| doc! { "$set": { "feed_hash": hash } });
-        let updated = self.accounts().update_one(filter, update).await;
-        Ok(updated.map_err(StoreError::from)?.matched_count == 1)
+        let updated =
+            self.answer("account.feed", self.accounts().update_one(filter, update)).await?;
+        Ok(updated.matched_count == 1)
     }
 
     /// The account whose calendar feed has that hash.
@@ -179,31 +182,23 @@ impl Store {
         Ok(admin.map_err(StoreError::from)?.is_some())
     }
 
-    /// Revokes all tokens of all accounts of `org`.
-    pub async fn revoke_tokens_of(&self, tx: &mut Tx, org: OrgId) -> Result<()> {
-        self.accounts()
-            .update_many(
-                doc! { "org_id": org.object_id() },
-                doc! { "$inc": { "token_version": 1_i64 } },
-            )
-            .session(&mut tx.session)
-            .await
-            .map_err(StoreError::from)?;
-        Ok(())
-    }
-
-    /// Deletes all accounts of `org`.
-    pub async fn remove_accounts_of(&self, tx: &mut Tx, org: OrgId) -> Result<()> {
-        self.accounts()
-            .delete_many(doc! { "org_id": org.object_id() })
-            .session(&mut tx.session)
-            .await
-            .map_err(StoreError::from)?;
-        Ok(())
+    /// Deletes some accounts of `org` and returns how many.
+    pub async fn remove_some_accounts(&self, org: OrgId) -> Result<u64> {
+        let accounts = self.master_collection::<Document>(schema::ACCOUNTS);
+        let filter = doc! { "org_id": org.object_id() };
+        let find = accounts.find(filter).projection(doc! { "_id": 1 }).limit(REMOVED_AT_ONCE);
+        let some = async { find.await?.try_collect().await };
+        let some: Vec<Document> = self.answer("account.list", some).await?;
+        if some.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<_> = some.iter().filter_map(|account| account.get("_id")).collect();
+        let delete = accounts.delete_many(doc! { "_id": { "$in": ids } });
+        Ok(self.answer("account.remove", delete).await?.deleted_count)
     }
 
     async fn find_account(&self, filter: Document) -> Result<Option<Account>> {
-        let found = self.accounts().find_one(filter).await.map_err(StoreError::from)?;
+        let found = self.answer("account.find", self.accounts().find_one(filter)).await?;
         Ok(found.map(Account::try_from).transpose()?)
     }
 }

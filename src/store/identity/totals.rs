@@ -32,12 +32,9 @@ struct AccountGroup {
 impl Store {
     /// Whether the organization has an admin.
     pub async fn organization_has_admin(&self, org: OrgId) -> Result<bool> {
-        let admin = self
-            .master_collection::<Document>(schema::ACCOUNTS)
-            .find_one(doc! { "org_id": org.object_id(), "role": Role::Admin.as_ref() })
-            .await
-            .map_err(StoreError::from)?;
-        Ok(admin.is_some())
+        let filter = doc! { "org_id": org.object_id(), "role": Role::Admin.as_ref() };
+        let accounts = self.master_collection::<Document>(schema::ACCOUNTS);
+        Ok(self.answer("account.admin", accounts.find_one(filter)).await?.is_some())
     }
 
     /// The totals of all accounts by organization.

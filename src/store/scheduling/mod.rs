@@ -2,7 +2,6 @@
 
 mod abridged;
 mod documents;
-mod mass_cancellations;
 mod seats;
 
 use std::collections::HashMap;
@@ -14,7 +13,6 @@ pub use documents::StoredEvent;
 use documents::{
     EventDoc, OccurrenceDoc, RegistrationDoc, WaitingDoc, date, event_fields, occurrence_fields,
 };
-pub use mass_cancellations::{CancelledSeats, MassCancellation};
 pub use seats::StartsAt;
 
 use super::{

@@ -50,8 +50,7 @@ impl Store {
 
     /// How many organizations there are, including those that are being deleted.
     pub async fn organization_count(&self) -> Result<u64> {
-        let counted = self.organizations().estimated_document_count().await;
-        Ok(counted.map_err(StoreError::from)?)
+        self.answer("org.count", self.organizations().estimated_document_count()).await
     }
 
     /// The location of a new organization with that slug.
@@ -244,7 +243,7 @@ impl Store {
     }
 
     async fn find_organization(&self, filter: Document) -> Result<Option<Organization>> {
-        let found = self.organizations().find_one(filter).await.map_err(StoreError::from)?;
+        let found = self.answer("org.find", self.organizations().find_one(filter)).await?;
         Ok(found.map(Organization::try_from).transpose()?)
     }
 }

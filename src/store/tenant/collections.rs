@@ -30,16 +30,10 @@ impl Store {
     /// The UUID of the collection at `location`, which a rename does not change; `None` if there is
     /// no such collection.
     pub async fn collection_identity(&self, location: &Location) -> Result<Option<[u8; 16]>> {
-        let mut found = self
-            .client()
-            .database(&location.database)
-            .list_collections()
-            .filter(doc! { "name": &location.collection })
-            .await
-            .map_err(StoreError::from)?;
-        let Some(facts) = found.try_next().await.map_err(StoreError::from)? else {
-            return Ok(None);
-        };
+        let database = self.client().database(&location.database);
+        let list = database.list_collections().filter(doc! { "name": &location.collection });
+        let found = self.answer("collection.find", async { list.await?.try_next().await }).await?;
+        let Some(facts) = found else { return Ok(None) };
         let uuid = facts.info.uuid.map(|uuid| uuid.bytes);
         Ok(uuid.and_then(|bytes| <[u8; 16]>::try_from(bytes.as_slice()).ok()))
     }
@@ -104,6 +98,17 @@ impl Store {
                 _ => Err(error.into()),
             },
         }
+    }
+
+    /// How many files the secondary indexes for large charts are.
+    pub const TEAM_INDEXES: u64 = schema::TEAM_INDEXES as u64;
+
+    /// Whether the tenant has all secondary indexes for large charts.
+    pub async fn has_team_indexes(&self, location: &Location) -> Result<bool> {
+        let collection: mongodb::Collection<bson::Document> =
+            self.collection(&location.database, &location.collection);
+        let names = self.answer("index.list", async { collection.list_index_names().await });
+        Ok(names.await?.len() as u64 >= Self::TEAM_INDEXES)
     }
 
     /// Builds the secondary indexes for large charts. Safe to repeat. It checks the collection's

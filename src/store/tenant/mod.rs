@@ -4,6 +4,8 @@ mod collections;
 pub(in crate::store) mod keys;
 pub(in crate::store) mod many;
 
+use std::time::Instant;
+
 use bson::{Bson, Document, doc};
 use futures::{TryStreamExt, future::BoxFuture};
 use mongodb::{Collection, Database};
@@ -64,6 +66,7 @@ impl Store {
     /// then.
     pub async fn fenced<C, T, F>(
         &self,
+        deadline: Instant,
         tenant: &TenantStore,
         label: &'static str,
         context: C,
@@ -73,7 +76,8 @@ impl Store {
         C: Send,
         F: for<'t> FnMut(TenantTx<'t>, &'t mut C) -> BoxFuture<'t, Result<T>> + Send,
     {
-        self.transaction(label, (tenant, context, body), |tx, (tenant, context, body)| {
+        let context = (tenant, context, body);
+        self.transaction(deadline, label, context, |tx, (tenant, context, body)| {
             Box::pin(async move {
                 if !tenant.fence_exists(tx).await? {
                     return Err(StoreError::FenceMissing.into());

@@ -1,6 +1,10 @@
 //! A server in the test's process, with its own port and databases.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::dev::ServerHandle;
 use tenantry::{
@@ -46,9 +50,10 @@ impl TestApp {
         Self { database, manager, client, handle }
     }
 
-    /// The context of the organization's admin.
+    /// The context of the organization's admin, for all of a test.
     pub async fn context(&self, org: &Org) -> OrgContext {
-        self.manager.authenticate(&org.token).await.expect("the admin's token was refused")
+        let ctx = self.manager.authenticate(&org.token).await.expect("no context");
+        ctx.until(Instant::now() + Duration::from_hours(1))
     }
 
     /// Asserts that `verify` finds nothing.

@@ -130,13 +130,15 @@ impl Database {
         names
     }
 
-    /// The numbers of organizations, accounts and open operations.
+    /// How many organizations, accounts and open renames and deletes there are.
     pub async fn counts(&self) -> (u64, u64, u64) {
-        let mut counts = [0; 3];
-        for (count, name) in counts.iter_mut().zip(["organizations", "accounts", "operations"]) {
-            *count = self.master(name).await.count_documents(doc! {}).await.unwrap();
-        }
-        (counts[0], counts[1], counts[2])
+        let count =
+            async |name, filter| self.master(name).await.count_documents(filter).await.unwrap();
+        (
+            count("organizations", doc! {}).await,
+            count("accounts", doc! {}).await,
+            count("tasks", doc! { "exclusive": true }).await,
+        )
     }
 
     /// The connection string for servers. Its `appName` identifies their transactions.

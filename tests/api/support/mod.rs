@@ -9,6 +9,7 @@ mod database;
 mod graphql;
 mod journal;
 mod process;
+mod proxy;
 mod raw;
 mod replica;
 mod seats;
@@ -31,6 +32,7 @@ pub use journal::{Action, Journal};
 pub use process::{
     KillOnDrop, Pair, SOON_LOST, ServerProcess, command, limited, resident_bytes, send_signal,
 };
+pub use proxy::SilencingProxy;
 pub use raw::Raw;
 pub use replica::{ReplicaSet, free_port};
 pub use seats::Seats;

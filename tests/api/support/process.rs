@@ -177,10 +177,8 @@ impl Drop for Pair {
 impl Database {
     /// Waits until recovery is done, then asserts that `verify` finds nothing.
     pub async fn assert_recovered(&self) {
-        eventually("recovery", || async {
-            self.counts().await.2 + self.mass_cancellations().await == 0
-        })
-        .await;
+        eventually("recovery", || async { self.counts().await.2 + self.seat_tasks().await == 0 })
+            .await;
         let output = command(self).arg("verify").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}");

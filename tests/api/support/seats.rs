@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use mongodb::Collection;
 use tenantry::domain::{Clock, SystemClock, scheduling::OccurrenceId};
 
-use super::{Database, Org};
+use super::{Database, Org, eventually};
 
 /// An occurrence: its event and start.
 type Place = (ObjectId, DateTime);
@@ -25,7 +25,7 @@ pub struct Seats {
     calendars: BTreeMap<ObjectId, Vec<(DateTime, DateTime, ObjectId)>>,
     waiting: BTreeMap<Place, Vec<ObjectId>>,
     accounts: BTreeSet<ObjectId>,
-    mass_cancellations: u64,
+    seat_tasks: u64,
 }
 
 impl Database {
@@ -46,13 +46,22 @@ impl Database {
         }
         let accounts = self.master("accounts").await.distinct("_id", doc! {}).await.unwrap();
         seats.accounts = accounts.iter().filter_map(bson::Bson::as_object_id).collect();
-        seats.mass_cancellations = self.mass_cancellations().await;
+        seats.seat_tasks = self.seat_tasks().await;
         seats
     }
 
-    /// The number of unfinished mass cancellations.
-    pub async fn mass_cancellations(&self) -> u64 {
-        self.master("drains").await.count_documents(doc! {}).await.unwrap()
+    /// Waits until no task is left.
+    pub async fn no_tasks(&self) {
+        eventually("the end of all tasks", || async {
+            self.master("tasks").await.count_documents(doc! {}).await.unwrap() == 0
+        })
+        .await;
+    }
+
+    /// How many tasks change seats.
+    pub async fn seat_tasks(&self) -> u64 {
+        let filter = doc! { "exclusive": { "$exists": false } };
+        self.master("tasks").await.count_documents(filter).await.unwrap()
     }
 }
 
@@ -143,8 +152,8 @@ impl Seats {
         if self.registrations != self.attendees {
             flaws.push("registrations and attendees differ".to_owned());
         }
-        if self.mass_cancellations > 0 {
-            flaws.push(format!("{} mass cancellations are unfinished", self.mass_cancellations));
+        if self.seat_tasks > 0 {
+            flaws.push(format!("{} tasks are left", self.seat_tasks));
         }
         self.check_seats(&mut flaws);
         self.check_calendars(&mut flaws);

@@ -166,10 +166,9 @@ async fn import(
     let dry_run = query.0.dry_run.unwrap_or_default();
     let replace = query.0.replace.unwrap_or_default();
     let lines = body.0.len() / USUAL_LINE;
-    let admission = state.manager.admit_chart(lines).await?;
-    let read =
-        aside(lines, (body.0, admission), |(text, admission)| Ok((places(&text)?, admission)));
-    let ((people, has_ids), _admission) = read.await?;
+    let room = state.manager.admit_chart(&ctx, lines).await?;
+    let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
+    let ((people, has_ids), _room) = read.await?;
     let imported = people.len();
     let mode = ImportMode { replace, dry_run, renumber: !has_ids };
     state.manager.chart_import(&ctx, id, people, mode).await?;
