@@ -26,6 +26,7 @@ mod login;
 mod many_clients;
 mod members;
 mod mixed_day;
+mod neighbours;
 mod organizations;
 mod outage;
 mod races;

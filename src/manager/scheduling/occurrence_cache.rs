@@ -89,6 +89,12 @@ impl OccurrenceCache {
         found.map(|cached| cached.events)
     }
 
+    /// The tenant's events, if they are cached in that version or a later one.
+    pub(in crate::manager) fn since(&self, org: OrgId, version: i64) -> Option<Arc<[CachedEvent]>> {
+        let found = self.events.get(&org).filter(|cached| cached.version >= version);
+        found.map(|cached| cached.events)
+    }
+
     /// Caches the events of that version in place of an older one. Decodes only the events that
     /// have changed since.
     pub(in crate::manager) async fn renew(

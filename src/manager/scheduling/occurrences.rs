@@ -4,13 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::{events::NO_EVENT, occurrence_cache::Yielder};
+use super::{events::NO_EVENT, occurrence_cache::CachedEvent, occurrence_cache::Yielder};
 use crate::{
     domain::{
         EventId,
         scheduling::{Event, Occurrence, OccurrenceId, Span},
     },
-    error::Result,
+    error::{Error, Result},
     manager::{OrgContext, TenantManager},
 };
 
@@ -68,7 +68,7 @@ impl TenantManager {
         ids: Vec<OccurrenceId>,
     ) -> Result<HashMap<OccurrenceId, (Occurrence, Arc<Event>)>> {
         let events: Vec<EventId> = ids.iter().map(|id| id.event).collect();
-        let events = self.events_among(ctx, events).await?;
+        let events = self.events_among(ctx, events, false).await?;
         let stored = self.stored_occurrences(ctx, ids.clone()).await?;
         let (mut found, mut yielder) = (HashMap::with_capacity(ids.len()), Yielder::default());
         for id in ids {
@@ -88,17 +88,19 @@ impl TenantManager {
         Ok(found)
     }
 
-    /// The events among `ids` that exist, including deleted ones.
+    /// The events among `ids` that exist, including deleted ones, with their descriptions if
+    /// `described`.
     pub async fn events_among(
         &self,
         ctx: &OrgContext,
         mut ids: Vec<EventId>,
+        described: bool,
     ) -> Result<HashMap<EventId, Arc<Event>>> {
         ids.sort_unstable();
         ids.dedup();
         let found = self
-            .tenant_read(ctx, "event.among", ids, |mut reader, ids| {
-                Box::pin(async move { reader.events_among(ids).await })
+            .tenant_read(ctx, "event.among", ids, move |mut reader, ids| {
+                Box::pin(async move { reader.events_among(ids, described).await })
             })
             .await?;
         Ok(found.into_iter().flatten().map(|event| (event.id, Arc::new(event))).collect())
@@ -112,24 +114,42 @@ impl TenantManager {
                 Box::pin(async move { reader.events_version().await })
             })
             .await?;
-        let cached =
-            version.and_then(|version| self.scheduling.occurrence_cache.events(org, version));
-        let events = if let Some(events) = cached {
-            events
-        } else {
-            // One snapshot, so that the version belongs to these events.
-            let (version, stored) = self
-                .tenant_write(ctx, "agenda.read", (), |mut tx, ()| {
-                    Box::pin(async move {
-                        let version = tx.reader().events_version().await?.unwrap_or_default();
-                        Ok((version, tx.reader().events_stored().await?))
-                    })
-                })
-                .await?;
-            self.scheduling.occurrence_cache.renew(org, version, stored).await?
+        let cached = |version| self.scheduling.occurrence_cache.events(org, version);
+        let events = match version.and_then(cached) {
+            Some(events) => events,
+            None => self.load_events(ctx, version).await?,
         };
         let reaching = events.iter().filter(|cached| cached.reaches(span));
         Ok(reaching.map(|cached| Arc::clone(&cached.event)).collect())
+    }
+
+    /// Reads all events of the tenant into the cache. However many requests need them, they are read
+    /// once, and only a few tenants' at a time.
+    async fn load_events(
+        &self,
+        ctx: &OrgContext,
+        wanted: Option<i64>,
+    ) -> Result<Arc<[CachedEvent]>> {
+        let (org, scheduling) = (ctx.org_id(), &self.scheduling);
+        let _turn = scheduling.loads_queue.wait(org, ctx.deadline()).await?;
+        let loaded = wanted.and_then(|wanted| scheduling.occurrence_cache.since(org, wanted));
+        if let Some(events) = loaded {
+            return Ok(events);
+        }
+        let permit = scheduling.loads.acquire();
+        let permit = tokio::time::timeout_at(ctx.deadline().into(), permit).await;
+        let _permit =
+            permit.map_err(|_| Error::Busy { what: "too many tenants' events are read" })?;
+        // One snapshot, so that the version belongs to these events.
+        let (version, stored) = self
+            .tenant_write(ctx, "agenda.read", (), |mut tx, ()| {
+                Box::pin(async move {
+                    let version = tx.reader().events_version().await?.unwrap_or_default();
+                    Ok((version, tx.reader().events_stored().await?))
+                })
+            })
+            .await?;
+        scheduling.occurrence_cache.renew(org, version, stored).await
     }
 
     /// The starts of a window, in order. It expands one day first, then twice as much, and so on,

@@ -30,6 +30,9 @@ use crate::{
     error::Result,
 };
 
+/// The field that makes an event large.
+const DESCRIPTION: &str = "description";
+
 impl TenantReader<'_> {
     /// The event, unless it does not exist or was deleted.
     pub async fn event(&mut self, id: EventId) -> Result<Option<Event>> {
@@ -43,21 +46,26 @@ impl TenantReader<'_> {
         Ok(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// All events, not decoded, because a cache may already contain most of them.
+    /// All events without their descriptions, not decoded, because a cache may already contain most
+    /// of them.
     pub async fn events_stored(&mut self) -> Result<Vec<StoredEvent>> {
         let range = keys::range(self.store.org, Kind::Event);
-        let found: Vec<RawDocumentBuf> = self.find(range, 0).await?;
+        let found: Vec<RawDocumentBuf> = self.find_only(range, 0, doc! { DESCRIPTION: 0 }).await?;
         Ok(found.into_iter().map(StoredEvent).collect())
     }
 
-    /// The events among `ids`, including deleted ones; `None` if the tenant is not at this
-    /// location.
-    pub async fn events_among(&mut self, ids: &[EventId]) -> Result<Option<Vec<Event>>> {
+    /// The events among `ids`, including deleted ones, with their descriptions if `described`; `None`
+    /// if the tenant is not at this location.
+    pub async fn events_among(
+        &mut self,
+        ids: &[EventId],
+        described: bool,
+    ) -> Result<Option<Vec<Event>>> {
         let org = self.store.org;
         let keys = ids.iter().flat_map(|id| [Key::event(org, *id), Key::past_event(org, *id)]);
-        let Some(found) = self.get_proven::<EventDoc>(keys.collect()).await? else {
-            return Ok(None);
-        };
+        let left_out = (!described).then_some(DESCRIPTION);
+        let found = self.get_proven_without::<EventDoc>(keys.collect(), left_out).await?;
+        let Some(found) = found else { return Ok(None) };
         Ok(Some(found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?))
     }
 

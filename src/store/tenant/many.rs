@@ -34,19 +34,26 @@ impl TenantReader<'_> {
     where
         D: DeserializeOwned + Send + Sync + Unpin,
     {
-        let mut found = Vec::new();
-        for some in keys.chunks(KEYS_AT_ONCE) {
-            found.append(&mut self.get_some(some).await?);
-        }
-        Ok(found)
+        self.get_many_without(keys, None).await
     }
 
-    async fn get_some<D>(&mut self, keys: &[Key]) -> Result<Vec<D>>
+    /// As [`TenantReader::get_many`], each without the field `left_out`.
+    async fn get_many_without<D>(
+        &mut self,
+        keys: Vec<Key>,
+        left_out: Option<&str>,
+    ) -> Result<Vec<D>>
     where
         D: DeserializeOwned + Send + Sync + Unpin,
     {
         let store = self.store;
-        self.all_of(store.database.aggregate(store.look_up(keys))).await
+        let mut found = Vec::new();
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            let mut stages = store.look_up(some);
+            stages.extend(left_out.map(|field| doc! { "$unset": field }));
+            found.append(&mut self.all_of(store.database.aggregate(stages)).await?);
+        }
+        Ok(found)
     }
 
     /// All results of an aggregation.
@@ -70,10 +77,19 @@ impl TenantReader<'_> {
     /// documents do not exist; `None` if the tenant is not at this location.
     pub(in crate::store) async fn get_proven<D: DeserializeOwned>(
         &mut self,
+        keys: Vec<Key>,
+    ) -> Result<Option<Vec<D>>> {
+        self.get_proven_without(keys, None).await
+    }
+
+    /// As [`TenantReader::get_proven`], each without the field `left_out`.
+    pub(in crate::store) async fn get_proven_without<D: DeserializeOwned>(
+        &mut self,
         mut keys: Vec<Key>,
+        left_out: Option<&str>,
     ) -> Result<Option<Vec<D>>> {
         keys.push(Key::tenant(self.store.org));
-        let found: Vec<RawDocumentBuf> = self.get_many(keys).await?;
+        let found: Vec<RawDocumentBuf> = self.get_many_without(keys, left_out).await?;
         let (mut has_tenant, mut documents) = (false, Vec::with_capacity(found.len()));
         for document in found {
             if kind_of(&document) == Kind::Tenant.as_ref() {

@@ -9,10 +9,11 @@ use std::{
 };
 
 use async_graphql::dataloader::{DataLoader, Loader};
+use tokio::sync::Mutex;
 
 use crate::{
     domain::{
-        AccountId,
+        AccountId, EventId,
         identity::Account,
         scheduling::{Event, Occurrence, OccurrenceId, Waiter},
     },
@@ -35,6 +36,7 @@ pub(super) struct Source {
     pub(super) manager: Arc<TenantManager>,
     pub(super) ctx: OrgContext,
     text: Arc<AnswerText>,
+    events: OnceLock<DataLoader<Events>>,
     occurrences: OnceLock<DataLoader<Occurrences>>,
     members: OnceLock<DataLoader<Members>>,
     waiting: OnceLock<DataLoader<Waiting>>,
@@ -46,7 +48,13 @@ struct Reads {
     ctx: OrgContext,
 }
 
-/// Occurrences with their events.
+/// Events with their descriptions, few at a time, until the answer has too much text.
+pub(super) struct Events {
+    reads: Reads,
+    text: Arc<AnswerText>,
+    loaded: Mutex<usize>,
+}
+/// Occurrences with their events, which have no descriptions.
 pub(super) struct Occurrences(Reads);
 /// Accounts of the organization.
 pub(super) struct Members(Reads);
@@ -63,6 +71,7 @@ impl Source {
             manager,
             ctx,
             text,
+            events: OnceLock::new(),
             occurrences: OnceLock::new(),
             members: OnceLock::new(),
             waiting: OnceLock::new(),
@@ -83,6 +92,15 @@ impl Source {
             return Err(Error::Busy { what: "too many large answers are in progress" });
         }
         Ok(())
+    }
+
+    pub(super) fn events(&self) -> &DataLoader<Events> {
+        const AT_ONCE: usize = 50;
+        self.events.get_or_init(|| {
+            let text = Arc::clone(&self.text);
+            let events = Events { reads: self.reads(), text, loaded: Mutex::default() };
+            loader(events).max_batch_size(AT_ONCE)
+        })
     }
 
     pub(super) fn occurrences(&self) -> &DataLoader<Occurrences> {
@@ -133,6 +151,23 @@ impl AnswerText {
 /// machine would load the items of a page one by one.
 fn loader<T>(of: T) -> DataLoader<T> {
     DataLoader::new(of, tokio::spawn)
+}
+
+impl Loader<EventId> for Events {
+    type Value = Arc<Event>;
+    type Error = Arc<Error>;
+
+    async fn load(&self, ids: &[EventId]) -> Result<HashMap<EventId, Arc<Event>>, Arc<Error>> {
+        let mut loaded = self.loaded.lock().await;
+        if self.text.bytes.load(Ordering::Relaxed).max(*loaded) > AnswerText::MOST {
+            return Err(Error::AnswerTooLarge.into());
+        }
+        let Reads { manager, ctx } = &self.reads;
+        let found = manager.events_among(ctx, ids.to_vec(), true).await?;
+        let texts = found.values().filter_map(|event| event.description.as_ref());
+        *loaded += texts.map(String::len).sum::<usize>();
+        Ok(found)
+    }
 }
 
 impl Loader<OccurrenceId> for Occurrences {

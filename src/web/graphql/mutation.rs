@@ -138,7 +138,7 @@ impl Mutation {
         let admin = source.ctx.admin().map_err(fail)?;
         let input = valid(input).map_err(fail)?;
         let event = source.manager.event_create(&admin, input).await.map_err(fail)?;
-        Ok(EventNode(event.into()))
+        Ok(EventNode::whole(event))
     }
 
     /// Changes an event. Refused if members would lose their seats: if the capacity would be lower
@@ -154,7 +154,7 @@ impl Mutation {
         let (id, patch) = (id_or(&id, "event")?, valid(input).map_err(fail)?);
         let updated = source.manager.event_update(&admin, id, patch).await.map_err(fail)?;
         let (event, refusal) = split(updated);
-        Ok(UpdateEventPayload { event: event.map(|event| EventNode(event.into())), refusal })
+        Ok(UpdateEventPayload { event: event.map(|event| EventNode::whole(event)), refusal })
     }
 
     /// Deletes an event. Refused if it has future registrations, unless `cancelRegistrations` is

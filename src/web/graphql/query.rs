@@ -42,7 +42,7 @@ impl Query {
         let source = source(ctx)?;
         let Some(id) = id_of(&id) else { return Ok(None) };
         let event = source.manager.event_get(&source.ctx, id).await.map_err(fail)?;
-        Ok(event.map(|event| EventNode(event.into())))
+        Ok(event.map(|event| EventNode::whole(event)))
     }
 
     /// All events, oldest first.
@@ -57,7 +57,7 @@ impl Query {
         let page: Page<EventId> = Page::parse(first, after)?;
         let limit = page.probe_limit();
         let events = source.manager.event_list(&source.ctx, page.after, limit).await;
-        let events = events.map_err(fail)?.into_iter().map(|e| (e.id, EventNode(e.into())));
+        let events = events.map_err(fail)?.into_iter().map(|e| (e.id, EventNode::whole(e)));
         Ok(page.connection(events.collect()))
     }
 

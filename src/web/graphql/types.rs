@@ -75,43 +75,60 @@ pub(super) enum MemberRole {
 }
 
 /// An event that takes place once or repeatedly.
-pub(super) struct EventNode(pub(super) Arc<scheduling::Event>);
+pub(super) struct EventNode {
+    event: Arc<scheduling::Event>,
+    /// Whether `event` has its description.
+    described: bool,
+}
+
+impl EventNode {
+    /// For an event that was read whole.
+    pub(super) fn whole(event: scheduling::Event) -> Self {
+        Self { event: event.into(), described: true }
+    }
+}
 
 #[Object(name = "Event")]
 impl EventNode {
     /// Its id.
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        self.event.id.to_string().into()
     }
     /// Its title.
     async fn title(&self) -> &str {
-        self.0.title.as_str()
+        self.event.title.as_str()
     }
     /// Its description.
-    async fn description(&self, ctx: &Context<'_>) -> Answer<Option<&str>> {
-        let text = self.0.description.as_deref();
-        counted(ctx, text.map_or(0, str::len))?;
-        Ok(text)
+    async fn description(&self, ctx: &Context<'_>) -> Answer<Option<String>> {
+        let event = if self.described {
+            Some(Arc::clone(&self.event))
+        } else {
+            let events = ctx.data::<Source>()?.events();
+            events.load_one(self.event.id).await.map_err(|e| fail_shared(&e))?
+        };
+        let text = event.as_ref().and_then(|event| event.description.as_ref());
+        counted(ctx, text.map_or(0, String::len))?;
+        Ok(text.cloned())
     }
     /// The wall-clock time of its first start, in `timeZone`.
     async fn starts_at(&self) -> Local {
-        Local(self.0.schedule.local_start())
+        Local(self.event.schedule.local_start())
     }
     /// The IANA time zone whose clocks it follows.
     async fn time_zone(&self) -> &str {
-        self.0.schedule.zone().name()
+        self.event.schedule.zone().name()
     }
     /// The duration of each occurrence in minutes.
     async fn duration_minutes(&self) -> u32 {
-        self.0.schedule.minutes()
+        self.event.schedule.minutes()
     }
     /// The number of seats of each occurrence.
     async fn capacity(&self) -> i64 {
-        self.0.capacity
+        self.event.capacity
     }
     /// How it repeats; null if it takes place once.
     async fn recurrence(&self, ctx: &Context<'_>) -> Answer<Option<RecurrenceNode>> {
-        let Some(recurrence) = self.0.schedule.recurrence() else { return Ok(None) };
+        let Some(recurrence) = self.event.schedule.recurrence() else { return Ok(None) };
         counted(ctx, DATE_BYTES * (recurrence.excluded.len() + recurrence.additional.len()))?;
         Ok(Some(RecurrenceNode {
             rule: recurrence.rule.as_ref().map(|rule: &Rule| rule.as_str().to_owned()),
@@ -121,15 +138,15 @@ impl EventNode {
     }
     /// Increases with every change.
     async fn version(&self) -> i64 {
-        self.0.version
+        self.event.version
     }
     /// When it was created.
     async fn created_at(&self) -> Moment {
-        Moment(self.0.created_at)
+        Moment(self.event.created_at)
     }
     /// When it last changed.
     async fn updated_at(&self) -> Moment {
-        Moment(self.0.updated_at)
+        Moment(self.event.updated_at)
     }
 }
 
@@ -168,7 +185,7 @@ impl OccurrenceNode {
     }
     /// The event.
     async fn event(&self) -> EventNode {
-        EventNode(Arc::clone(&self.event))
+        EventNode { event: Arc::clone(&self.event), described: false }
     }
     /// When it starts.
     async fn starts_at(&self) -> Moment {
