@@ -30,7 +30,8 @@ pub use database::{Database, embedded_options, mongod_pid, mongod_program};
 pub use graphql::{Event, ahead, code, wrong_fields};
 pub use journal::{Action, Journal};
 pub use process::{
-    KillOnDrop, Pair, SOON_LOST, ServerProcess, command, limited, resident_bytes, send_signal,
+    KillOnDrop, Pair, SOON_LOST, ServerProcess, command, limited, peak_bytes, resident_bytes,
+    send_signal,
 };
 pub use proxy::SilencingProxy;
 pub use raw::Raw;
