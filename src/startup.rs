@@ -59,17 +59,15 @@ pub enum StartError {
 
 /// How to connect to the database; `embedded_uri` is set if the embedded one is used.
 #[must_use]
-pub fn store_settings(settings: &Settings, embedded_uri: Option<String>) -> StoreSettings {
+pub fn store_settings(settings: &Settings, embedded_uri: Option<SecretString>) -> StoreSettings {
     let mongo = &settings.mongo;
-    // The embedded database has no users, but a `.env` for Compose names one.
+    // The connection string of the embedded database names its user. A `.env` that is meant for
+    // compose may name another one.
     let credentials = match embedded_uri {
         Some(_) => None,
         None => mongo.user.clone().zip(mongo.password.clone()),
     };
-    let uri = embedded_uri
-        .map(SecretString::from)
-        .or_else(|| mongo.uri.clone())
-        .unwrap_or_else(|| host_uri(mongo));
+    let uri = embedded_uri.or_else(|| mongo.uri.clone()).unwrap_or_else(|| host_uri(mongo));
     StoreSettings {
         uri,
         credentials,

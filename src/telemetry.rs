@@ -269,4 +269,8 @@ fn describe_database() {
         "tenantry_sign_ups_without_room_total",
         "Sign-ups refused because the database cannot hold more collections"
     );
+    describe_counter!(
+        "tenantry_embedded_restarts_total",
+        "How often this process restarted its embedded MongoDB after it had ended"
+    );
 }

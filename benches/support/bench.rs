@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tenantry::{
     config::Settings,
@@ -77,7 +78,7 @@ impl Bench {
     }
 
     pub(crate) fn uri(&self) -> String {
-        self.embedded.as_ref().map(Embedded::uri).unwrap_or_default()
+        self.embedded.as_ref().map_or_else(String::new, |it| it.uri().expose_secret().to_owned())
     }
 
     pub(crate) fn database_version(&self) -> &str {

@@ -64,7 +64,7 @@ impl Databases {
         settings.hash.iterations = 1;
         // `scale` measures where the database itself refuses more tenants.
         settings.mongo.max_organizations = 1_000_000;
-        let database = startup::store_settings(&settings, Some(self.uri.clone()));
+        let database = startup::store_settings(&settings, Some(self.uri.clone().into()));
         let store = Store::connect(&database).await?;
         let secret = Some(SECRET.to_owned().into());
         let manager =

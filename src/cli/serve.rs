@@ -36,7 +36,7 @@ pub(super) async fn run(settings: Settings, warnings: Warnings) -> Result<ExitCo
     announce(&settings, &application, &database, &log.printer());
     if settings.env == Profile::Production && database.is_embedded() {
         tracing::warn!(
-            "production uses the embedded MongoDB, which has no password: set MONGO_URI"
+            "production uses the embedded MongoDB, which is for development: set MONGO_URI"
         );
     }
     let handle = application.handle();

@@ -76,6 +76,11 @@ impl DataDir {
         self.root.join("mongod.log")
     }
 
+    /// The file with the key that `mongod` and its users share.
+    pub(super) fn key(&self) -> PathBuf {
+        self.root.join("mongod.key")
+    }
+
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }

@@ -1,4 +1,4 @@
-//! Starts a `mongod` that is detached from the terminal.
+//! Starts a `mongod` that is detached from the terminal, and reports how it ended.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use fs_err::{self as fs, File};
 use serde_json::Value;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     binary::Binary,
@@ -32,15 +32,30 @@ const LOG_LIMIT: u64 = 50 * 1024 * 1024;
 const RAISE_FILE_LIMIT: &str = r#"ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$@""#;
 /// The assumed limit of open files if the system reports none.
 const FEW_FILES: u64 = 1024;
-/// How long it takes at most to hear how a process has ended that is there no more.
-const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// How long the exit status of a process that has ended takes at most.
+const STATUS_WITHIN: Duration = Duration::from_secs(1);
+/// How much of the end of a log is searched for the reason of an end.
+const LAST_BYTES: u64 = 64 * 1024;
 
-/// A newly started `mongod`, and the offset where its part of the log begins.
+/// A `mongod` that this process has started or found.
 #[derive(Debug)]
-pub(super) struct Launch {
+pub(super) struct Running {
     pub(super) mongod: Mongod,
+    /// The size of the log at that time.
     log_start: u64,
-    ended: Receiver<ExitStatus>,
+    /// `None` if another process has started it.
+    status: Option<oneshot::Receiver<ExitStatus>>,
+}
+
+/// Where a new `mongod` listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Port {
+    /// On the port of the last start, or on another one if that is in use.
+    Last,
+    /// On another port than the last one.
+    Other,
+    /// Only on this port.
+    Only(u16),
 }
 
 /// Why a newly started `mongod` has ended.
@@ -54,16 +69,22 @@ pub(super) enum Ended {
     Failed(String),
 }
 
-impl Launch {
-    /// Starts `mongod` on its last port, or on another one if that is taken or `move_port` is set.
+impl Running {
+    /// A `mongod` that another process has started.
+    pub(super) fn found(dir: &DataDir, mongod: Mongod) -> Self {
+        let log_start = fs::metadata(dir.log()).map_or(0, |metadata| metadata.len());
+        Self { mongod, log_start, status: None }
+    }
+
+    /// Starts `mongod`. The directory has its key.
     pub(super) fn start(
         dir: &DataDir,
         binary: &Binary,
         cache_gb: f64,
-        move_port: bool,
+        port: Port,
     ) -> io::Result<Self> {
         let log_start = rotate(dir)?;
-        let port = choose_port(dir, move_port)?;
+        let port = choose_port(dir, port)?;
         let output = create(&dir.file(OUTPUT))?;
         let child = command(dir, binary, cache_gb, port)
             .stdin(Stdio::null())
@@ -72,31 +93,46 @@ impl Launch {
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("sh cannot be run: {e}")))?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        let ended = reap(child);
+        let status = Some(reap(child));
         let mongod = Mongod { pid, port, version: Some(binary.version.clone()) };
         mongod.record(dir)?;
         write_atomically(&dir.file(PORT), &port.to_string())?;
-        Ok(Self { mongod, log_start, ended })
+        Ok(Self { mongod, log_start, status })
     }
 
-    /// Reads in the log why `mongod` has ended; of a log without errors it tells the last lines.
-    pub(super) fn why_ended(&self, dir: &DataDir) -> Ended {
-        let log = tail(&dir.log(), self.log_start);
-        let reason = errors_in(&log);
+    /// Whether another process has started it.
+    pub(super) const fn is_found(&self) -> bool {
+        self.status.is_none()
+    }
+
+    /// Why a start has failed whose process has ended.
+    pub(super) async fn why_not_started(self, dir: &DataDir) -> Ended {
+        let reason = errors_in(&tail(&dir.log(), self.log_start));
         if reason.contains("Address already in use") {
             return Ended::PortTaken;
         }
         if reason.contains("DBPathInUse") {
             return Ended::DirectoryTaken;
         }
+        Ended::Failed(self.how_ended(dir).await)
+    }
+
+    /// How the process has ended: its exit status or signal, and its last errors, or its last lines
+    /// if it logged no error.
+    pub(super) async fn how_ended(self, dir: &DataDir) -> String {
+        let status = match self.status {
+            Some(status) => timeout(STATUS_WITHIN, status).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        let log = tail(&dir.log(), self.log_start);
         let output = tail(&dir.file(OUTPUT), 0);
-        let status = self.ended.recv_timeout(HEARD_WITHIN).ok().map(|status| status.to_string());
         let first: Vec<&str> = output.lines().take(3).collect();
-        let said = [reason, errors_in(&output), first.join("; "), last_of(&log)];
+        let said = [errors_in(&log), errors_in(&output), last_of(&log), first.join("; ")];
         let said = said.into_iter().find(|said| !said.is_empty());
         let said =
             said.map_or_else(|| "it gave no reason".to_owned(), |it| format!("it said: {it}"));
-        Ended::Failed(status.into_iter().chain([said]).collect::<Vec<_>>().join("; "))
+        let status = status.map(|status| status.to_string());
+        status.into_iter().chain([said]).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -106,6 +142,11 @@ fn command(dir: &DataDir, binary: &Binary, cache_gb: f64, port: u16) -> Command 
     command.arg("--dbpath").arg(dir.db());
     command.args(["--port", &port.to_string(), "--bind_ip", "127.0.0.1"]);
     command.args(["--nounixsocket", "--replSet", REPLICA_SET]);
+    command.arg("--keyFile").arg(dir.key());
+    // Otherwise any user of the machine could create the first database user.
+    command.args(["--setParameter", "enableLocalhostAuthBypass=false"]);
+    // Iterations protect weak passwords. Every process that connects would wait for them.
+    command.args(["--setParameter", "scramSHA256IterationCount=5000"]);
     command.args(["--wiredTigerCacheSizeGB", &cache_gb.to_string()]);
     command.args(["--wiredTigerEngineConfigString", &engine(most_files())]);
     command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
@@ -142,11 +183,15 @@ fn rotate(dir: &DataDir) -> io::Result<u64> {
     Ok(length)
 }
 
-fn choose_port(dir: &DataDir, move_port: bool) -> io::Result<u16> {
+fn choose_port(dir: &DataDir, wanted: Port) -> io::Result<u16> {
+    if let Port::Only(port) = wanted {
+        let taken = || io::Error::other(format!("another program uses its port, {port}"));
+        return is_free(port).then_some(port).ok_or_else(taken);
+    }
     let last = fs::read_to_string(dir.file(PORT)).ok();
     let last = last.and_then(|text| text.trim().parse::<u16>().ok());
     if let Some(port) = last {
-        if !move_port && is_free(port) {
+        if matches!(wanted, Port::Last) && is_free(port) {
             return Ok(port);
         }
         tracing::info!(
@@ -170,11 +215,13 @@ fn is_free(port: u16) -> bool {
     port != 0 && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
+/// The last part of a file, from this offset at most.
 fn tail(path: &Path, from: u64) -> String {
     let mut bytes = Vec::new();
     // Without a log the text is empty, and the caller reports that.
     let _ = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::Start(from))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(length.saturating_sub(LAST_BYTES))))?;
         file.read_to_end(&mut bytes)
     });
     String::from_utf8_lossy(&bytes).into_owned()

@@ -29,14 +29,30 @@
 //! - The process list shows which `mongod` is ours (by its `--dbpath`), so a lost or stale record,
 //!   for example after all processes were killed, does no harm: the next starting process attaches
 //!   to that `mongod` and starts a watcher.
+//!
+//! # How it is started again
+//!
+//! Every user looks for the end of `mongod`, and starts it again as a starting process does: under
+//! `start.lock` and with a watcher, so of several users one starts it and the others attach. The
+//! task that does so holds `users.lock`. If it is dropped at any point, the watcher gets the lock
+//! afterwards and stops what it has started; so a stop never races with a restart.
+//!
+//! # Who can use it
+//!
+//! `mongod` runs with a key file that only the owner of the directory can read. The key is both the
+//! key of the replica set, with which `settle` sets up the database, and the password of the user
+//! of the servers.
 
 mod binary;
 mod data_dir;
 mod download;
 mod embedded;
 mod error;
+mod key;
 mod launch;
 mod process;
+mod restart;
+mod settle;
 mod watcher;
 
 pub use embedded::{Embedded, EmbeddedOptions};

@@ -61,7 +61,7 @@ impl Mongod {
         if has_proc() {
             return presence(self.pid, dir) != Presence::Gone;
         }
-        Pid::from_raw(self.pid).is_some_and(|pid| test_kill_process(pid).is_ok())
+        exists(self.pid)
     }
 
     /// Whether the process serves the directory; waits for one that is just executing `mongod`.
@@ -113,6 +113,10 @@ pub(super) fn stop_all(dir: &DataDir) -> io::Result<()> {
     }
 }
 
+fn exists(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
+}
+
 fn has_proc() -> bool {
     Path::new("/proc/self/stat").exists()
 }
@@ -122,7 +126,8 @@ fn has_proc() -> bool {
 enum Presence {
     /// It is a live `mongod` on the directory, on this port.
     Serves(u16),
-    /// It has no command line: it is executing another program, or is part of the kernel.
+    /// Its command line is empty or cannot be read: it is executing another program, or is part of
+    /// the kernel.
     Nameless,
     /// It has ended, or is another program.
     Gone,
@@ -131,7 +136,8 @@ enum Presence {
 fn presence(pid: i32, dir: &DataDir) -> Presence {
     let read = |name| fs::read(format!("/proc/{pid}/{name}"));
     let (Ok(command), Ok(stat)) = (read("cmdline"), read("stat")) else {
-        return Presence::Gone;
+        // This process may be out of file handles, which must not look like the end of `mongod`.
+        return if exists(pid) { Presence::Nameless } else { Presence::Gone };
     };
     match port_of(&command, &dir.db()) {
         _ if is_zombie(&stat) => Presence::Gone,

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use std::os::unix::process::CommandExt;
+
+use tokio::sync::oneshot;
 
 use super::{
     data_dir::{DataDir, Lock, create},
@@ -78,9 +79,9 @@ fn spawn(dir: &DataDir, program: &Path) -> io::Result<Child> {
 
 /// Waits for the child on a thread, so that it leaves no zombie while this process lives; how it
 /// ended.
-pub(super) fn reap(mut child: Child) -> Receiver<ExitStatus> {
-    let (sender, ended) = mpsc::channel();
-    // Whoever started it need not care.
+pub(super) fn reap(mut child: Child) -> oneshot::Receiver<ExitStatus> {
+    let (sender, ended) = oneshot::channel();
+    // The receiver may be gone.
     thread::spawn(move || child.wait().map(|status| sender.send(status)));
     ended
 }

@@ -1,6 +1,9 @@
 //! Permissions as types: holding a context proves the permission, so nothing checks it again.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 
@@ -156,6 +159,18 @@ impl TenantManager {
     /// The deadline of work that starts now.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.tenancy.patience
+    }
+
+    /// The context of a batch of recorded work, whose permission was checked when it was recorded.
+    pub(super) fn task_context(&self, org_id: OrgId) -> OrgContext {
+        let account_id = AccountId::generate();
+        let actor = Actor { account_id, org_id, role: Role::Admin, token_version: 0 };
+        OrgContext::of(actor, self.deadline())
+    }
+
+    /// After this time, no request reads what it found at its start.
+    pub(super) fn rest(&self) -> Duration {
+        2 * self.tenancy.patience
     }
 
     /// The context for work on a whole chart, which has three times as long as other work.

@@ -144,6 +144,7 @@ impl TenantManager {
     /// [`TenantManager::finish_work`] was called. What fails stays recorded for a later try.
     pub async fn recover(self: &Arc<Self>) -> Result<u32> {
         let mut taken = 0;
+        taken += self.recover_editions().await;
         while !self.tasks.tracker.is_closed()
             && let Ok(permit) = Arc::clone(&self.tasks.permits).try_acquire_owned()
         {

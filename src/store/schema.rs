@@ -11,6 +11,7 @@ use mongodb::{
 pub(super) const ORGANIZATIONS: &str = "organizations";
 pub(super) const ACCOUNTS: &str = "accounts";
 pub(super) const TASKS: &str = "tasks";
+pub(super) const SPARE_EDITIONS: &str = "spare_editions";
 
 /// The names of the unique indexes that make reservations atomic; a duplicate key error names one.
 pub(super) const SLUG_INDEX: &str = "slugs_unique";
@@ -18,7 +19,7 @@ pub(super) const EMAIL_INDEX: &str = "email_unique";
 pub(super) const TASK_INDEX: &str = "org_unique";
 
 /// The indexes of the master database, by collection.
-pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
+pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 4] {
     [
         (ORGANIZATIONS, vec![index(doc! { "slugs": 1 }, SLUG_INDEX, true)]),
         (
@@ -29,8 +30,9 @@ pub(super) fn master_indexes() -> [(&'static str, Vec<IndexModel>); 3] {
                 feed_index(),
             ],
         ),
-        // This index also creates the collection, which the transactions that write it cannot do.
+        // These indexes also create the collections, which the transactions that write them cannot do.
         (TASKS, vec![index(doc! { "lease_until": 1 }, "lease", false), exclusive_index()]),
+        (SPARE_EDITIONS, vec![index(doc! { "lease_until": 1 }, "lease", false)]),
     ]
 }
 

@@ -264,10 +264,8 @@ impl Store {
     /// The kinds of the tasks that have made no progress since the first lease on them ended more
     /// than `ago` ago, each with how many there are.
     pub async fn stuck_tasks(&self, ago: Duration) -> Result<Vec<(String, u64)>> {
-        let millis = i64::try_from((self.limits.lease + ago).as_millis()).unwrap_or(i64::MAX);
         let last = doc! { "$ifNull": ["$progress_at", { "$toDate": "$_id" }] };
-        let then = doc! { "$subtract": ["$$NOW", millis] };
-        let stuck = doc! { "$expr": { "$lt": [last, then] } };
+        let stuck = is_before(last, self.limits.lease + ago);
         let by_kind = doc! { "$group": { "_id": "$kind", "count": { "$sum": 1_i64 } } };
         let tasks = self.master_collection::<Document>(schema::TASKS);
         let count = tasks
@@ -281,8 +279,7 @@ impl Store {
     /// The end of a lease that starts now, by the database's clock, because the clocks of two
     /// servers may differ.
     fn lease_expression(&self) -> Document {
-        let millis = i64::try_from(self.limits.lease.as_millis()).unwrap_or(i64::MAX);
-        doc! { "$add": ["$$NOW", millis] }
+        doc! { "$add": ["$$NOW", millis(self.limits.lease)] }
     }
 
     /// Moves tasks that were recorded by releases before there was one collection for them all.
@@ -316,6 +313,16 @@ impl Store {
 }
 
 const BUSY: Error = Error::Busy { what: "another change of the organization is running" };
+
+/// A filter for documents whose time `at` is more than `ago` ago, by the database's clock.
+pub(in crate::store) fn is_before(at: impl Into<Bson>, ago: Duration) -> Document {
+    let then = doc! { "$subtract": ["$$NOW", millis(ago)] };
+    doc! { "$expr": { "$lt": [at.into(), then] } }
+}
+
+pub(in crate::store) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
 
 impl From<&Task> for TaskDoc {
     fn from(task: &Task) -> Self {

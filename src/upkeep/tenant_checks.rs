@@ -10,9 +10,10 @@ use crate::{
     domain::{AccountId, OrgId, charts, tenancy::Location},
     error::Result,
     store::{
+        Store,
         charts::Team,
         driver::StoreError,
-        tenant::{Kind, TenantReader, TenantStore},
+        tenant::{TenantReader, TenantStore},
     },
 };
 
@@ -22,7 +23,7 @@ impl Verifier<'_> {
     pub(super) async fn check_tenant(&self, org: OrgId, place: &Location) -> Result<Vec<Finding>> {
         let tenant = self.store.tenant(org, place);
         let now = self.clock.now();
-        let (mut findings, holders) = audit(&mut tenant.reader(), org, now).await?;
+        let (mut findings, holders) = audit(&mut tenant.reader(), self.store, org, now).await?;
         if !findings.is_empty() {
             findings = self.check_again(&tenant, org, now).await?;
         }
@@ -42,8 +43,8 @@ impl Verifier<'_> {
     ) -> Result<Vec<Finding>> {
         let again = self
             .store
-            .fenced(no_hurry(), tenant, "verify.tenant", (), move |tx, ()| {
-                Box::pin(async move { audit(&mut tx.into_reader(), org, now).await })
+            .fenced(no_hurry(), tenant, "verify.tenant", self.store, move |tx, store| {
+                Box::pin(async move { audit(&mut tx.into_reader(), store, org, now).await })
             })
             .await;
         match again {
@@ -56,18 +57,19 @@ impl Verifier<'_> {
 
 async fn audit(
     reader: &mut TenantReader<'_>,
+    store: &Store,
     org: OrgId,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Finding>, Vec<AccountId>)> {
     let mut findings = Vec::new();
-    let mut counted = 0;
-    for chart in reader.charts(None, 0).await? {
-        let people = reader.employees(chart.id, Team::All, None, 0).await?;
-        counted += people.len() as u64;
-        let flaws = charts::flaws(&chart, &people).into_iter();
+    let charts = reader.charts(None, 0).await?;
+    for chart in &charts {
+        let people = reader.employees(chart.edition, Team::All, None, 0).await?;
+        let flaws = charts::flaws(chart, &people).into_iter();
         findings.extend(flaws.map(|flaw| Finding::BrokenChart(org, chart.id, flaw)));
     }
-    if reader.count(Kind::Employee).await? != counted {
+    let shown: Vec<_> = charts.iter().map(|chart| chart.edition).collect();
+    if reader.stray_people(store, &shown).await? > 0 {
         findings.push(Finding::UncountedEmployees(org));
     }
     let invariants = reader.invariants().await?;

@@ -102,7 +102,10 @@ impl Verifier<'_> {
                 report.findings.push(Finding::OrphanAccounts(facts.org_id));
             }
         }
-        let stuck = self.store.stuck_tasks(STUCK).await?.into_iter();
+        let mut stuck = self.store.stuck_tasks(STUCK).await?;
+        let editions = self.store.stuck_spare_editions(STUCK).await?;
+        stuck.extend((editions > 0).then(|| ("chart_edition".to_owned(), editions)));
+        let stuck = stuck.into_iter();
         report.findings.extend(stuck.map(|(kind, count)| Finding::StuckTasks(kind, count)));
         Ok(report)
     }

@@ -96,9 +96,7 @@ async fn a_database_with_few_file_handles_survives_being_filled() {
     assert!(metrics.contains("tenantry_sign_ups_without_room_total"), "{metrics}");
 
     // Opens the files of all tenants at once.
-    let port = std::fs::read_to_string(dir.join("port")).unwrap();
-    let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", port.trim());
-    let database = Database::at(&uri).named("tenantry_master", "tenantry_tenants");
+    let database = Database::in_dir(&dir).named("tenantry_master", "tenantry_tenants");
     let collections = database.tenant_collections().await;
     let client = database.client().await;
     let found = stream::iter(&collections).map(async |name| {

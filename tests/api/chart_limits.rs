@@ -220,21 +220,21 @@ async fn leave_chain(chart: &Chart, who: i64) {
 }
 
 #[tokio::test]
-async fn a_manager_of_fifty_thousand_is_read_in_pages_and_leaves_in_one_step() {
-    const REPORTS: i64 = 50_000;
+async fn a_manager_of_twenty_thousand_is_read_in_pages_and_leaves_in_one_step() {
+    const REPORTS: i64 = 20_000;
     let (app, chart, stored) = prepared().await;
     let above = doc! { "$filter": { "input": [1, 2], "cond": { "$lt": ["$$this", "$n"] } } };
     stored.fill(REPORTS + 2, above).await;
 
     let pages = ids_of_pages(&chart, "/employees/2/direct_reports?limit=1000").await;
-    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1000; 50]);
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1000; 20]);
     assert!(pages.concat().into_iter().eq(3..=REPORTS + 2));
 
     let left = chart.client.delete(&chart.path("/employees/2")).await.expect(200);
     assert_eq!(left.body, json!({ "id": 2, "new_manager_id": 1, "reassigned": REPORTS }));
     let managers = stored.assert_valid().await;
     assert!(managers.values().skip(1).all(|manager| *manager == Some(1)));
-    assert_eq!(managers.len(), 50_001);
+    assert_eq!(managers.len(), 20_001);
     app.assert_sound().await;
 }
 

@@ -4,6 +4,7 @@
 mod agents;
 mod calendar;
 mod ceiling;
+mod chart_editions;
 mod chart_faults;
 mod chart_limits;
 mod chart_races;
@@ -11,6 +12,7 @@ mod chart_reads;
 mod charts;
 mod cluster;
 mod command_line;
+mod embedded;
 mod faults;
 mod graphql_cluster;
 mod graphql_inputs;

@@ -44,6 +44,7 @@ async fn an_unusable_file_or_directory_is_named() {
         "watcher.out",
         "mongod.out",
         "mongod.json",
+        "mongod.key",
         "port",
     ] {
         let dir = fresh_dir(name);

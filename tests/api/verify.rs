@@ -1,6 +1,6 @@
 //! `tenantry verify` finds inconsistencies, which these tests write directly to the database.
 
-use bson::{doc, oid::ObjectId};
+use bson::{Bson, doc, oid::ObjectId};
 use tenantry::upkeep::{self, Finding};
 
 use crate::support::{Chart, Org, TestApp, command, made_ago, seconds_from_now};
@@ -65,6 +65,31 @@ async fn a_chart_that_breaks_a_rule_is_found() {
     }
     assert!(findings(&app).await.is_empty());
     let documents = app.database.tenant("org_acme").await;
+    // People of an edition that no chart shows are lost, unless they are recorded.
+    let stray = doc! {
+        "_id": { "org": id(&org), "kind": "employee", "chart": -1_i64, "employee": 1_i64 },
+        "manager": Bson::Null, "ancestors": [],
+    };
+    documents.insert_one(stray).await.unwrap();
+    assert_eq!(findings(&app).await, [Finding::UncountedEmployees(org.id.parse().unwrap())]);
+    let spare = app.database.master("spare_editions").await;
+    let record = doc! {
+        "org_id": id(&org), "chart": 1_i64, "edition": -1_i64,
+        "importing": true, "lease_until": seconds_from_now(3_600),
+    };
+    spare.insert_one(record).await.unwrap();
+    for (ago, stuck) in [(1, false), (90, true)] {
+        let progress = doc! { "$set": { "progress_at": seconds_from_now(-ago) } };
+        spare.update_one(doc! {}, progress).await.unwrap();
+        let expected = if stuck {
+            vec![Finding::StuckTasks("chart_edition".to_owned(), 1)]
+        } else {
+            Vec::new()
+        };
+        assert_eq!(findings(&app).await, expected, "{ago}");
+    }
+    spare.delete_one(doc! {}).await.unwrap();
+    documents.delete_one(doc! { "_id.chart": -1_i64 }).await.unwrap();
     let counter = doc! { "$inc": { "employee_count": 1_i64 } };
     documents.update_one(doc! { "_id.kind": "chart" }, counter).await.unwrap();
     let gone = doc! { "_id.kind": "employee", "_id.employee": 2_i64 };

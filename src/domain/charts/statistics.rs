@@ -105,7 +105,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::domain::Label;
+    use crate::domain::{Label, charts::Edition};
 
     fn person(id: i64, ancestors: &[i64]) -> Employee {
         let label = Label::parse("x").unwrap();
@@ -125,6 +125,7 @@ mod tests {
     fn chart(count: i64, ceo: Option<i64>) -> Chart {
         Chart {
             id: 1.into(),
+            edition: Edition::of(1.into(), None),
             name: Label::parse("x").unwrap(),
             ceo: ceo.map(EmployeeId::from),
             employee_count: count,

@@ -32,6 +32,8 @@ pub struct Organization {
     pub location: Location,
     /// Where its documents are being moved to.
     pub moving_to: Option<Location>,
+    /// Whether its charts may show other editions of people than their first ones.
+    pub has_editions: bool,
     /// Its lifecycle status.
     pub status: OrgStatus,
     /// When it signed up.

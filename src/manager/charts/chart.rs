@@ -1,9 +1,14 @@
 //! Org charts of a tenant.
 
+use super::imports::is_large;
 use crate::{
-    domain::{ChartId, Label, charts::Chart},
+    domain::{
+        ChartId, Label, TaskId,
+        charts::{Chart, Edition},
+    },
     error::{Error, Result},
     manager::{AdminContext, OrgContext, TenantManager},
+    store::charts::SpareEdition,
 };
 
 pub(in crate::manager) const NO_CHART: Error = Error::NotFound("org chart");
@@ -20,8 +25,10 @@ impl TenantManager {
         let now = self.clock.now();
         self.tenant_write(ctx, "chart.create", name, |mut tx, name| {
             Box::pin(async move {
+                let id = tx.count("charts", 1).await?.into();
                 let chart = Chart {
-                    id: tx.count("charts", 1).await?.into(),
+                    id,
+                    edition: Edition::of(id, None),
                     name: name.clone(),
                     ceo: None,
                     employee_count: 0,
@@ -95,8 +102,24 @@ impl TenantManager {
         id: ChartId,
     ) -> Result<chrono::DateTime<chrono::Utc>> {
         let _lock = self.lock_chart(ctx, id).await?;
-        self.tenant_write(&self.large_work(ctx), "chart.delete", (), move |mut tx, ()| {
-            Box::pin(async move { if tx.remove_chart(id).await? { Ok(()) } else { Err(NO_CHART) } })
+        let chart = self.chart_get(ctx, id).await?;
+        let large = is_large(&chart);
+        if large {
+            self.allow_editions(ctx, chart.edition.is_first()).await?;
+        }
+        let (record, org_id) = (TaskId::generate(), ctx.org_id());
+        let ctx = self.large_work(ctx);
+        let context = (&self.store, self.rest());
+        self.tenant_write(&ctx, "chart.delete", context, move |mut tx, (store, rest)| {
+            Box::pin(async move {
+                let chart = tx.reader().chart(id).await?.ok_or(NO_CHART)?;
+                tx.remove_chart(id).await?;
+                if !large {
+                    return tx.remove_people(chart.edition).await;
+                }
+                let spare = SpareEdition { id: record, org_id, edition: chart.edition };
+                store.start_removal(tx.transaction(), &spare, *rest).await
+            })
         })
         .await?;
         Ok(self.clock.now())

@@ -7,7 +7,7 @@ use super::chart::NO_CHART;
 use crate::{
     domain::{
         ChartId, EmployeeId, Label,
-        charts::{self, Employee, Reparent, Write},
+        charts::{self, Chart, Edition, Employee, Reparent, Write},
     },
     error::{Error, Result},
     failpoint,
@@ -65,8 +65,9 @@ impl TenantManager {
         let created = self.tenant_write(ctx, "employee.create", input, move |mut tx, input| {
             Box::pin(async move {
                 let touched = touch(&mut tx, chart, 1, 1, now).await?;
+                let edition = touched.chart.edition;
                 let manager = match input.manager {
-                    Some(manager) => Some(manager_in(&mut tx, chart, manager).await?),
+                    Some(manager) => Some(manager_in(&mut tx, edition, manager).await?),
                     None => None,
                 };
                 let ancestors = charts::hire(manager.as_ref(), touched.chart.ceo.is_some())?;
@@ -83,7 +84,7 @@ impl TenantManager {
                 if employee.manager.is_none() {
                     tx.set_ceo(chart, employee.id).await?;
                 }
-                tx.insert_employees(std::slice::from_ref(&employee)).await?;
+                tx.insert_employees(edition, std::slice::from_ref(&employee)).await?;
                 Ok((employee, touched.chart.employee_count))
             })
         });
@@ -111,10 +112,15 @@ impl TenantManager {
                 if patch.manager.is_some() {
                     touch(&mut tx, chart, 0, 0, now).await?;
                 }
-                let mut employee = employee_in(&mut tx, chart, id).await?;
+                let chart = tx.reader().chart(chart).await?.ok_or(NO_EMPLOYEE)?;
+                let edition = chart.edition;
+                let mut employee = employee_in(&mut tx, edition, id).await?;
                 if let Some(manager) = patch.manager {
-                    let writes = plan_move(&mut tx, &employee, manager).await?;
-                    tx.apply(chart, &writes, now).await?;
+                    let writes = plan_move(&mut tx, edition, &employee, manager).await?;
+                    if !writes.is_empty() {
+                        limit(&mut tx, &chart, Team::From(id)).await?;
+                    }
+                    tx.apply(edition, &writes, now).await?;
                     failpoint!("chart.before_commit");
                     employee.manager = manager;
                 }
@@ -125,7 +131,7 @@ impl TenantManager {
                     employee.title = title.clone();
                 }
                 employee.updated_at = now;
-                tx.update_employee(&employee, now).await?;
+                tx.update_employee(edition, &employee, now).await?;
                 Ok(employee)
             })
         })
@@ -150,16 +156,16 @@ impl TenantManager {
             Box::pin(async move {
                 // Find the employee before lowering the chart's count: the database refuses a
                 // count below zero, and that refusal would be reported as an internal error.
-                let Some(employee) = tx.reader().employee(chart, id).await? else {
-                    return Err(missing_error(&mut tx, chart).await?);
-                };
-                touch(&mut tx, chart, -1, 0, now).await?;
+                let edition = tx.reader().edition(chart).await?.ok_or(NO_CHART)?;
+                let employee = employee_in(&mut tx, edition, id).await?;
+                let touched = touch(&mut tx, chart, -1, 0, now).await?;
+                limit(&mut tx, &touched.chart, Team::Below(id)).await?;
                 let writes = charts::remove(&employee, reparent)?;
                 let direct = match reparent {
-                    Reparent::Direct => Some(tx.count_reports(chart, id).await?),
+                    Reparent::Direct => Some(tx.count_team(edition, Team::ReportsOf(id)).await?),
                     Reparent::All => None,
                 };
-                let changed = tx.apply(chart, &writes, now).await?;
+                let changed = tx.apply(edition, &writes, now).await?;
                 failpoint!("chart.before_commit");
                 let reassigned = direct.or(changed.first().copied()).unwrap_or_default();
                 let new_manager = employee.manager.ok_or(charts::Refusal::CeoProtected)?;
@@ -186,14 +192,16 @@ impl TenantManager {
         self.tenant_write(&self.large_work(ctx), "employee.promote", (), move |mut tx, ()| {
             Box::pin(async move {
                 let touched = touch(&mut tx, chart, 0, 0, now).await?;
-                let employee = employee_in(&mut tx, chart, id).await?;
+                let edition = touched.chart.edition;
+                let employee = employee_in(&mut tx, edition, id).await?;
                 let ceo = touched.chart.ceo.ok_or(NO_EMPLOYEE)?;
                 if ceo == id {
                     return Ok(employee);
                 }
-                let deepest = tx.depth_of(chart, Team::All).await?;
+                limit(&mut tx, &touched.chart, Team::All).await?;
+                let deepest = tx.depth_of(edition, Team::All).await?;
                 let writes = charts::promote(&employee, ceo, deepest)?;
-                tx.apply(chart, &writes, now).await?;
+                tx.apply(edition, &writes, now).await?;
                 tx.set_ceo(chart, id).await?;
                 failpoint!("chart.before_commit");
                 Ok(Employee { manager: None, ancestors: Vec::new(), updated_at: now, ..employee })
@@ -224,34 +232,39 @@ async fn touch(
     tx.touch_chart(chart, people, ids, now).await?.ok_or(NO_CHART)
 }
 
-async fn employee_in(tx: &mut TenantTx<'_>, chart: ChartId, id: EmployeeId) -> Result<Employee> {
-    tx.reader().employee(chart, id).await?.ok_or(NO_EMPLOYEE)
+/// Refuses a change of so many people that one transaction may not hold it. Only large charts are
+/// counted.
+async fn limit(tx: &mut TenantTx<'_>, chart: &Chart, team: Team) -> Result<()> {
+    let everyone = u64::try_from(chart.employee_count).unwrap_or_default();
+    if charts::limit_change(everyone).is_err() {
+        charts::limit_change(tx.count_team(chart.edition, team).await?)?;
+    }
+    Ok(())
 }
 
-/// The error for an employee who was not found: the employee or the whole chart is missing.
-async fn missing_error(tx: &mut TenantTx<'_>, chart: ChartId) -> Result<Error> {
-    let found = tx.reader().chart(chart).await?;
-    Ok(if found.is_some() { NO_EMPLOYEE } else { NO_CHART })
+async fn employee_in(tx: &mut TenantTx<'_>, edition: Edition, id: EmployeeId) -> Result<Employee> {
+    tx.reader().employee(edition, id).await?.ok_or(NO_EMPLOYEE)
 }
 
-async fn manager_in(tx: &mut TenantTx<'_>, chart: ChartId, id: EmployeeId) -> Result<Employee> {
-    let manager = tx.reader().employee(chart, id).await?;
+async fn manager_in(tx: &mut TenantTx<'_>, edition: Edition, id: EmployeeId) -> Result<Employee> {
+    let manager = tx.reader().employee(edition, id).await?;
     manager.ok_or_else(|| Error::field("manager_id", "must be an employee of this org chart"))
 }
 
 async fn plan_move(
     tx: &mut TenantTx<'_>,
+    edition: Edition,
     employee: &Employee,
     manager: Option<EmployeeId>,
 ) -> Result<Vec<Write>> {
     let manager = match manager {
-        Some(manager) => Some(manager_in(tx, employee.chart, manager).await?),
+        Some(manager) => Some(manager_in(tx, edition, manager).await?),
         None => None,
     };
     // Only a move to a deeper manager can make a chart deeper.
     let deeper = manager.as_ref().is_some_and(|m| m.ancestors.len() >= employee.ancestors.len());
     let deepest = if deeper {
-        tx.depth_of(employee.chart, Team::From(employee.id)).await?
+        tx.depth_of(edition, Team::From(employee.id)).await?
     } else {
         employee.ancestors.len()
     };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use Attempt::{TooLarge, Written};
+
 use super::{WholeChart, chart::NO_CHART};
 use crate::{
     domain::{
@@ -11,7 +13,7 @@ use crate::{
     error::Result,
     failpoint,
     manager::{AdminContext, TenantManager, tenancy::TenantCapacity},
-    store::Store,
+    store::{Store, charts::Headcount},
 };
 
 /// Options of an import.
@@ -25,12 +27,24 @@ pub struct ImportMode {
     pub renumber: bool,
 }
 
+/// The outcome of an import in one transaction.
+enum Attempt {
+    Written(Chart),
+    /// One transaction might not hold it, so nothing was written.
+    TooLarge(Chart),
+}
+
+/// A chart with more people is not replaced or deleted in one transaction.
+const LARGE: i64 = 5_000;
+/// Nor is a list of more bytes stored in one.
+const LARGE_WEIGHT: usize = 4 * 1024 * 1024;
+
 /// A tenant gets secondary indexes once a chart has this many people: below, a scan of the chart's
 /// key range is as fast, and an index costs a file and slows every write.
 const INDEX_FROM: i64 = 1_000;
 
 impl TenantManager {
-    /// Fills a chart from a list in one transaction, whatever its size, and returns the new chart.
+    /// Fills a chart from a list, all or nothing, and returns the new chart.
     ///
     /// # Errors
     /// [`crate::error::Error::NotFound`] if there is no such chart; [`Refusal::NotEmpty`] if it has
@@ -44,27 +58,35 @@ impl TenantManager {
     ) -> Result<Chart> {
         let _lock = self.lock_chart(ctx, id).await?;
         let now = self.clock.now();
-        let imported = self
-            .tenant_write(&self.large_work(ctx), "chart.import", people, move |mut tx, people| {
+        let context = &people;
+        let outcome = self
+            .tenant_write(&self.large_work(ctx), "chart.import", context, move |mut tx, people| {
                 Box::pin(async move {
                     let chart = tx.reader().chart(id).await?.ok_or(NO_CHART)?;
-                    if chart.employee_count > 0 && !mode.replace {
-                        return Err(Refusal::NotEmpty.into());
-                    }
+                    check(&chart, mode)?;
                     if mode.dry_run {
-                        return Ok(chart);
+                        return Ok(Written(chart));
+                    }
+                    if is_large(&chart) || weight(people) > LARGE_WEIGHT {
+                        return Ok(TooLarge(chart));
                     }
                     // Conflicts with every change since the chart was read.
                     let touched = tx.touch_chart(id, 0, 0, now).await?.ok_or(NO_CHART)?;
                     let offset = if mode.renumber { touched.last_employee } else { 0 };
                     let employees: Vec<Employee> =
                         people.iter().map(|placed| employee(placed, id, offset, now)).collect();
-                    let chart = tx.replace_people(id, &employees).await?.ok_or(NO_CHART)?;
+                    tx.remove_people(chart.edition).await?;
+                    tx.insert_employees(chart.edition, &employees).await?;
+                    let chart = tx.show_edition(chart.edition, headcount(people, offset)).await?;
                     failpoint!("chart.before_commit");
-                    Ok(chart)
+                    Ok(Written(chart.ok_or(NO_CHART)?))
                 })
             })
             .await?;
+        let imported = match outcome {
+            Written(chart) => chart,
+            TooLarge(chart) => self.import_edition(ctx, &chart, &people, mode).await?,
+        };
         self.index_if_large(ctx.org_id(), imported.employee_count);
         Ok(imported)
     }
@@ -116,7 +138,37 @@ async fn index(store: &Store, capacity: &TenantCapacity, org: OrgId) -> Result<(
     Ok(())
 }
 
-fn employee(
+/// Whether the people of the chart may be too many for one transaction.
+pub(super) const fn is_large(chart: &Chart) -> bool {
+    chart.employee_count > LARGE
+}
+
+/// About how many bytes the people take in the database.
+pub(super) fn weight(people: &[Placed]) -> usize {
+    const ONE: usize = 256;
+    const ANCESTOR: usize = 12;
+    people.iter().map(|placed| ONE + ANCESTOR * placed.ancestors.len()).sum()
+}
+
+/// Checks that the list may be imported into the chart.
+///
+/// # Errors
+/// [`Refusal::NotEmpty`].
+pub(super) fn check(chart: &Chart, mode: ImportMode) -> Result<(), Refusal> {
+    if chart.employee_count > 0 && !mode.replace { Err(Refusal::NotEmpty) } else { Ok(()) }
+}
+
+pub(super) fn headcount(people: &[Placed], offset: i64) -> Headcount {
+    let ids = people.iter().map(|placed| placed.id.get() + offset);
+    let ceo = people.iter().find(|placed| placed.ancestors.is_empty());
+    Headcount {
+        ceo: ceo.map(|ceo| (ceo.id.get() + offset).into()),
+        people: i64::try_from(people.len()).unwrap_or(i64::MAX),
+        last: ids.max().unwrap_or_default(),
+    }
+}
+
+pub(super) fn employee(
     placed: &Placed,
     chart: ChartId,
     offset: i64,

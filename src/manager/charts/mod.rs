@@ -2,6 +2,7 @@
 
 mod admission;
 mod chart;
+mod editions;
 mod employees;
 mod imports;
 mod teams;
@@ -11,7 +12,10 @@ pub use employees::{EmployeeInput, EmployeePatch, Removal};
 pub use imports::ImportMode;
 pub use teams::{EmployeePage, WholeChart};
 
+use std::sync::Arc;
+
 use moka::sync::Cache;
+use tokio::sync::Semaphore;
 
 use self::admission::ChartAdmission;
 use super::keyed_queue::KeyedQueue;
@@ -24,11 +28,14 @@ pub(super) struct Charts {
     /// Serializes changes of a tenant's list of charts.
     list_queue: KeyedQueue<OrgId>,
     admission: ChartAdmission,
+    /// Limits how many editions this process removes at once.
+    removals: Arc<Semaphore>,
     /// Tenants whose secondary indexes this process has requested.
     indexed: Cache<OrgId, ()>,
 }
 
 const INDEXED: u64 = 100_000;
+const REMOVALS: usize = 2;
 
 impl Default for Charts {
     fn default() -> Self {
@@ -36,6 +43,7 @@ impl Default for Charts {
             chart_queue: KeyedQueue::default(),
             list_queue: KeyedQueue::default(),
             admission: ChartAdmission::default(),
+            removals: Arc::new(Semaphore::new(REMOVALS)),
             indexed: Cache::new(INDEXED),
         }
     }

@@ -7,7 +7,7 @@ use super::{ChartPermit, chart::NO_CHART, employees::NO_EMPLOYEE};
 use crate::{
     domain::{
         ChartId, EmployeeId,
-        charts::{Chart, Employee},
+        charts::{Chart, Edition, Employee},
     },
     error::Result,
     manager::{OrgContext, TenantManager, tenancy::MayBeEmpty},
@@ -70,7 +70,10 @@ impl TenantManager {
         id: EmployeeId,
     ) -> Result<Employee> {
         self.tenant_read(ctx, "employee.get", (), move |mut reader, ()| {
-            Box::pin(async move { reader.employee(chart, id).await })
+            Box::pin(async move {
+                let Some(edition) = reader.edition(chart).await? else { return Ok(None) };
+                reader.employee(edition, id).await
+            })
         })
         .await?
         .ok_or(NO_EMPLOYEE)
@@ -129,7 +132,12 @@ impl TenantManager {
     ) -> Result<Vec<Employee>> {
         let listed = self
             .tenant_read(ctx, label, (), move |mut reader, ()| {
-                Box::pin(async move { list(&mut reader, chart, team, page).await })
+                Box::pin(async move {
+                    match reader.edition(chart).await? {
+                        Some(edition) => list(&mut reader, edition, team, page).await,
+                        None => Ok(Listed::Missing),
+                    }
+                })
             })
             .await?;
         match (listed, team) {
@@ -152,7 +160,10 @@ impl TenantManager {
         page: EmployeePage,
     ) -> Result<Vec<Employee>> {
         self.tenant_read(ctx, "employee.chain", (), move |mut reader, ()| {
-            Box::pin(async move { chain(&mut reader, chart, id, page).await })
+            Box::pin(async move {
+                let Some(edition) = reader.edition(chart).await? else { return Ok(None) };
+                chain(&mut reader, edition, id, page).await
+            })
         })
         .await?
         .ok_or(NO_EMPLOYEE)
@@ -173,7 +184,7 @@ impl TenantManager {
                     let people = usize::try_from(chart.employee_count).unwrap_or_default();
                     *permit = Some(this.admit_chart(ctx, people).await?);
                 }
-                let people = reader.employees_flat(id, Team::All, None, 0).await?;
+                let people = reader.employees_flat(chart.edition, Team::All, None, 0).await?;
                 // These are three reads outside of a transaction, and a long one does not even see
                 // one state of the data. The version shows a change in between; then the second
                 // attempt reads everything in one snapshot.
@@ -190,32 +201,32 @@ impl TenantManager {
 
 async fn list(
     reader: &mut TenantReader<'_>,
-    chart: ChartId,
+    edition: Edition,
     team: Team,
     page: EmployeePage,
 ) -> Result<Listed<Employee>> {
     let people = match team {
         // The caller computes distances from `ancestors`.
         Team::From(_) | Team::Below(_) => {
-            reader.employees(chart, team, page.after, page.limit).await?
+            reader.employees(edition, team, page.after, page.limit).await?
         }
         Team::ReportsOf(id) if page.after.is_none() => {
-            return first_reports(reader, chart, id, page.limit).await;
+            return first_reports(reader, edition, id, page.limit).await;
         }
         Team::All | Team::ReportsOf(_) | Team::WithReports(_) => {
-            reader.employees_flat(chart, team, page.after, page.limit).await?
+            reader.employees_flat(edition, team, page.after, page.limit).await?
         }
     };
     if !people.is_empty() {
         return Ok(Listed::People(people));
     }
     let exists = match team {
-        Team::All => match reader.chart(chart).await? {
+        Team::All => match reader.chart(edition.chart).await? {
             Some(chart) if chart.employee_count == 0 => return Ok(Listed::Empty),
             found => found.is_some(),
         },
         Team::ReportsOf(id) | Team::WithReports(id) | Team::Below(id) | Team::From(id) => {
-            reader.employee(chart, id).await?.is_some()
+            reader.employee(edition, id).await?.is_some()
         }
     };
     Ok(if exists { Listed::People(people) } else { Listed::Missing })
@@ -225,12 +236,12 @@ async fn list(
 /// have no reports, and then the employee's own document proves that the list is empty.
 async fn first_reports(
     reader: &mut TenantReader<'_>,
-    chart: ChartId,
+    edition: Edition,
     id: EmployeeId,
     limit: u32,
 ) -> Result<Listed<Employee>> {
     let team = Team::WithReports(id);
-    let mut people = reader.employees_flat(chart, team, None, limit.saturating_add(1)).await?;
+    let mut people = reader.employees_flat(edition, team, None, limit.saturating_add(1)).await?;
     let own = people.iter().position(|person| person.id == id);
     if let Some(own) = own {
         people.remove(own);
@@ -253,12 +264,12 @@ fn distance(person: &Employee, top: EmployeeId) -> usize {
 /// cannot happen in a snapshot.
 async fn chain(
     reader: &mut TenantReader<'_>,
-    chart: ChartId,
+    edition: Edition,
     id: EmployeeId,
     page: EmployeePage,
 ) -> Result<Option<Vec<Employee>>> {
     let managers = ChainPage { after: page.after, limit: page.limit };
-    let found = reader.employee_with(chart, id, managers).await?;
+    let found = reader.employee_with(edition, id, managers).await?;
     let Some((person, managers)) = found else { return Ok(None) };
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let nearest_first = || person.ancestors.iter().rev().copied();

@@ -7,8 +7,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::events;
 use crate::{
     domain::{
-        AccountId, EventId,
-        identity::{Actor, Role},
+        EventId,
         scheduling::{Held, Registration},
     },
     error::{Error, Result},
@@ -31,19 +30,12 @@ impl TenantManager {
         self: &std::sync::Arc<Self>,
         task: &Task,
     ) -> Result<()> {
-        // A made-up actor: the permission was checked when the task was recorded.
-        let actor = Actor {
-            account_id: AccountId::generate(),
-            org_id: task.org_id,
-            role: Role::Admin,
-            token_version: 0,
-        };
         let changed = match task.work {
             Work::ReleaseMember(member) => {
-                self.member_release(&OrgContext::of(actor, self.deadline()), member).await
+                self.member_release(&self.task_context(task.org_id), member).await
             }
-            Work::PromoteWaiting(event) => self.promote_in_batches(actor, event, task).await,
-            _ => self.cancel_in_batches(actor, task).await,
+            Work::PromoteWaiting(event) => self.promote_in_batches(event, task).await,
+            _ => self.cancel_in_batches(task).await,
         };
         match changed {
             // A deleted tenant has no seats.
@@ -55,12 +47,12 @@ impl TenantManager {
         }
     }
 
-    async fn cancel_in_batches(&self, actor: Actor, task: &Task) -> Result<()> {
+    async fn cancel_in_batches(&self, task: &Task) -> Result<()> {
         let mut done = 0;
         loop {
             failpoint!("mass_cancellation.before_batch");
             let now = self.clock.now();
-            let ctx = OrgContext::of(actor, self.deadline());
+            let ctx = self.task_context(task.org_id);
             let lock = self.lock_seats(&ctx).await?;
             let (cancelled, limit) = self
                 .tenant_write(&ctx, "seats.cancel", &task.work, move |mut tx, work| {
@@ -80,12 +72,12 @@ impl TenantManager {
     }
 
     /// Gives the free seats of an event to its waiting lists, a few occurrences at a time.
-    async fn promote_in_batches(&self, actor: Actor, event: EventId, task: &Task) -> Result<()> {
+    async fn promote_in_batches(&self, event: EventId, task: &Task) -> Result<()> {
         let (mut after, mut done) = (self.clock.now(), 0);
         loop {
             failpoint!("promotion.before_batch");
             let now = self.clock.now();
-            let ctx = OrgContext::of(actor, self.deadline());
+            let ctx = self.task_context(task.org_id);
             let lock = self.lock_seats(&ctx).await?;
             let last = self
                 .tenant_write(&ctx, "seats.promote", (), move |mut tx, ()| {

@@ -134,12 +134,13 @@ struct LocationSearch<'m> {
     manager: &'m TenantManager,
     ctx: OrgContext,
     locations: VecDeque<Location>,
+    has_editions: bool,
     rounds: u32,
 }
 
 impl<'m> LocationSearch<'m> {
     fn of(manager: &'m TenantManager, ctx: &OrgContext) -> Self {
-        Self { manager, ctx: *ctx, locations: VecDeque::new(), rounds: 0 }
+        Self { manager, ctx: *ctx, locations: VecDeque::new(), has_editions: false, rounds: 0 }
     }
 
     async fn next_location(&mut self) -> Result<TenantStore> {
@@ -163,9 +164,10 @@ impl<'m> LocationSearch<'m> {
             let org = org
                 .filter(|org| org.status != OrgStatus::Deleting)
                 .ok_or(Error::NotFound("organization"))?;
+            self.has_editions = org.has_editions;
             self.locations.extend(org.locations().cloned());
         }
         let location = self.locations.pop_front().ok_or(Error::NotFound("organization"))?;
-        Ok(self.manager.store.tenant(id, &location))
+        Ok(self.manager.store.tenant_with(id, &location, self.has_editions))
     }
 }

@@ -11,7 +11,7 @@ pub(super) use capacity::TenantCapacity;
 pub use fence::MayBeEmpty;
 pub use organizations::{OrgPatch, OrgView, SignUp};
 pub use tenant_cache::TenantCache;
-pub(in crate::manager) use tenant_cache::{Authority, count};
+pub(in crate::manager) use tenant_cache::{Authority, STALE, count};
 
 use std::{sync::Arc, time::Duration};
 

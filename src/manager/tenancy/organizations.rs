@@ -81,6 +81,7 @@ impl TenantManager {
         self.tenancy.capacity.admit(&self.store).await?;
         let now = self.clock.now();
         let org = Organization {
+            has_editions: false,
             id: OrgId::generate(),
             name: name.as_str().to_owned(),
             slugs: vec![name.slug().clone()],

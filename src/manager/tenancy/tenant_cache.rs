@@ -63,6 +63,8 @@ struct Versioned {
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long after the last heartbeat the caches are used.
 const TRUST: Duration = Duration::from_secs(2);
+/// After this time, every process knows a change of the master database, with a second to spare.
+pub(in crate::manager) const STALE: Duration = Duration::from_secs(3);
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 const CAPACITY: u64 = 100_000;
 

@@ -4,7 +4,10 @@ use bson::{Document, doc};
 
 use super::documents::EmployeeDoc;
 use crate::{
-    domain::{ChartId, EmployeeId, charts::Employee},
+    domain::{
+        EmployeeId,
+        charts::{Edition, Employee},
+    },
     error::Result,
     store::tenant::{Key, TenantReader, keys},
 };
@@ -23,19 +26,19 @@ impl TenantReader<'_> {
     /// command finds all of them by key. Outside of a transaction they may be of different moments.
     pub async fn employee_with(
         &mut self,
-        chart: ChartId,
+        edition: Edition,
         id: EmployeeId,
         page: ChainPage,
     ) -> Result<Option<(Employee, Vec<Employee>)>> {
         let store = self.store;
         let is_own = doc! { "$eq": ["$_id.employee", id.get()] };
         let pipeline = [
-            doc! { "$match": Key::employee(store.org, chart, id).into_filter() },
+            doc! { "$match": Key::employee(store.org, edition, id).into_filter() },
             // The employee's own id is included, so the result has it even without managers.
             doc! { "$project": { "_id": 0, "k": { "$map": {
                 "input": { "$concatArrays": [[id.get()], page.of("$ancestors")] },
                 "as": "id",
-                "in": keys::employee_expression(store.org, chart, "$$id"),
+                "in": keys::employee_expression(store.org, edition, "$$id"),
             } } } },
             doc! { "$unwind": "$k" },
         ];
@@ -43,7 +46,7 @@ impl TenantReader<'_> {
         let pipeline = pipeline.into_iter().chain(store.found_by("k"));
         let pipeline = pipeline.chain([doc! { "$set": { "ancestors": rest } }]);
         let found: Vec<EmployeeDoc> = self.all_of(store.collection.aggregate(pipeline)).await?;
-        let found = found.into_iter().map(Employee::from);
+        let found = found.into_iter().map(|doc| doc.into_employee(edition.chart));
         let (mut own, others): (Vec<_>, Vec<_>) = found.partition(|person| person.id == id);
         Ok(own.pop().map(|person| (person, others)))
     }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
-        EmployeeId, Label, OrgId,
-        charts::{Chart, Employee},
+        ChartId, EmployeeId, Label, OrgId,
+        charts::{Chart, Edition, Employee},
     },
     store::tenant::Kind,
 };
@@ -14,6 +14,9 @@ use crate::{
 pub(in crate::store) struct ChartDoc {
     #[serde(rename = "_id")]
     key: ChartKey,
+    /// The number of the edition; absent for the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edition: Option<i64>,
     name: String,
     ceo: Option<i64>,
     employee_count: i64,
@@ -53,8 +56,10 @@ pub(in crate::store) struct EmployeeKey {
 
 impl From<ChartDoc> for Chart {
     fn from(doc: ChartDoc) -> Self {
+        let id = doc.key.chart.into();
         Self {
-            id: doc.key.chart.into(),
+            id,
+            edition: Edition::of(id, doc.edition),
             name: Label::from_stored(doc.name),
             ceo: doc.ceo.map(EmployeeId::from),
             employee_count: doc.employee_count,
@@ -65,28 +70,26 @@ impl From<ChartDoc> for Chart {
     }
 }
 
-impl From<EmployeeDoc> for Employee {
-    fn from(doc: EmployeeDoc) -> Self {
-        Self {
-            id: doc.key.employee.into(),
-            chart: doc.key.chart.into(),
-            name: Label::from_stored(doc.name),
-            title: Label::from_stored(doc.title),
-            manager: doc.manager.map(EmployeeId::from),
-            ancestors: doc.ancestors.into_iter().map(EmployeeId::from).collect(),
-            created_at: doc.created_at.to_chrono(),
-            updated_at: doc.updated_at.to_chrono(),
+impl EmployeeDoc {
+    pub(in crate::store) fn into_employee(self, chart: ChartId) -> Employee {
+        Employee {
+            id: self.key.employee.into(),
+            chart,
+            name: Label::from_stored(self.name),
+            title: Label::from_stored(self.title),
+            manager: self.manager.map(EmployeeId::from),
+            ancestors: self.ancestors.into_iter().map(EmployeeId::from).collect(),
+            created_at: self.created_at.to_chrono(),
+            updated_at: self.updated_at.to_chrono(),
         }
     }
-}
 
-impl EmployeeDoc {
-    pub(in crate::store) fn of(org: OrgId, employee: &Employee) -> Self {
+    pub(in crate::store) fn of(org: OrgId, edition: Edition, employee: &Employee) -> Self {
         Self {
             key: EmployeeKey {
                 org: org.object_id(),
                 kind: Kind::Employee.as_ref().to_owned(),
-                chart: employee.chart.get(),
+                chart: edition.number(),
                 employee: employee.id.get(),
             },
             name: employee.name.as_str().to_owned(),

@@ -2,6 +2,7 @@
 
 mod chain;
 mod documents;
+mod editions;
 mod writes;
 
 use bson::{Bson, Document, doc};
@@ -9,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 pub use chain::ChainPage;
 use documents::{ChartDoc, EmployeeDoc};
+pub use editions::{Headcount, SpareEdition};
 pub use writes::Team;
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
 use crate::{
     domain::{
         ChartId, EmployeeId, Label,
-        charts::{Chart, Employee, Write},
+        charts::{Chart, Edition, Employee, Write},
     },
     error::Result,
     failpoint,
@@ -65,38 +67,38 @@ impl TenantReader<'_> {
     }
 
     /// The employee, if there is one.
-    pub async fn employee(&mut self, chart: ChartId, id: EmployeeId) -> Result<Option<Employee>> {
-        let filter = Key::employee(self.store.org, chart, id).into_filter();
+    pub async fn employee(&mut self, edition: Edition, id: EmployeeId) -> Result<Option<Employee>> {
+        let filter = Key::employee(self.store.org, edition, id).into_filter();
         let found: Vec<EmployeeDoc> = self.find(filter, 1).await?;
-        Ok(found.into_iter().next().map(Employee::from))
+        Ok(found.into_iter().next().map(|doc| doc.into_employee(edition.chart)))
     }
 
     /// At most `limit` employees of `team` after `after`, ordered by id.
     pub async fn employees(
         &mut self,
-        chart: ChartId,
+        edition: Edition,
         team: Team,
         after: Option<EmployeeId>,
         limit: u32,
     ) -> Result<Vec<Employee>> {
-        let filter = self.store.team(chart, team, after);
+        let filter = self.store.team(edition, team, after);
         let found: Vec<EmployeeDoc> = self.find(filter, limit).await?;
-        Ok(found.into_iter().map(Employee::from).collect())
+        Ok(found.into_iter().map(|doc| doc.into_employee(edition.chart)).collect())
     }
 
     /// As [`TenantReader::employees`], without `ancestors`, which are most of the data in a deep
     /// chart.
     pub async fn employees_flat(
         &mut self,
-        chart: ChartId,
+        edition: Edition,
         team: Team,
         after: Option<EmployeeId>,
         limit: u32,
     ) -> Result<Vec<Employee>> {
-        let filter = self.store.team(chart, team, after);
+        let filter = self.store.team(edition, team, after);
         let found: Vec<EmployeeDoc> =
             self.find_only(filter, limit, doc! { "ancestors": 0 }).await?;
-        Ok(found.into_iter().map(Employee::from).collect())
+        Ok(found.into_iter().map(|doc| doc.into_employee(edition.chart)).collect())
     }
 }
 
@@ -157,35 +159,47 @@ impl TenantTx<'_> {
         Ok(())
     }
 
-    /// Deletes the chart and its employees; `false` if there is no such chart.
-    pub async fn remove_chart(&mut self, id: ChartId) -> Result<bool> {
+    /// Deletes the chart, without its employees.
+    pub async fn remove_chart(&mut self, id: ChartId) -> Result<()> {
         let key = Key::chart(self.store.org, id).into_filter();
         let removed = self.store.collection.delete_one(key).session(&mut self.tx.session);
-        if removed.await.map_err(StoreError::from)?.deleted_count == 0 {
-            return Ok(false);
-        }
-        let people = self.store.team(id, Team::All, None);
+        removed.await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Deletes all employees of the edition.
+    pub async fn remove_people(&mut self, edition: Edition) -> Result<()> {
+        let people = self.store.team(edition, Team::All, None);
         let removed = self.store.collection.delete_many(people).session(&mut self.tx.session);
         removed.await.map_err(StoreError::from)?;
-        Ok(true)
+        Ok(())
     }
 
     /// Inserts employees whose `ancestors` are set.
-    pub async fn insert_employees(&mut self, employees: &[Employee]) -> Result<()> {
-        const BATCH: usize = 5_000;
-        let org = self.store.org;
-        let collection = self.store.collection.clone_with_type::<EmployeeDoc>();
-        for batch in employees.chunks(BATCH) {
-            let docs = batch.iter().map(|employee| EmployeeDoc::of(org, employee));
-            let inserted = collection.insert_many(docs).session(&mut self.tx.session).await;
-            inserted.map_err(StoreError::from)?;
+    pub async fn insert_employees(
+        &mut self,
+        edition: Edition,
+        employees: &[Employee],
+    ) -> Result<()> {
+        if employees.is_empty() {
+            return Ok(());
         }
+        let org = self.store.org;
+        let docs = employees.iter().map(|employee| EmployeeDoc::of(org, edition, employee));
+        let collection = self.store.collection.clone_with_type::<EmployeeDoc>();
+        let inserted = collection.insert_many(docs).session(&mut self.tx.session).await;
+        inserted.map_err(StoreError::from)?;
         Ok(())
     }
 
     /// Changes an employee's name and title.
-    pub async fn update_employee(&mut self, employee: &Employee, now: DateTime<Utc>) -> Result<()> {
-        let key = Key::employee(self.store.org, employee.chart, employee.id);
+    pub async fn update_employee(
+        &mut self,
+        edition: Edition,
+        employee: &Employee,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let key = Key::employee(self.store.org, edition, employee.id);
         let set = doc! {
             "name": employee.name.as_str(),
             "title": employee.title.as_str(),
@@ -197,10 +211,10 @@ impl TenantTx<'_> {
     }
 
     /// The greatest number of ancestors in `team`; 0 if it is empty.
-    pub async fn depth_of(&mut self, chart: ChartId, team: Team) -> Result<usize> {
+    pub async fn depth_of(&mut self, edition: Edition, team: Team) -> Result<usize> {
         let deepest = doc! { "_id": Bson::Null, "depth": { "$max": { "$size": "$ancestors" } } };
         let pipeline =
-            [doc! { "$match": self.store.team(chart, team, None) }, doc! { "$group": deepest }];
+            [doc! { "$match": self.store.team(edition, team, None) }, doc! { "$group": deepest }];
         let mut cursor = self
             .store
             .collection
@@ -214,42 +228,23 @@ impl TenantTx<'_> {
         Ok(usize::try_from(depth).unwrap_or_default())
     }
 
-    /// How many direct reports that employee has.
-    pub async fn count_reports(&mut self, chart: ChartId, manager: EmployeeId) -> Result<u64> {
-        let filter = self.store.team(chart, Team::ReportsOf(manager), None);
+    /// How many people are in `team`.
+    pub async fn count_team(&mut self, edition: Edition, team: Team) -> Result<u64> {
+        let filter = self.store.team(edition, team, None);
         let count = self.store.collection.count_documents(filter).session(&mut self.tx.session);
         Ok(count.await.map_err(StoreError::from)?)
-    }
-
-    /// Replaces the chart's employees by `people`, whose `ancestors` are set; `None` if there is no
-    /// such chart.
-    pub async fn replace_people(
-        &mut self,
-        chart: ChartId,
-        people: &[Employee],
-    ) -> Result<Option<Chart>> {
-        let all = self.store.team(chart, Team::All, None);
-        let removed = self.store.collection.delete_many(all).session(&mut self.tx.session);
-        removed.await.map_err(StoreError::from)?;
-        self.insert_employees(people).await?;
-        let ceo = people.iter().find(|person| person.manager.is_none()).map(|ceo| ceo.id.get());
-        let last = people.iter().map(|person| person.id.get()).max().unwrap_or_default();
-        let count = i64::try_from(people.len()).unwrap_or(i64::MAX);
-        let set = doc! { "ceo": ceo, "employee_count": count };
-        let update = doc! { "$set": set, "$max": { "next_employee": last } };
-        Ok(self.update_chart(chart, update).await?.map(Chart::from))
     }
 
     /// Applies the writes of the hierarchy rules and returns how many employees each has changed.
     pub async fn apply(
         &mut self,
-        chart: ChartId,
+        edition: Edition,
         writes: &[Write],
         now: DateTime<Utc>,
     ) -> Result<Vec<u64>> {
         let mut changed = Vec::with_capacity(writes.len());
         for write in writes {
-            let (filter, update) = self.store.update_for(chart, write, now);
+            let (filter, update) = self.store.update_for(edition, write, now);
             let count = if let Some(update) = update {
                 let update = self.store.collection.update_many(filter, vec![update]);
                 let done = update.session(&mut self.tx.session).await;

@@ -4,11 +4,14 @@ use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{ChartId, EmployeeId, charts::Write},
+    domain::{
+        EmployeeId,
+        charts::{Edition, Write},
+    },
     store::tenant::{Key, TenantStore, keys},
 };
 
-/// Which employees of a chart.
+/// Which employees of an edition.
 #[derive(Clone, Copy, Debug)]
 pub enum Team {
     /// All employees.
@@ -25,16 +28,16 @@ pub enum Team {
 
 impl TenantStore {
     /// A filter for the team's employees after `after`. Besides the key range it repeats the
-    /// chart's id, because the secondary indexes start with it and the planner can use them only
-    /// then.
+    /// edition's number, because the secondary indexes start with it and the planner can use them
+    /// only then.
     pub(in crate::store) fn team(
         &self,
-        chart: ChartId,
+        edition: Edition,
         team: Team,
         after: Option<EmployeeId>,
     ) -> Document {
-        let mut filter = keys::employees_after(self.org, chart, after);
-        filter.insert("_id.chart", chart.get());
+        let mut filter = keys::employees_after(self.org, edition, after);
+        filter.insert("_id.chart", edition.number());
         match team {
             Team::All => {
                 filter.remove("_id.chart");
@@ -61,13 +64,13 @@ impl TenantStore {
     /// `None` to delete them.
     pub(in crate::store) fn update_for(
         &self,
-        chart: ChartId,
+        edition: Edition,
         write: &Write,
         now: DateTime<Utc>,
     ) -> (Document, Option<Document>) {
         let numbers = |ids: &[EmployeeId]| -> Vec<i64> { ids.iter().map(|id| id.get()).collect() };
-        let one = |who: &EmployeeId| Key::employee(self.org, chart, *who).into_filter();
-        let below = |who: &EmployeeId| self.team(chart, Team::Below(*who), None);
+        let one = |who: &EmployeeId| Key::employee(self.org, edition, *who).into_filter();
+        let below = |who: &EmployeeId| self.team(edition, Team::Below(*who), None);
         let (filter, mut set) = match write {
             Write::Remove { who } => return (one(who), None),
             Write::Place { who, manager, ancestors } => (
@@ -81,7 +84,7 @@ impl TenantStore {
                 (below(who), doc! { "ancestors": above })
             }
             Write::PutOnTop { who, except } => {
-                let mut others = self.team(chart, Team::All, None);
+                let mut others = self.team(edition, Team::All, None);
                 let neither = [one(who), one(except)].map(|key| key.get("_id").cloned());
                 let neither: Vec<Bson> = neither.into_iter().flatten().collect();
                 others.insert("ancestors", doc! { "$ne": who.get() });

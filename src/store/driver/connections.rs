@@ -37,6 +37,11 @@ thread_local! {
     static OWN: RefCell<Option<(Arc<ClientOptions>, Generation)>> = const { RefCell::new(None) };
 }
 
+tokio::task_local! {
+    /// The client of the running transaction, whose operations must all go through it.
+    static PINNED: Client;
+}
+
 /// An answer that takes longer than this share of the time limit counts as silence.
 const SILENCE: f64 = 0.4;
 
@@ -55,8 +60,12 @@ impl Connections {
         Ok(())
     }
 
-    /// The calling thread's client.
+    /// The client of the running transaction, or else of the calling thread.
     pub(in crate::store) fn client(&self) -> Client {
+        PINNED.try_with(Client::clone).unwrap_or_else(|_| self.current())
+    }
+
+    fn current(&self) -> Client {
         let number = self.number();
         let own = OWN.with_borrow(|own| {
             let own = own.as_ref().filter(|(options, _)| Arc::ptr_eq(options, &self.options));
@@ -65,7 +74,7 @@ impl Connections {
         match own {
             Some(own) if own.number == number => own.client,
             // Where no client can be made, the shared one is as good.
-            Some(_) if self.own().is_ok() => self.client(),
+            Some(_) if self.own().is_ok() => self.current(),
             _ => self.shared.read().unwrap_or_else(PoisonError::into_inner).client.clone(),
         }
     }
@@ -105,6 +114,11 @@ impl Answered {
     pub(super) fn now(&mut self) {
         self.at = Instant::now();
     }
+}
+
+/// Runs `work` with `client` for all of its calls.
+pub(super) async fn pinned<T>(client: Client, work: impl Future<Output = T>) -> T {
+    PINNED.scope(client, work).await
 }
 
 impl Store {
@@ -155,7 +169,7 @@ impl Store {
             self.connections.replace(answered.generation);
             if let Some(session) = session {
                 let end = doc! { "killSessions": [session] };
-                let (client, limit) = (self.client(), self.limits.answer);
+                let (client, limit) = (self.connections.current(), self.limits.answer);
                 tokio::spawn(async move {
                     let _ = timeout(limit, client.database("admin").run_command(end)).await;
                 });

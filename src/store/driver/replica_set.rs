@@ -1,4 +1,4 @@
-//! Makes a single `mongod` the primary of a one-node replica set.
+//! Makes a single `mongod` the primary of a one-node replica set with one user.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -6,15 +6,28 @@ use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{ClientOptions, ServerAddress};
+use mongodb::options::{AuthMechanism, ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Database};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// The name of the one-node replica set.
 pub const REPLICA_SET: &str = "tenantry";
 
+/// The user for everything but setting up; its password is the key of the replica set.
+pub const USER: &str = "tenantry";
+
+/// The user that every `mongod` with a key file has, with the key as its password. Only this module
+/// uses it, because MongoDB treats its commands as those of another node.
+const SYSTEM: (&str, &str) = ("__system", "local");
 const POLL: Duration = Duration::from_millis(20);
+/// This many refused logins are no accident, such as another server on the port for a moment.
+const REFUSED_LOGINS: u32 = 4;
+/// After a refused login, the driver waits this long before it tries another one; the shortest it
+/// allows.
+const LOGIN_AGAIN: Duration = Duration::from_millis(500);
+const USER_EXISTS: i32 = 51003;
 const NOT_YET_INITIALIZED: i32 = 94;
 const ALREADY_INITIALIZED: i32 = 23;
 
@@ -32,28 +45,38 @@ pub enum ReplicaSetError {
         /// The last observed state.
         last: String,
     },
+    /// It runs with another key or without one.
+    #[error(
+        "it does not accept the key of its directory, because it was started by an earlier release \
+         or with another key: stop the servers that use it and start again"
+    )]
+    Refused,
 }
 
 /// Waits until the `mongod` that serves `db_path` on the loopback `port` is a writable primary.
 ///
-/// Initiates the replica set if it is new, and updates its port if that has changed. Leaves a
-/// server with another `db_path` on the port alone.
+/// Initiates the replica set if it is new, updates its port if that has changed, and creates
+/// [`USER`]. Leaves a server with another `db_path` on the port alone.
 ///
 /// # Errors
 /// [`ReplicaSetError::TimedOut`] if the node is not a writable primary within `deadline`;
+/// [`ReplicaSetError::Refused`] if it was not started with this key;
 /// [`ReplicaSetError::Driver`] if the driver refuses its settings.
 pub async fn ensure_primary(
     port: u16,
     db_path: &Path,
+    key: &SecretString,
     deadline: Duration,
 ) -> Result<(), ReplicaSetError> {
     let until = Instant::now() + deadline;
     let mut node = Node {
         host: format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        port,
         db_path,
+        key,
         last: "it does not answer".to_owned(),
     };
-    match timeout_at(until, node.drive(port)).await {
+    match timeout_at(until, node.drive()).await {
         Ok(outcome) => outcome,
         Err(_) => Err(ReplicaSetError::TimedOut { seconds: deadline.as_secs(), last: node.last }),
     }
@@ -61,24 +84,33 @@ pub async fn ensure_primary(
 
 struct Node<'a> {
     host: String,
+    port: u16,
     db_path: &'a Path,
+    key: &'a SecretString,
     last: String,
 }
 
 impl Node<'_> {
-    async fn drive(&mut self, port: u16) -> Result<(), ReplicaSetError> {
+    async fn drive(&mut self) -> Result<(), ReplicaSetError> {
         // The driver retries only every half second; a plain socket reports success at once.
-        while let Err(error) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+        while let Err(error) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await {
             self.last = error.to_string();
             sleep(POLL).await;
         }
-        let client = direct_client(port)?;
+        let client = self.client(SYSTEM)?;
         let admin = client.database("admin");
+        let mut refused = 0;
         loop {
             match self.step(&admin).await {
                 Ok(true) => break,
                 Ok(false) => {}
-                Err(error) => self.last = error.to_string(),
+                Err(error) => {
+                    refused += u32::from(is_refusal(&error));
+                    self.last = error.to_string();
+                }
+            }
+            if refused == REFUSED_LOGINS {
+                return Err(ReplicaSetError::Refused);
             }
             sleep(POLL).await;
         }
@@ -86,7 +118,7 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// One step towards a primary; `true` once the node is one.
+    /// One step towards a primary with a user; `true` once the node is one.
     async fn step(&mut self, admin: &Database) -> Result<bool, Error> {
         if !self.is_ours(admin).await? {
             "another server answers on its port".clone_into(&mut self.last);
@@ -95,6 +127,7 @@ impl Node<'_> {
         let hello = admin.run_command(doc! { "hello": 1 }).await?;
         let primary = hello.get_bool("isWritablePrimary").unwrap_or(false);
         if primary && hello.get_str("me").is_ok_and(|me| me == self.host) {
+            self.ensure_user(admin).await?;
             return Ok(true);
         }
         "it answers, but is not a writable primary yet".clone_into(&mut self.last);
@@ -132,17 +165,53 @@ impl Node<'_> {
         let command = doc! { "replSetReconfig": config, "force": true };
         admin.run_command(command).await.map(|_| ())
     }
+
+    /// Creates the user, or sets its password if that is not the key, because the file with an
+    /// earlier key was lost.
+    async fn ensure_user(&self, admin: &Database) -> Result<(), Error> {
+        let client = self.client((USER, "admin"))?;
+        let login = client.database("admin").run_command(doc! { "ping": 1 }).await;
+        client.shutdown().await;
+        match login {
+            Err(error) if is_refusal(&error) => {}
+            otherwise => return otherwise.map(|_| ()),
+        }
+        let key = self.key.expose_secret();
+        let mechanisms = ["SCRAM-SHA-256"];
+        let create = doc! {
+            "createUser": USER, "pwd": key, "roles": ["root"], "mechanisms": mechanisms.as_slice(),
+        };
+        match admin.run_command(create).await {
+            Err(error) if code(&error) == Some(USER_EXISTS) => {
+                admin.run_command(doc! { "updateUser": USER, "pwd": key }).await?;
+                Ok(())
+            }
+            otherwise => otherwise.map(|_| ()),
+        }
+    }
+
+    fn client(&self, (user, database): (&str, &str)) -> Result<Client, Error> {
+        let host = Ipv4Addr::LOCALHOST.to_string();
+        let credential = Credential::builder()
+            .username(user.to_owned())
+            .password(self.key.expose_secret().to_owned())
+            .source(database.to_owned())
+            .mechanism(AuthMechanism::ScramSha256)
+            .build();
+        let options = ClientOptions::builder()
+            .hosts(vec![ServerAddress::Tcp { host, port: Some(self.port) }])
+            .credential(credential)
+            .direct_connection(true)
+            .heartbeat_freq(LOGIN_AGAIN)
+            .server_selection_timeout(Duration::from_secs(1))
+            .connect_timeout(Duration::from_secs(1))
+            .build();
+        Client::with_options(options)
+    }
 }
 
-fn direct_client(port: u16) -> Result<Client, Error> {
-    let address = ServerAddress::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port: Some(port) };
-    let options = ClientOptions::builder()
-        .hosts(vec![address])
-        .direct_connection(true)
-        .server_selection_timeout(Duration::from_secs(1))
-        .connect_timeout(Duration::from_secs(1))
-        .build();
-    Client::with_options(options)
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Authentication { .. })
 }
 
 /// The configuration with `host` as the address of its member; `None` if it is that already.

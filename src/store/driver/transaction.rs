@@ -10,7 +10,10 @@ use mongodb::{
 };
 use rand::Rng;
 
-use super::{StoreError, connections::Answered};
+use super::{
+    StoreError,
+    connections::{Answered, pinned},
+};
 use crate::{
     error::{Error, Result},
     store::Store,
@@ -80,10 +83,11 @@ impl Store {
         F: for<'t> FnMut(&'t mut Tx, &'t mut C) -> BoxFuture<'t, Result<T>>,
     {
         let mut answered = self.call();
-        let session = self.client().start_session().await.map_err(StoreError::from)?;
+        let client = self.client();
+        let session = client.start_session().await.map_err(StoreError::from)?;
         let id = session.id().clone();
         let settings = (deadline, label, reads);
-        let attempts = attempts(session, settings, &mut answered, context, body);
+        let attempts = pinned(client, attempts(session, settings, &mut answered, context, body));
         let outcome = tokio::time::timeout_at(deadline.into(), attempts).await;
         outcome.unwrap_or_else(|_| Err(self.out_of_time(label, answered, Some(id))))
     }

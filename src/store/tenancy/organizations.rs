@@ -1,5 +1,7 @@
 //! Organizations in the master database.
 
+use std::time::Duration;
+
 use bson::{Document, doc, oid::ObjectId};
 use futures::{Stream, TryStreamExt};
 use mongodb::Collection;
@@ -16,6 +18,7 @@ use crate::{
         Store,
         driver::{StoreError, Tx, error::NAMESPACE_EXISTS},
         schema,
+        tasks::is_before,
     },
 };
 
@@ -35,6 +38,9 @@ struct OrganizationDoc {
     location: LocationDoc,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     moving_to: Option<LocationDoc>,
+    /// Since when its charts may show other editions of people than their first ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    editions_since: Option<bson::DateTime>,
     status: String,
     created_at: bson::DateTime,
     updated_at: bson::DateTime,
@@ -196,6 +202,21 @@ impl Store {
         Ok(())
     }
 
+    /// Lets charts of the organization show other editions than their first ones; `true` if that
+    /// has been so for more than `ago`.
+    pub async fn allow_editions(&self, id: OrgId, ago: Duration) -> Result<bool> {
+        let organizations = self.organizations();
+        let since = doc! { "$ifNull": ["$editions_since", "$$NOW"] };
+        let allow = organizations.update_one(
+            doc! { "_id": id.object_id() },
+            vec![doc! { "$set": { "editions_since": since } }],
+        );
+        self.answer("org.allow_editions", allow).await?;
+        let mut long_ago = is_before("$editions_since", ago);
+        long_ago.insert("_id", id.object_id());
+        Ok(self.answer("org.editions", organizations.find_one(long_ago)).await?.is_some())
+    }
+
     /// Deletes the organization's record.
     pub async fn remove_organization(&self, tx: &mut Tx, id: OrgId) -> Result<()> {
         self.organizations()
@@ -283,6 +304,7 @@ impl From<&Organization> for OrganizationDoc {
             slugs: org.slugs.iter().map(|slug| slug.as_str().to_owned()).collect(),
             location: (&org.location).into(),
             moving_to: org.moving_to.as_ref().map(LocationDoc::from),
+            editions_since: None,
             status: org.status.as_ref().to_owned(),
             created_at: bson::DateTime::from_chrono(org.created_at),
             updated_at: bson::DateTime::from_chrono(org.updated_at),
@@ -305,6 +327,7 @@ impl TryFrom<OrganizationDoc> for Organization {
             slugs: doc.slugs.into_iter().map(Slug::from_stored).collect(),
             location: doc.location.into(),
             moving_to: doc.moving_to.map(Location::from),
+            has_editions: doc.editions_since.is_some(),
             status,
             created_at: doc.created_at.to_chrono(),
             updated_at: doc.updated_at.to_chrono(),

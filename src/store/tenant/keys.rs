@@ -11,6 +11,7 @@ use strum::AsRefStr;
 
 use crate::domain::{
     AccountId, ChartId, EmployeeId, EventId, OrgId,
+    charts::Edition,
     scheduling::{OccurrenceId, RegistrationId},
 };
 
@@ -62,10 +63,10 @@ impl Key {
         Self(key)
     }
 
-    /// `{org, kind: "employee", chart, employee}`.
+    /// `{org, kind: "employee", chart, employee}`, where `chart` is the number of the edition.
     #[must_use]
-    pub fn employee(org: OrgId, chart: ChartId, employee: EmployeeId) -> Self {
-        let mut key = employees(org, chart);
+    pub fn employee(org: OrgId, edition: Edition, employee: EmployeeId) -> Self {
+        let mut key = employees(org, edition);
         key.insert("employee", employee.get());
         Self(key)
     }
@@ -141,13 +142,13 @@ impl Key {
 #[must_use]
 pub(in crate::store) fn employee_expression(
     org: OrgId,
-    chart: ChartId,
+    edition: Edition,
     employee: &str,
 ) -> Document {
     doc! {
         "org": { "$literal": org.object_id() },
         "kind": { "$literal": Kind::Employee.as_ref() },
-        "chart": { "$literal": chart.get() },
+        "chart": { "$literal": edition.number() },
         "employee": employee,
     }
 }
@@ -166,18 +167,18 @@ pub(in crate::store) fn charts_after(org: OrgId, after: ChartId) -> Document {
     doc! { "_id": { "$gt": Key::chart(org, after).0, "$lt": to } }
 }
 
-/// The employees of one chart, or those with ids after `after`.
+/// The employees of one edition, or those with ids after `after`.
 #[must_use]
 pub(in crate::store) fn employees_after(
     org: OrgId,
-    chart: ChartId,
+    edition: Edition,
     after: Option<EmployeeId>,
 ) -> Document {
-    let to = end(employees(org, chart));
+    let to = end(employees(org, edition));
     if let Some(after) = after {
-        doc! { "_id": { "$gt": Key::employee(org, chart, after).0, "$lt": to } }
+        doc! { "_id": { "$gt": Key::employee(org, edition, after).0, "$lt": to } }
     } else {
-        doc! { "_id": { "$gte": employees(org, chart), "$lt": to } }
+        doc! { "_id": { "$gte": employees(org, edition), "$lt": to } }
     }
 }
 
@@ -267,9 +268,9 @@ fn date(moment: DateTime<Utc>) -> bson::DateTime {
     bson::DateTime::from_chrono(moment)
 }
 
-fn employees(org: OrgId, chart: ChartId) -> Document {
+fn employees(org: OrgId, edition: Edition) -> Document {
     let mut key = prefix(org, Kind::Employee);
-    key.insert("chart", chart.get());
+    key.insert("chart", edition.number());
     key
 }
 

@@ -29,6 +29,8 @@ pub struct TenantStore {
     pub(in crate::store) org: OrgId,
     pub(in crate::store) database: Database,
     pub(in crate::store) collection: Collection<Document>,
+    /// Whether a chart may show another edition than its first one.
+    pub(in crate::store) has_editions: bool,
 }
 
 /// Reads a tenant's documents, with or without a transaction.
@@ -48,10 +50,18 @@ impl Store {
     /// The documents of `org` at `location`.
     #[must_use]
     pub fn tenant(&self, org: OrgId, location: &Location) -> TenantStore {
+        self.tenant_with(org, location, true)
+    }
+
+    /// The documents of `org` at `location`, where charts may show other editions than their first
+    /// ones only if `has_editions`.
+    #[must_use]
+    pub fn tenant_with(&self, org: OrgId, location: &Location, has_editions: bool) -> TenantStore {
         TenantStore {
             org,
             database: self.client().database(&location.database),
             collection: self.collection(&location.database, &location.collection),
+            has_editions,
         }
     }
 
@@ -76,9 +86,10 @@ impl Store {
         C: Send,
         F: for<'t> FnMut(TenantTx<'t>, &'t mut C) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let context = (tenant, context, body);
-        self.transaction(deadline, label, context, |tx, (tenant, context, body)| {
+        let context = (self, tenant.clone(), context, body);
+        self.transaction(deadline, label, context, |tx, (store, tenant, context, body)| {
             Box::pin(async move {
+                *tenant = store.again(tenant);
                 if !tenant.fence_exists(tx).await? {
                     return Err(StoreError::FenceMissing.into());
                 }
@@ -86,6 +97,13 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// The same documents through the client of the running transaction.
+    fn again(&self, tenant: &TenantStore) -> TenantStore {
+        let database = self.client().database(tenant.database.name());
+        let collection = self.collection(tenant.database.name(), tenant.collection.name());
+        TenantStore { database, collection, ..tenant.clone() }
     }
 }
 
@@ -188,15 +206,24 @@ impl TenantReader<'_> {
         Ok(found.map_err(StoreError::from)?)
     }
 
-    /// How many documents of one kind there are.
-    pub async fn count(&mut self, kind: Kind) -> Result<u64> {
-        let range = keys::range(self.store.org, kind);
-        let count = self.store.collection.count_documents(range);
-        let counted = match &mut self.tx {
-            Some(tx) => count.session(&mut tx.session).await,
-            None => count.await,
+    /// All documents of another collection that match, in the same snapshot if there is one.
+    pub(in crate::store) async fn find_in<D>(
+        &mut self,
+        collection: &Collection<D>,
+        filter: Document,
+    ) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
+        let find = collection.find(filter);
+        let found = match &mut self.tx {
+            Some(tx) => {
+                let mut cursor = find.session(&mut tx.session).await.map_err(StoreError::from)?;
+                cursor.stream(&mut tx.session).try_collect().await
+            }
+            None => find.await.map_err(StoreError::from)?.try_collect().await,
         };
-        Ok(counted.map_err(StoreError::from)?)
+        Ok(found.map_err(StoreError::from)?)
     }
 }
 

@@ -154,7 +154,7 @@ impl Mutation {
         let (id, patch) = (id_or(&id, "event")?, valid(input).map_err(fail)?);
         let updated = source.manager.event_update(&admin, id, patch).await.map_err(fail)?;
         let (event, refusal) = split(updated);
-        Ok(UpdateEventPayload { event: event.map(|event| EventNode::whole(event)), refusal })
+        Ok(UpdateEventPayload { event: event.map(EventNode::whole), refusal })
     }
 
     /// Deletes an event. Refused if it has future registrations, unless `cancelRegistrations` is

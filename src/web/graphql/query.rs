@@ -42,7 +42,7 @@ impl Query {
         let source = source(ctx)?;
         let Some(id) = id_of(&id) else { return Ok(None) };
         let event = source.manager.event_get(&source.ctx, id).await.map_err(fail)?;
-        Ok(event.map(|event| EventNode::whole(event)))
+        Ok(event.map(EventNode::whole))
     }
 
     /// All events, oldest first.

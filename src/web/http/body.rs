@@ -20,7 +20,8 @@ use crate::{error::Error, manager::OrgContext, web::Shared};
 /// Bodies up to this size need no reservation: there are at most as many as connections.
 const SMALL: usize = 16 * 1024;
 
-/// How long a request has waited for its body.
+/// The time that does not count against a request's limit: the wait for its body, and what a large
+/// body may take in addition.
 #[derive(Clone, Debug, Default)]
 pub(in crate::web) struct BodyTime(Rc<Cell<Waited>>);
 
@@ -54,6 +55,14 @@ impl BodyTime {
     pub(in crate::web) fn waited(&self) -> Duration {
         let Waited { before, since } = self.0.get();
         before + since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Gives the request more time.
+    pub(in crate::web) fn extend(request: &HttpRequest, by: Duration) {
+        if let Some(Self(time)) = request.extensions().get::<Self>() {
+            let waited = time.get();
+            time.set(Waited { before: waited.before + by, ..waited });
+        }
     }
 
     fn set_waiting(&self, waiting: bool) {

@@ -39,7 +39,7 @@ impl TestApp {
         change(&mut settings);
         let built = Application::build(
             &settings,
-            store_settings(&settings, Some(database.uri_of_servers())),
+            store_settings(&settings, Some(database.uri_of_servers().into())),
             Some(SECRET.to_owned().into()),
             Arc::new(SystemClock),
         );

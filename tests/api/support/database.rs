@@ -9,6 +9,7 @@ use bson::{Bson, Document, doc};
 use futures::TryStreamExt;
 use mongodb::{Client, Collection};
 use rustix::process::Pid;
+use secrecy::ExposeSecret;
 use tenantry::{
     dev::{Embedded, EmbeddedOptions},
     startup::store_settings,
@@ -64,7 +65,7 @@ async fn embedded() -> &'static Embedded {
                 .await
                 .expect("the embedded MongoDB did not start");
             if !embedded.attached() {
-                sweep(&embedded.uri()).await;
+                sweep(embedded.uri().expose_secret()).await;
             }
             embedded
         })
@@ -84,7 +85,19 @@ async fn sweep(uri: &str) {
 impl Database {
     /// Empty databases in the MongoDB of the test run.
     pub async fn new() -> Self {
-        Self::at(&embedded().await.uri())
+        Self::of(embedded().await)
+    }
+
+    /// Empty databases in an embedded MongoDB of the test's own.
+    pub fn of(embedded: &Embedded) -> Self {
+        Self::at(embedded.uri().expose_secret())
+    }
+
+    /// Empty databases in the embedded MongoDB of a server that uses this directory.
+    pub fn in_dir(dir: &Path) -> Self {
+        let [port, key] =
+            ["port", "mongod.key"].map(|name| std::fs::read_to_string(dir.join(name)).unwrap());
+        Self::at(&format!("mongodb://tenantry:{key}@127.0.0.1:{port}/?directConnection=true"))
     }
 
     /// Empty databases in the MongoDB at `uri`.
@@ -101,7 +114,7 @@ impl Database {
     }
 
     pub async fn store(&self) -> Store {
-        let settings = store_settings(&test_settings(self), Some(self.uri.clone()));
+        let settings = store_settings(&test_settings(self), Some(self.uri.clone().into()));
         Store::connect(&settings).await.expect("the store did not connect")
     }
 
@@ -139,6 +152,11 @@ impl Database {
             count("accounts", doc! {}).await,
             count("tasks", doc! { "exclusive": true }).await,
         )
+    }
+
+    /// The number of editions of charts that are being imported or removed.
+    pub async fn spare_editions(&self) -> u64 {
+        self.master("spare_editions").await.count_documents(doc! {}).await.unwrap()
     }
 
     /// The connection string for servers. Its `appName` identifies their transactions.

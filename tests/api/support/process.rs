@@ -17,7 +17,7 @@ pub const SOON_LOST: (&str, &str) = ("MONGO_SELECTION_TIMEOUT_MS", "1000");
 /// The real program, on a database that outlives it.
 pub struct ServerProcess {
     child: Child,
-    warnings: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
     pub client: Client,
 }
 
@@ -40,27 +40,34 @@ impl ServerProcess {
         let mut child = command.spawn().expect("the program did not start");
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, address) = mpsc::channel();
-        let warnings = Arc::<Mutex<Vec<String>>>::default();
-        let seen = Arc::clone(&warnings);
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&log);
         std::thread::spawn(move || {
             // Reads until the end, because a full pipe would block the server.
             for line in output.lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("API       ") {
                     let _ = sender.send(address.trim().to_owned());
-                } else if line.contains(" WARN ") {
-                    seen.lock().unwrap().push(line);
-                } else if line.contains("ERROR") {
+                    continue;
+                }
+                if line.contains("ERROR") {
                     let _ = writeln!(std::io::stderr(), "{line}");
                 }
+                seen.lock().unwrap().push(line);
             }
         });
         let base = address.recv_timeout(PATIENCE).expect("the server did not start");
-        Self { child, warnings, client: Client::new(base) }
+        Self { child, log, client: Client::new(base) }
     }
 
     /// The warnings logged so far.
     pub fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap().clone()
+        self.lines(" WARN ")
+    }
+
+    /// The lines of its log so far that contain `part`.
+    pub fn lines(&self, part: &str) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|line| line.contains(part)).cloned().collect()
     }
 
     /// Kills it with SIGKILL.
@@ -177,8 +184,10 @@ impl Drop for Pair {
 impl Database {
     /// Waits until recovery is done, then asserts that `verify` finds nothing.
     pub async fn assert_recovered(&self) {
-        eventually("recovery", || async { self.counts().await.2 + self.seat_tasks().await == 0 })
-            .await;
+        eventually("recovery", || async {
+            self.counts().await.2 + self.seat_tasks().await + self.spare_editions().await == 0
+        })
+        .await;
         let output = command(self).arg("verify").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}");

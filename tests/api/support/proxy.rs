@@ -24,9 +24,12 @@ pub struct SilencingProxy {
 
 impl SilencingProxy {
     pub async fn start(database: &Database) -> Self {
-        let target = database.uri.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let authority = database.uri.split("//").nth(1).unwrap().split('/').next().unwrap();
+        let (login, target) = authority.split_once('@').unwrap();
+        let target = target.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let uri = format!("mongodb://{login}@{address}/?directConnection=true");
         let silenced = watch::Sender::new(0);
         let opened = Arc::new(AtomicUsize::new(0));
         let (silence, count) = (silenced.clone(), Arc::clone(&opened));
@@ -37,7 +40,6 @@ impl SilencingProxy {
                 tokio::spawn(connect(client, server, number, silence.subscribe()));
             }
         });
-        let uri = format!("mongodb://{address}/?directConnection=true");
         Self { uri, silenced, opened }
     }
 

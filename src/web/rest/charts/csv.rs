@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The maximum number of lines in one import.
-const MAX_LINES: usize = 200_000;
+pub(super) const MAX_LINES: usize = 200_000;
 
 /// A parsed list.
 #[derive(Debug)]

@@ -211,7 +211,7 @@ async fn get(ctx: OrgContext, state: State, path: Path<(String, String)>) -> Res
     responses(
         (status = 200, description = "The changed employee", body = EmployeeResponse),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A cycle (`chart_cycle`), a manager for the CEO or none for someone else (`chart_use_promote`), or too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A cycle (`chart_cycle`), a manager for the CEO or none for someone else (`chart_use_promote`), too deep (`chart_too_deep`), or too many people (`chart_change_too_large`)", body = Problem, content_type = "application/problem+json"),
         InputErrors, TokenErrors, BusyErrors,
     )
 )]
@@ -239,7 +239,7 @@ async fn update(
     responses(
         (status = 200, description = "The employee is deleted", body = DepartureResponse),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is the CEO (`chart_ceo_protected`)", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is the CEO (`chart_ceo_protected`), or too many people (`chart_change_too_large`)", body = Problem, content_type = "application/problem+json"),
         QueryErrors, TokenErrors, BusyErrors,
     )
 )]
@@ -272,7 +272,7 @@ async fn delete(
     responses(
         (status = 200, description = "The new CEO", body = EmployeeResponse),
         (status = 404, description = "No such employee in this chart", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Too deep (`chart_too_deep`)", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Too deep (`chart_too_deep`), or too many people (`chart_change_too_large`)", body = Problem, content_type = "application/problem+json"),
         TokenErrors, BusyErrors,
     )
 )]

@@ -1,5 +1,7 @@
 //! Charts as lists, statistics and pictures.
 
+use std::time::Duration;
+
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, dev, get,
     http::header,
@@ -29,7 +31,7 @@ use crate::{
     },
     web::{
         http::{
-            body::{self, BodyRefusal},
+            body::{self, BodyRefusal, BodyTime},
             input::{Input, ValidQuery},
             problem::{BusyErrors, InputErrors, Problem, QueryErrors, TokenErrors},
         },
@@ -118,6 +120,9 @@ const LIST_LIMIT: usize = 32 * 1024 * 1024;
 /// The bytes of a typical line, to estimate the number of lines before parsing.
 const USUAL_LINE: usize = 40;
 
+/// What a line adds to the time limit of its request: 80 s for 200,000 lines.
+const LINE_TIME: Duration = Duration::from_micros(400);
+
 /// The part of a chart to draw.
 #[derive(Deserialize, IntoParams, Validate)]
 #[serde(deny_unknown_fields)]
@@ -165,7 +170,7 @@ async fn import(
     let id = chart_id(&chart)?;
     let dry_run = query.0.dry_run.unwrap_or_default();
     let replace = query.0.replace.unwrap_or_default();
-    let lines = body.0.len() / USUAL_LINE;
+    let lines = body.lines();
     let room = state.manager.admit_chart(&ctx, lines).await?;
     let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
     let ((people, has_ids), _room) = read.await?;
@@ -298,12 +303,25 @@ impl Input for PictureQuery {
     }
 }
 
+impl ListBody {
+    /// About how many lines it has.
+    fn lines(&self) -> usize {
+        self.0.len() / USUAL_LINE
+    }
+}
+
 impl FromRequest for ListBody {
     type Error = BodyRefusal;
     type Future = LocalBoxFuture<'static, Result<Self, BodyRefusal>>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
         let body = body::read_as(&mime::TEXT_CSV, request, payload, LIST_LIMIT);
-        Box::pin(async move { Ok(Self(body.await?)) })
+        let request = request.clone();
+        Box::pin(async move {
+            let list = Self(body.await?);
+            let lines = u32::try_from(list.lines().min(csv::MAX_LINES)).unwrap_or(u32::MAX);
+            BodyTime::extend(&request, LINE_TIME * lines);
+            Ok(list)
+        })
     }
 }
