@@ -159,6 +159,30 @@ async fn a_replacement_that_is_cut_short_leaves_the_old_chart_or_the_new_one_and
 }
 
 #[tokio::test]
+async fn an_import_that_was_taken_over_writes_nothing_more() {
+    let database = Database::new().await;
+    let server = ServerProcess::start(&database);
+    let (_, chart) = large_chart(&server.client).await;
+    let spare = database.master("spare_editions").await;
+    let take_over = async {
+        let taken = doc! { "$set": { "importing": false } };
+        eventually("the import", || async {
+            let taken = spare.update_one(doc! { "importing": true }, taken.clone()).await;
+            taken.is_ok_and(|taken| taken.modified_count == 1)
+        })
+        .await;
+    };
+    let replacing = import(&chart, "?replace=true", named(LARGE, "New"));
+    let (replaced, ()) = tokio::join!(replacing, take_over);
+    replaced.refused(503, "busy");
+    database.assert_recovered().await;
+    assert_eq!(employees(&database).await, 6_000);
+    assert!(names_read(&chart).await.iter().all(|names| *names == ["Old"]));
+    drop(server);
+    database.drop_all();
+}
+
+#[tokio::test]
 async fn a_large_chart_grows_and_changes_in_its_new_edition_and_is_deleted_in_batches() {
     let database = Database::new().await;
     let server = ServerProcess::start_with(&database, &[("PATIENCE_MS", "3000")]);

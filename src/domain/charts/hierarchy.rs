@@ -35,7 +35,7 @@ pub enum Refusal {
     /// Someone would be more than [`MAX_DEPTH`] levels below the CEO.
     #[error("A chart has at most 1000 levels below the CEO.")]
     TooDeep,
-    /// The change would rewrite more than [`MOST_CHANGED`] people.
+    /// The change would rewrite more than 20,000 people.
     #[error(
         "This change affects {0} people, and one change can affect at most 20000; \
          import the chart with replace=true instead."
