@@ -10,6 +10,14 @@ use crate::{
 };
 
 pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
+    if Database::is_absent(&settings) {
+        let dir = settings.embedded.dir.display();
+        return Err(format!(
+            "there is no embedded database in {dir} to check; set MONGO_URI or MONGO_HOST to check \
+             another one"
+        )
+        .into());
+    }
     let database = Database::open(&settings).await?;
     let outcome = verify(&settings, &database).await;
     database.close().await?;
@@ -17,7 +25,13 @@ pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
 }
 
 async fn verify(settings: &Settings, database: &Database) -> Result<ExitCode, Failure> {
-    let store = Store::connect(&database.settings).await?;
+    let store = Store::connect_to_existing(&database.settings).await?;
+    println!(
+        "checking {} and {} at {}",
+        settings.mongo.master_db,
+        settings.mongo.tenant_db,
+        store.hosts()
+    );
     let manager =
         startup::build_manager(settings, store, database.secret.clone(), Arc::new(SystemClock))
             .map_err(|e| e.detail().unwrap_or_default())?;

@@ -12,7 +12,6 @@ use crate::{
     domain::{
         AccountId, OrgId,
         identity::{Actor, Role},
-        tenancy::OrgStatus,
     },
     error::{Error, Result},
     failpoint,
@@ -152,7 +151,7 @@ impl TenantManager {
         let cache = &self.tenancy.cache;
         let Some(authority) = cache.authority(id).await? else { return Ok(None) };
         let organization = cache.organization(authority.org_id).await?;
-        let lives = organization.is_some_and(|org| org.status != OrgStatus::Deleting);
+        let lives = organization.is_some_and(|org| org.is_usable());
         Ok(lives.then_some(authority))
     }
 

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::{
     domain::{
         ChartId, Clock, OrgId,
-        tenancy::{Location, OrgStatus, Organization},
+        tenancy::{Location, Organization},
     },
     error::Result,
     manager::TenantManager,
@@ -117,7 +117,7 @@ impl Verifier<'_> {
     ) -> Result<Vec<Finding>> {
         let mut findings = self.check_once(org).await?;
         if admins.unwrap_or_default() == 0
-            && org.status != OrgStatus::Deleting
+            && org.is_usable()
             && !self.store.organization_has_admin(org.id).await?
         {
             findings.push(Finding::NoAdmin(org.id));
@@ -142,7 +142,7 @@ impl Verifier<'_> {
         }
         if let Some(location) = place {
             findings.extend(self.check_tenant(org.id, location).await?);
-        } else if org.status != OrgStatus::Deleting {
+        } else if org.is_usable() {
             findings.push(Finding::MissingTenant(org.id, org.location.collection.clone()));
         }
         let expected = if org.moving_to.is_some() { 2 } else { 1 };

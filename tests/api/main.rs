@@ -22,6 +22,7 @@ mod graphql_pages;
 mod guides;
 mod input;
 mod isolation;
+mod later_release;
 mod lifecycle;
 mod lists;
 mod login;

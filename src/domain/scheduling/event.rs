@@ -119,11 +119,12 @@ impl FromStr for RegistrationId {
 pub enum OccurrenceStatus {
     /// It takes place.
     Scheduled,
-    /// It was cancelled.
-    Cancelled,
     /// The event's schedule no longer contains this time. If it does again, the occurrence is
     /// scheduled again.
     Withdrawn,
+    /// It was cancelled, or has a status of a later release.
+    #[serde(other)]
+    Cancelled,
 }
 
 /// An entry of a waiting list.
@@ -196,7 +197,8 @@ impl Occurrence {
 pub enum RegistrationStatus {
     /// It holds a seat.
     Confirmed,
-    /// It no longer holds a seat.
+    /// It no longer holds a seat, or has a status of a later release.
+    #[serde(other)]
     Cancelled,
 }
 

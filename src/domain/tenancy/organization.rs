@@ -17,6 +17,8 @@ pub enum OrgStatus {
     Renaming,
     /// It is being deleted and can no longer be used.
     Deleting,
+    /// A status of a later release, which knows what it means. Here it cannot be used.
+    Unknown,
 }
 
 /// The record of an organization in the master database.
@@ -45,6 +47,12 @@ pub struct Organization {
 }
 
 impl Organization {
+    /// Whether its accounts may use it.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        matches!(self.status, OrgStatus::Active | OrgStatus::Renaming)
+    }
+
     /// Whether `slug` is this organization's slug, or will be after its rename.
     #[must_use]
     pub fn answers_to(&self, slug: &Slug) -> bool {

@@ -6,7 +6,7 @@ use crate::{
     auth::HashFor,
     domain::{
         identity::{Account, Email, Password, Role},
-        tenancy::{OrgStatus, Organization},
+        tenancy::Organization,
     },
     error::{Error, Result},
     manager::TenantManager,
@@ -88,8 +88,7 @@ impl TenantManager {
 
     async fn open_session(&self, account: Account) -> Result<Option<Session>> {
         let organization = self.tenancy.cache.organization(account.org_id).await?;
-        let Some(organization) = organization.filter(|org| org.status != OrgStatus::Deleting)
-        else {
+        let Some(organization) = organization.filter(|org| org.is_usable()) else {
             return Ok(None);
         };
         let token = self.identity.tokens.issue(&account, self.clock.now())?;

@@ -14,7 +14,6 @@ use crate::{
         AccountId,
         identity::Actor,
         scheduling::{Event, Held, Registration, Span},
-        tenancy::OrgStatus,
     },
     error::{Error, Result},
     manager::{OrgContext, TenantManager},
@@ -193,7 +192,7 @@ impl TenantManager {
         };
         polls.found(hash)?;
         let org = self.tenancy.cache.organization(account.org_id).await?.ok_or(NO_FEED)?;
-        if org.status == OrgStatus::Deleting {
+        if !org.is_usable() {
             return Err(NO_FEED);
         }
         Ok(OrgContext::of(Actor::from(&account), self.deadline()))

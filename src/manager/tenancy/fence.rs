@@ -9,7 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::tenancy::{Location, OrgStatus},
+    domain::tenancy::Location,
     error::{Error, Result},
     failpoint,
     manager::{OrgContext, TenantManager},
@@ -161,9 +161,7 @@ impl<'m> LocationSearch<'m> {
                 tokio::time::sleep((PAUSE * self.rounds).min(LONGEST_PAUSE)).await;
             }
             self.rounds += 1;
-            let org = org
-                .filter(|org| org.status != OrgStatus::Deleting)
-                .ok_or(Error::NotFound("organization"))?;
+            let org = org.filter(|org| org.is_usable()).ok_or(Error::NotFound("organization"))?;
             self.has_editions = org.has_editions;
             self.locations.extend(org.locations().cloned());
         }

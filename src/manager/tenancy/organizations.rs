@@ -139,7 +139,7 @@ impl TenantManager {
             .cache
             .organization_by_slug(name.slug())
             .await?
-            .filter(|org| org.status != OrgStatus::Deleting)
+            .filter(|org| org.is_usable())
             .ok_or(Error::NotFound("organization"))?;
         let own_admin =
             viewer.filter(|ctx| ctx.org_id() == organization.id).and_then(|ctx| ctx.admin().ok());

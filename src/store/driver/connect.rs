@@ -118,6 +118,14 @@ pub enum ConnectError {
         /// The server's wire version.
         found: i32,
     },
+    /// There is nothing yet.
+    #[error(
+        "there is no database {name}: no server has used it yet, or MASTER_DB names another one"
+    )]
+    Missing {
+        /// The name of the master database.
+        name: String,
+    },
     /// The server answers, but the databases cannot be set up.
     #[error("the database cannot be set up: {0}")]
     Setup(String),
@@ -128,19 +136,22 @@ const OLDEST_WIRE_VERSION: i32 = 17;
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Store {
+    /// Connects to a database that exists already, and creates nothing.
+    pub async fn connect_to_existing(settings: &StoreSettings) -> Result<Self, ConnectError> {
+        let store = Self::open(settings).await?;
+        let master = doc! { "name": &store.master };
+        let client = store.client();
+        let names = store.answer("database.list", client.list_database_names().filter(master));
+        match names.await {
+            Ok(names) if names.is_empty() => Err(ConnectError::Missing { name: store.master }),
+            Ok(_) => Ok(store),
+            Err(e) => Err(ConnectError::Setup(e.detail().unwrap_or_else(|| e.to_string()))),
+        }
+    }
+
     /// Connects, checks that the deployment supports what Tenantry needs, and creates the indexes.
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ConnectError> {
-        let options = client_options(settings).await?;
-        let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let connections =
-            Connections::new(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
-        check_deployment(&connections.client(), &options, &hosts).await?;
-        let store = Self {
-            connections: Arc::new(connections),
-            master: settings.master.clone(),
-            tenants: settings.tenants.clone(),
-            limits: Limits { answer: settings.transaction_deadline, lease: settings.lease },
-        };
+        let store = Self::open(settings).await?;
         for (collection, indexes) in schema::master_indexes() {
             store
                 .master_collection::<bson::Document>(collection)
@@ -151,6 +162,26 @@ impl Store {
         let adopted = store.adopt_old_tasks().await;
         adopted.map_err(|e| ConnectError::Setup(e.detail().unwrap_or_else(|| e.to_string())))?;
         Ok(store)
+    }
+
+    /// The servers of the connection string, without user and password.
+    #[must_use]
+    pub fn hosts(&self) -> String {
+        self.connections.hosts()
+    }
+
+    async fn open(settings: &StoreSettings) -> Result<Self, ConnectError> {
+        let options = client_options(settings).await?;
+        let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let connections =
+            Connections::new(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
+        check_deployment(&connections.client(), &options, &hosts).await?;
+        Ok(Self {
+            connections: Arc::new(connections),
+            master: settings.master.clone(),
+            tenants: settings.tenants.clone(),
+            limits: Limits { answer: settings.transaction_deadline, lease: settings.lease },
+        })
     }
 
     /// Returns an error unless the primary answers within two seconds.

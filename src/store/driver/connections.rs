@@ -60,6 +60,12 @@ impl Connections {
         Ok(())
     }
 
+    /// The servers of the connection string, without user and password.
+    pub(in crate::store) fn hosts(&self) -> String {
+        let hosts: Vec<String> = self.options.hosts.iter().map(ToString::to_string).collect();
+        hosts.join(", ")
+    }
+
     /// The client of the running transaction, or else of the calling thread.
     pub(in crate::store) fn client(&self) -> Client {
         PINNED.try_with(Client::clone).unwrap_or_else(|_| self.current())

@@ -318,9 +318,7 @@ impl TryFrom<OrganizationDoc> for Organization {
     type Error = StoreError;
 
     fn try_from(doc: OrganizationDoc) -> Result<Self, StoreError> {
-        let status = doc.status.parse::<OrgStatus>().map_err(|_| {
-            StoreError::undecodable("organization", format!("status {:?}", doc.status))
-        })?;
+        let status = doc.status.parse().unwrap_or(OrgStatus::Unknown);
         Ok(Self {
             id: doc.id.into(),
             name: doc.name,
