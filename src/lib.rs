@@ -31,6 +31,7 @@ mod progress;
 mod shape;
 pub mod startup;
 pub mod store;
+mod supervise;
 pub mod telemetry;
 mod trust;
 pub mod upkeep;

@@ -20,6 +20,7 @@ use crate::{
         Store,
         driver::{ConnectError, StoreSettings},
     },
+    supervise::supervised,
     telemetry::{self, Traces},
     trust,
     web::{Shared, graphql::GraphQl},
@@ -161,9 +162,15 @@ impl Application {
         let background = TaskTracker::new();
         let tenants = Arc::clone(manager.tenant_cache());
         let changes_stop = stop.clone();
-        background.spawn(async move { tenants.follow_changes(changes_stop).await });
+        background.spawn(supervised("change_stream", move || {
+            let (tenants, stop) = (Arc::clone(&tenants), changes_stop.clone());
+            async move { tenants.follow_changes(stop).await }
+        }));
         let every = Duration::from_secs(settings.operations.recovery_interval_seconds);
-        background.spawn(Arc::clone(&manager).keep_recovering(every, stop.clone()));
+        let (recovering, recovery_stop) = (Arc::clone(&manager), stop.clone());
+        background.spawn(supervised("recovery", move || {
+            Arc::clone(&recovering).keep_recovering(every, recovery_stop.clone())
+        }));
         background.spawn(telemetry::keep_metrics_small(metrics.clone(), stop.clone()));
 
         let traces = Traces::start(&settings.traces)?;

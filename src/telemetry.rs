@@ -197,6 +197,7 @@ fn describe() {
         "tenantry_registration_wait_seconds",
         "How long requests waited for their transaction"
     );
+    describe_counter!("tenantry_background_restarts_total", "Background work that died, by name");
     describe_counter!("tenantry_tasks_total", "Durable tasks by kind and outcome");
     describe_counter!("tenantry_log_lines_lost_total", "Log lines that were lost");
 }

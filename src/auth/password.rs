@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::identity::{Password, PasswordDigest},
     error::{Error, Result},
+    supervise::supervised_thread,
 };
 
 /// Hashes and verifies passwords on dedicated threads, not on those that serve requests.
@@ -80,7 +81,9 @@ impl PasswordHasher {
             let (queue, argon2) = (Arc::clone(&queue), argon2.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work(&queue, &mut Worker::new(argon2)))
+                .spawn(move || {
+                    supervised_thread("hashing", || work(&queue, &mut Worker::new(argon2.clone())));
+                })
                 .map_err(|e| Error::Internal(format!("cannot start a hashing thread: {e}")))?;
         }
         Ok(Self { queue: closing, decoy })

@@ -3,11 +3,12 @@
 
 use std::{
     collections::HashSet,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -196,7 +197,8 @@ impl TenantManager {
             }
             let ended = CancellationToken::new();
             let work = async {
-                let outcome = manager.perform(&task, &lease).await;
+                let outcome = AssertUnwindSafe(manager.perform(&task, &lease)).catch_unwind().await;
+                let outcome = outcome.unwrap_or_else(|_| Err(Error::Internal("it died".into())));
                 ended.cancel();
                 outcome
             };

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use bson::doc;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tenantry::manager::charts::ChartWork;
 
 use crate::support::{Chart, Client, Reply, TestApp, eventually, patiently};
 
@@ -217,7 +218,7 @@ async fn a_large_chart_gets_indexes_that_do_not_change_its_answers() {
 }
 
 #[tokio::test]
-async fn few_large_charts_are_processed_at_once_but_small_ones_always() {
+async fn a_tenant_processes_one_large_chart_at_a_time_and_small_ones_always() {
     let app = TestApp::start_with(|settings| settings.operations.patience_ms = 2_000).await;
     let org = app.sign_up("Acme").await;
     let chart = Chart::create(&app.with(&org.token), "Large").await;
@@ -225,8 +226,8 @@ async fn few_large_charts_are_processed_at_once_but_small_ones_always() {
     import(&chart, "", list(10_000)).await.expect(200);
     import(&small, "", list(600)).await.expect(200);
     let ctx = app.context(&org).await;
-    let admit = || app.manager.admit_chart(&ctx, 5_000);
-    let permits = [admit().await.unwrap(), admit().await.unwrap()];
+    let admit = async |work| app.manager.admit_chart(&ctx, work, 5_000).await.unwrap();
+    let permits = [admit(ChartWork::Read).await, admit(ChartWork::Import).await];
     let whole = ["/tree", "/export", "/stats", "/chart.svg"];
     for path in whole {
         chart.client.get(&chart.path(path)).await.refused(503, "busy");
@@ -241,7 +242,7 @@ async fn few_large_charts_are_processed_at_once_but_small_ones_always() {
     patiently(async || import(&chart, "?replace=true", list(10_000)).await).await.expect(200);
     // All permits were returned.
     for _ in 0..2 {
-        drop([admit().await.unwrap(), admit().await.unwrap()]);
+        drop([admit(ChartWork::Read).await, admit(ChartWork::Import).await]);
     }
     let stats = patiently(async || chart.client.get(&chart.path("/stats")).await).await.expect(200);
     assert_eq!(stats.body["people"], 10_000);

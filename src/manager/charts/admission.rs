@@ -2,55 +2,82 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    domain::OrgId,
     error::{Error, Result},
-    manager::{OrgContext, TenantManager},
+    manager::{OrgContext, TenantManager, keyed_queue::KeyedQueue},
 };
 
-/// How many large charts are processed at once: a chart of 200,000 people takes about a hundred
-/// megabytes between its documents and the response.
+/// How many large charts are read, and how many are imported, at once: a chart of 200,000 people
+/// takes about a hundred megabytes between its documents and the response.
 const AT_ONCE: usize = 2;
 /// A chart is large from this many people on. Smaller ones finish before others would have to wait.
 const LARGE: usize = 5_000;
 
-/// The permits for large charts.
-pub(super) struct ChartAdmission(Arc<Semaphore>);
+/// The permits for large charts. Imports have their own, because they take far longer than reads.
+#[derive(Default)]
+pub(super) struct ChartAdmission {
+    reads: Pool,
+    imports: Pool,
+}
+
+/// Permits that each tenant gets one at a time, so that whoever asks for many waits alone.
+struct Pool {
+    turns: KeyedQueue<OrgId>,
+    permits: Arc<Semaphore>,
+}
+
+/// What is done with a chart.
+#[derive(Clone, Copy, Debug)]
+pub enum ChartWork {
+    /// It is read as a whole.
+    Read,
+    /// A list is imported.
+    Import,
+}
 
 /// The permission to process one chart, until it is dropped.
 #[derive(Debug)]
 pub struct ChartPermit {
-    _permit: Option<OwnedSemaphorePermit>,
+    _held: Option<(OwnedSemaphorePermit, OwnedMutexGuard<()>)>,
 }
 
-impl Default for ChartAdmission {
+impl Default for Pool {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
+        Self { turns: KeyedQueue::default(), permits: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
-impl ChartAdmission {
-    /// Waits for a permit for a chart of that many people; small charts get one at once.
-    async fn admit(&self, people: usize, deadline: Instant) -> Result<ChartPermit> {
-        if people < LARGE {
-            return Ok(ChartPermit { _permit: None });
-        }
-        let permit =
-            tokio::time::timeout_at(deadline.into(), Arc::clone(&self.0).acquire_owned()).await;
+impl Pool {
+    async fn admit(&self, org: OrgId, deadline: Instant) -> Result<ChartPermit> {
+        let turn = self.turns.wait(org, deadline).await?;
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = tokio::time::timeout_at(deadline.into(), permit).await;
         let permit = permit.ok().and_then(Result::ok);
         let busy = Error::Busy { what: "too many large charts are being processed" };
-        permit.map(|permit| ChartPermit { _permit: Some(permit) }).ok_or(busy)
+        Ok(ChartPermit { _held: Some((permit.ok_or(busy)?, turn)) })
     }
 }
 
 impl TenantManager {
-    /// Waits for a permit to process a chart of that many people.
+    /// Waits for a permit to process a chart of that many people; small charts get one at once.
     ///
     /// # Errors
     /// [`Error::Busy`] if no permit becomes free in time.
-    pub async fn admit_chart(&self, ctx: &OrgContext, people: usize) -> Result<ChartPermit> {
-        self.charts.admission.admit(people, ctx.deadline()).await
+    pub async fn admit_chart(
+        &self,
+        ctx: &OrgContext,
+        work: ChartWork,
+        people: usize,
+    ) -> Result<ChartPermit> {
+        let pool = match work {
+            _ if people < LARGE => return Ok(ChartPermit { _held: None }),
+            ChartWork::Read => &self.charts.admission.reads,
+            ChartWork::Import => &self.charts.admission.imports,
+        };
+        pool.admit(ctx.org_id(), ctx.deadline()).await
     }
 }
 
@@ -61,23 +88,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn two_large_charts_run_at_once_and_small_ones_always() {
-        let admission = ChartAdmission::default();
-        let take =
-            async |people| admission.admit(people, Instant::now() + Duration::from_millis(1)).await;
-        let one = take(LARGE).await.unwrap();
-        let _two = take(200_000).await.unwrap();
-        assert!(matches!(take(LARGE).await, Err(Error::Busy { .. })));
-        let small = take(LARGE - 1).await;
-        assert!(small.is_ok());
-        drop(one);
-        take(LARGE).await.unwrap();
+    async fn two_tenants_are_served_at_once_and_one_only_once() {
+        let (pool, one) = (Pool::default(), OrgId::generate());
+        let soon = || Instant::now() + Duration::from_millis(1);
+        let first = pool.admit(one, soon()).await.unwrap();
+        assert!(matches!(pool.admit(one, soon()).await, Err(Error::Busy { .. })));
+        let _second = pool.admit(OrgId::generate(), soon()).await.unwrap();
+        assert!(matches!(pool.admit(OrgId::generate(), soon()).await, Err(Error::Busy { .. })));
+        drop(first);
+        pool.admit(one, soon()).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_waiting_chart_gets_the_permit_that_another_drops() {
-        let admission = ChartAdmission::default();
-        let take = || admission.admit(LARGE, Instant::now() + Duration::from_secs(30));
+        let (pool, late) = (Pool::default(), Instant::now() + Duration::from_secs(30));
+        let take = || pool.admit(OrgId::generate(), late);
         let (one, _two) = (take().await.unwrap(), take().await.unwrap());
         let release = async {
             tokio::task::yield_now().await;

@@ -7,7 +7,7 @@ mod employees;
 mod imports;
 mod teams;
 
-pub use admission::ChartPermit;
+pub use admission::{ChartPermit, ChartWork};
 pub use employees::{EmployeeInput, EmployeePatch, Removal};
 pub use imports::ImportMode;
 pub use teams::{EmployeePage, WholeChart};

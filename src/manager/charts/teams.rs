@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{ChartPermit, chart::NO_CHART, employees::NO_EMPLOYEE};
+use super::{ChartPermit, ChartWork, chart::NO_CHART, employees::NO_EMPLOYEE};
 use crate::{
     domain::{
         ChartId, EmployeeId,
@@ -182,7 +182,7 @@ impl TenantManager {
                 let Some(chart) = reader.chart(id).await? else { return Ok(None) };
                 if permit.is_none() {
                     let people = usize::try_from(chart.employee_count).unwrap_or_default();
-                    *permit = Some(this.admit_chart(ctx, people).await?);
+                    *permit = Some(this.admit_chart(ctx, ChartWork::Read, people).await?);
                 }
                 let people = reader.employees_flat(chart.edition, Team::All, None, 0).await?;
                 // These are three reads outside of a transaction, and a long one does not even see

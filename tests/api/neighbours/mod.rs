@@ -1,6 +1,7 @@
 //! One tenant does its worst, and its neighbours notice nothing: no 5xx, and memory stays bounded.
 
 mod events;
+mod imports;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -27,7 +27,7 @@ use crate::{
     error::{Error, FieldErrors, Result},
     manager::{
         AdminContext, OrgContext,
-        charts::{ImportMode, WholeChart},
+        charts::{ChartWork, ImportMode, WholeChart},
     },
     web::{
         http::{
@@ -171,7 +171,7 @@ async fn import(
     let dry_run = query.0.dry_run.unwrap_or_default();
     let replace = query.0.replace.unwrap_or_default();
     let lines = body.lines();
-    let room = state.manager.admit_chart(&ctx, lines).await?;
+    let room = state.manager.admit_chart(&ctx, ChartWork::Import, lines).await?;
     let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
     let ((people, has_ids), _room) = read.await?;
     let imported = people.len();
