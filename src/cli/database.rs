@@ -66,12 +66,6 @@ impl Database {
         })
     }
 
-    /// Whether the embedded database would be used, and does not exist yet.
-    pub(super) fn is_absent(settings: &Settings) -> bool {
-        let external = settings.mongo.uri.is_some() || settings.mongo.host.is_some();
-        !external && !settings.embedded.dir.join("db").exists()
-    }
-
     /// Whether it is the embedded database.
     pub(super) const fn is_embedded(&self) -> bool {
         self.embedded.is_some()

@@ -10,14 +10,6 @@ use crate::{
 };
 
 pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    if Database::is_absent(&settings) {
-        let dir = settings.embedded.dir.display();
-        return Err(format!(
-            "there is no embedded database in {dir} to check; set MONGO_URI or MONGO_HOST to check \
-             another one"
-        )
-        .into());
-    }
     let database = Database::open(&settings).await?;
     let outcome = verify(&settings, &database).await;
     database.close().await?;
@@ -25,9 +17,9 @@ pub(super) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
 }
 
 async fn verify(settings: &Settings, database: &Database) -> Result<ExitCode, Failure> {
-    let store = Store::connect_to_existing(&database.settings).await?;
-    println!(
-        "checking {} and {} at {}",
+    let store = Store::connect(&database.settings).await?;
+    let place = format!(
+        "{} and {} at {}",
         settings.mongo.master_db,
         settings.mongo.tenant_db,
         store.hosts()
@@ -50,6 +42,7 @@ async fn verify(settings: &Settings, database: &Database) -> Result<ExitCode, Fa
             count => format!("{count} findings"),
         }
     );
+    println!("checked: {place}");
     for finding in &report.findings {
         println!("  {finding}");
     }

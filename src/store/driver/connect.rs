@@ -118,14 +118,6 @@ pub enum ConnectError {
         /// The server's wire version.
         found: i32,
     },
-    /// There is nothing yet.
-    #[error(
-        "there is no database {name}: no server has used it yet, or MASTER_DB names another one"
-    )]
-    Missing {
-        /// The name of the master database.
-        name: String,
-    },
     /// The server answers, but the databases cannot be set up.
     #[error("the database cannot be set up: {0}")]
     Setup(String),
@@ -136,19 +128,6 @@ const OLDEST_WIRE_VERSION: i32 = 17;
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Connects to a database that exists already, and creates nothing.
-    pub async fn connect_to_existing(settings: &StoreSettings) -> Result<Self, ConnectError> {
-        let store = Self::open(settings).await?;
-        let master = doc! { "name": &store.master };
-        let client = store.client();
-        let names = store.answer("database.list", client.list_database_names().filter(master));
-        match names.await {
-            Ok(names) if names.is_empty() => Err(ConnectError::Missing { name: store.master }),
-            Ok(_) => Ok(store),
-            Err(e) => Err(ConnectError::Setup(e.detail().unwrap_or_else(|| e.to_string()))),
-        }
-    }
-
     /// Connects, checks that the deployment supports what Tenantry needs, and creates the indexes.
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ConnectError> {
         let store = Self::open(settings).await?;
