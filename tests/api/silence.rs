@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use bson::doc;
 use chrono::{DateTime, Utc};
 
 use serde_json::json;
@@ -126,4 +127,28 @@ async fn every_kind_of_call_recovers_from_silent_connections() {
     admin.get_org("Studio").await.expect(200);
     eventually("a lively change stream", async || admin.get("/health/ready").await.status == 200)
         .await;
+}
+
+/// The command that renames the collection waits for a transaction when its connection falls silent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rename_is_finished_although_its_connection_falls_silent() {
+    let stage = Stage::set().await;
+    let tasks = stage.database.master("tasks").await;
+    let tenant = stage.database.tenant_of(&stage.org).await;
+    let mut reading = tenant.client().start_session().await.unwrap();
+    reading.start_transaction().await.unwrap();
+    tenant.find_one(doc! {}).session(&mut reading).await.unwrap();
+
+    let admin = stage.admin.clone();
+    let renaming = tokio::spawn(async move { admin.rename("Studio").await });
+    eventually("the recorded rename", || async {
+        tasks.count_documents(doc! { "exclusive": true }).await.unwrap() > 0
+    })
+    .await;
+    stage.proxy.silence();
+    reading.abort_transaction().await.unwrap();
+    stage.database.no_tasks().await;
+    let renamed = recovers("a look-up", async || stage.admin.get_org("Studio").await).await;
+    assert_eq!(renamed.expect(200).text("collection_name"), "org_studio");
+    renaming.await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Imports and statistics of whole charts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use Attempt::{TooLarge, Written};
 
@@ -101,9 +101,11 @@ impl TenantManager {
         self.charts.indexed.insert(org, ());
         let (store, indexed) = (self.store.clone(), self.charts.indexed.clone());
         let capacity = Arc::clone(&self.tenancy.capacity);
+        let deadline = self.deadline();
         let build = async move {
-            if let Err(error) = index(&store, &capacity, org).await {
-                tracing::warn!(org.id = %org, error = error.detail().unwrap_or_else(|| error.to_string()), "indexes could not be built");
+            if let Err(error) = index(&store, &capacity, org, deadline).await {
+                let error = error.detail().unwrap_or_else(|| error.to_string());
+                tracing::warn!(org.id = %org, error, "indexes could not be built");
                 indexed.invalidate(&org);
             }
         };
@@ -125,13 +127,18 @@ impl WholeChart {
     }
 }
 
-async fn index(store: &Store, capacity: &TenantCapacity, org: OrgId) -> Result<()> {
+async fn index(
+    store: &Store,
+    capacity: &TenantCapacity,
+    org: OrgId,
+    deadline: Instant,
+) -> Result<()> {
     let Some(found) = store.organization(org).await? else { return Ok(()) };
     for location in found.locations() {
         if let Some(collection) = store.collection_identity(location).await?
             && !store.has_team_indexes(location).await?
         {
-            capacity.admit_indexes(store, Store::TEAM_INDEXES).await?;
+            capacity.admit_indexes(store, Store::TEAM_INDEXES, deadline).await?;
             store.index_teams(location, collection).await?;
         }
     }

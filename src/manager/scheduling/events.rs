@@ -27,8 +27,6 @@ pub(in crate::manager) const NO_EVENT: Error = Error::NotFound("event");
 const MAX_EVENTS: i64 = 10_000;
 /// How many waiting lists, of at most 45 KB each, are read together.
 const LISTS_AT_ONCE: usize = 50;
-/// How many seats one transaction gives away.
-const MOST_AT_ONCE: usize = 500;
 
 impl TenantManager {
     /// Creates an event.
@@ -309,8 +307,9 @@ pub(super) async fn promote_some(
     let starts_at = |event: &Event, start| event.schedule.starts_at(start);
     let some = open.iter().copied().collect();
     let seats = tx.reader().seats_of(some, &[], now, &starts_at).await?;
-    let fill =
-        |seats: &mut Seats| open.iter().fold(MOST_AT_ONCE, |most, id| most - seats.fill(*id, most));
+    let fill = |seats: &mut Seats| {
+        open.iter().fold(mass_changes::BATCH as usize, |most, id| most - seats.fill(*id, most))
+    };
     let (seats, left) = with_waiters(tx, seats, fill).await?;
     tx.write_seats(&seats).await?;
     failpoint!("promotion.before_commit");

@@ -136,7 +136,7 @@ impl TenantManager {
     /// often; [`Error::Busy`] if too many feeds wait.
     pub async fn feed(&self, poll: Poll<'_>) -> Result<Feed> {
         let arrived = Instant::now();
-        let ctx = self.feed_scope(poll.token, poll.address).await?;
+        let ctx = self.feed_context(poll.token, poll.address).await?;
         let member = ctx.account_id();
         let turn = self.scheduling.feeds_queue.wait(ctx.org_id(), ctx.deadline()).await?;
         // A text read after this poll arrived is as fresh as one that it would read itself.
@@ -178,7 +178,7 @@ impl TenantManager {
     }
 
     /// The context of the member whose feed has that secret.
-    async fn feed_scope(&self, token: &str, address: IpAddr) -> Result<OrgContext> {
+    async fn feed_context(&self, token: &str, address: IpAddr) -> Result<OrgContext> {
         // A malformed secret needs no lookup.
         let secret = URL_SAFE_NO_PAD.decode(token).map_err(|_| NO_FEED)?;
         if secret.len() != TOKEN_BYTES {

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// How many seats one transaction frees.
+/// How many seats one transaction frees or gives away.
 pub(in crate::manager) const BATCH: u32 = 500;
 /// How many it frees after a conflict: fewer members mean fewer conflicts.
 const SMALL_BATCH: u32 = 64;

@@ -49,8 +49,8 @@ impl TenantCapacity {
     ///
     /// # Errors
     /// As [`TenantCapacity::admit`].
-    pub(in crate::manager) async fn check(&self, store: &Store) -> Result<()> {
-        let left = *self.left(store).await?;
+    pub(in crate::manager) async fn check(&self, store: &Store, deadline: Instant) -> Result<()> {
+        let left = *self.left(store, deadline).await?;
         counted(left.minus(1, 1, self.limit > 0)).map(drop)
     }
 
@@ -58,9 +58,9 @@ impl TenantCapacity {
     ///
     /// # Errors
     /// [`Error::Full`] if the limit is reached; [`Error::Busy`] while the database is short of file
-    /// handles.
-    pub(in crate::manager) async fn admit(&self, store: &Store) -> Result<()> {
-        let mut left = self.left(store).await?;
+    /// handles, or if others look at it until `deadline`.
+    pub(in crate::manager) async fn admit(&self, store: &Store, deadline: Instant) -> Result<()> {
+        let mut left = self.left(store, deadline).await?;
         *left = counted(left.minus(1, 1, self.limit > 0))?;
         Ok(())
     }
@@ -69,15 +69,22 @@ impl TenantCapacity {
     ///
     /// # Errors
     /// As [`TenantCapacity::admit`].
-    pub(in crate::manager) async fn admit_indexes(&self, store: &Store, files: u64) -> Result<()> {
-        let mut left = self.left(store).await?;
+    pub(in crate::manager) async fn admit_indexes(
+        &self,
+        store: &Store,
+        files: u64,
+        deadline: Instant,
+    ) -> Result<()> {
+        let mut left = self.left(store, deadline).await?;
         *left = left.minus(0, files, false)?;
         Ok(())
     }
 
     /// What is left, locked. Whoever finds it out of date looks again, and the others wait for that.
-    async fn left(&self, store: &Store) -> Result<MappedMutexGuard<'_, Left>> {
-        let mut last_look = self.last_look.lock().await;
+    async fn left(&self, store: &Store, deadline: Instant) -> Result<MappedMutexGuard<'_, Left>> {
+        let locked = tokio::time::timeout_at(deadline.into(), self.last_look.lock()).await;
+        let mut last_look =
+            locked.map_err(|_| Error::Busy { what: "the database does not tell what it holds" })?;
         if last_look.is_none_or(|(when, _)| when.elapsed() >= LOOK_EVERY) {
             *last_look = Some((Instant::now(), self.look(store).await?));
         }

@@ -63,7 +63,7 @@ impl TenantManager {
     /// reached; [`Error::Busy`] if the hashing queue is full.
     pub async fn organization_create(&self, input: SignUp) -> Result<OrgView> {
         self.tenancy.sign_ups.sign_up(input.address)?;
-        self.tenancy.capacity.check(&self.store).await?;
+        self.tenancy.capacity.check(&self.store, self.deadline()).await?;
         self.refuse_taken_email(&input.email, None).await?;
         self.refuse_taken_name(&input.name, None).await?;
         let digest =
@@ -78,7 +78,7 @@ impl TenantManager {
         email: Email,
         digest: PasswordDigest,
     ) -> Result<OrgView> {
-        self.tenancy.capacity.admit(&self.store).await?;
+        self.tenancy.capacity.admit(&self.store, self.deadline()).await?;
         let now = self.clock.now();
         let org = Organization {
             has_editions: false,

@@ -130,7 +130,17 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 impl Store {
     /// Connects, checks that the deployment supports what Tenantry needs, and creates the indexes.
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ConnectError> {
-        let store = Self::open(settings).await?;
+        let options = client_options(settings).await?;
+        let connections =
+            Connections::new(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
+        let hosts = connections.hosts();
+        check_deployment(&connections.client(), &options, &hosts).await?;
+        let store = Self {
+            connections: Arc::new(connections),
+            master: settings.master.clone(),
+            tenants: settings.tenants.clone(),
+            limits: Limits { answer: settings.transaction_deadline, lease: settings.lease },
+        };
         for (collection, indexes) in schema::master_indexes() {
             store
                 .master_collection::<bson::Document>(collection)
@@ -147,20 +157,6 @@ impl Store {
     #[must_use]
     pub fn hosts(&self) -> String {
         self.connections.hosts()
-    }
-
-    async fn open(settings: &StoreSettings) -> Result<Self, ConnectError> {
-        let options = client_options(settings).await?;
-        let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let connections =
-            Connections::new(options.clone()).map_err(|e| ConnectError::Uri(e.to_string()))?;
-        check_deployment(&connections.client(), &options, &hosts).await?;
-        Ok(Self {
-            connections: Arc::new(connections),
-            master: settings.master.clone(),
-            tenants: settings.tenants.clone(),
-            limits: Limits { answer: settings.transaction_deadline, lease: settings.lease },
-        })
     }
 
     /// Returns an error unless the primary answers within two seconds.

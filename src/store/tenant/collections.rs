@@ -1,12 +1,14 @@
 //! Renaming and dropping a tenant's collection: steps that cannot be part of a transaction.
 
-use bson::{Binary, Bson, doc, spec::BinarySubtype};
+use std::time::{Duration, Instant};
+
+use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use futures::TryStreamExt;
 use mongodb::results::CollectionType;
 
 use crate::{
     domain::tenancy::Location,
-    error::Result,
+    error::{Error, Result},
     store::{
         Store,
         driver::{
@@ -25,6 +27,9 @@ pub enum RenameOutcome {
     /// Another collection has the new name; the tenant's collection keeps its old one.
     TargetTaken,
 }
+
+/// The time limit of an index build, which reads all of the collection.
+const INDEX_WITHIN: Duration = Duration::from_mins(10);
 
 impl Store {
     /// The UUID of the collection at `location`, which a rename does not change; `None` if there is
@@ -47,23 +52,19 @@ impl Store {
         from: &Location,
         to: &Location,
     ) -> Result<RenameOutcome> {
-        let renamed = self
-            .client()
-            .database("admin")
-            .run_command(doc! {
-                "renameCollection": format!("{}.{}", from.database, from.collection),
-                "to": format!("{}.{}", to.database, to.collection),
-                "dropTarget": false,
-                "collectionUUID": uuid(collection),
-                "maxTimeMS": i64::try_from(self.lease_share().as_millis()).unwrap_or(i64::MAX),
-                "writeConcern": { "w": "majority" },
-            })
-            .await
-            .map_err(StoreError::from);
+        let rename = doc! {
+            "renameCollection": format!("{}.{}", from.database, from.collection),
+            "to": format!("{}.{}", to.database, to.collection),
+            "dropTarget": false,
+            "collectionUUID": uuid(collection),
+            "maxTimeMS": i64::try_from(self.lease_share().as_millis()).unwrap_or(i64::MAX),
+            "writeConcern": { "w": "majority" },
+        };
+        let renamed = self.command("collection.rename", "admin", rename, self.step_limit()).await;
         let Err(error) = renamed else { return Ok(RenameOutcome::Renamed) };
         // This reads the primary's catalog; a majority read may miss an earlier attempt of this
         // process.
-        match error.command_code() {
+        match code_of(&error) {
             Some(NAMESPACE_NOT_FOUND | COLLECTION_UUID_MISMATCH | NAMESPACE_EXISTS) => {
                 let at_target = self.collection_identity(to).await?;
                 if at_target == Some(collection) {
@@ -71,31 +72,27 @@ impl Store {
                 } else if at_target.is_some() {
                     Ok(RenameOutcome::TargetTaken)
                 } else {
-                    Err(error.into())
+                    Err(error)
                 }
             }
-            _ => Err(error.into()),
+            _ => Err(error),
         }
     }
 
     /// Drops the collection with that UUID, and no other one that has taken its name since. Safe to
     /// repeat.
     pub async fn drop_collection(&self, location: &Location, collection: [u8; 16]) -> Result<()> {
-        let dropped = self
-            .client()
-            .database(&location.database)
-            .run_command(doc! {
-                "drop": &location.collection,
-                "collectionUUID": uuid(collection),
-                "writeConcern": { "w": "majority" },
-            })
-            .await
-            .map_err(StoreError::from);
-        match dropped {
-            Ok(_) => Ok(()),
-            Err(error) => match error.command_code() {
+        let drop = doc! {
+            "drop": &location.collection,
+            "collectionUUID": uuid(collection),
+            "writeConcern": { "w": "majority" },
+        };
+        let limit = self.step_limit();
+        match self.command("collection.drop", &location.database, drop, limit).await {
+            Ok(()) => Ok(()),
+            Err(error) => match code_of(&error) {
                 Some(NAMESPACE_NOT_FOUND | COLLECTION_UUID_MISMATCH) => Ok(()),
-                _ => Err(error.into()),
+                _ => Err(error),
             },
         }
     }
@@ -105,26 +102,43 @@ impl Store {
 
     /// Whether the tenant has all secondary indexes for large charts.
     pub async fn has_team_indexes(&self, location: &Location) -> Result<bool> {
-        let collection: mongodb::Collection<bson::Document> =
+        let collection: mongodb::Collection<Document> =
             self.collection(&location.database, &location.collection);
-        let names = self.answer("index.list", async { collection.list_index_names().await });
-        Ok(names.await?.len() as u64 >= Self::TEAM_INDEXES)
+        let names = self.answer("index.list", collection.list_index_names()).await?;
+        let wanted = schema::team_indexes();
+        let mut wanted = wanted.iter().filter_map(|index| index.get_str("name").ok());
+        Ok(wanted.all(|name| names.iter().any(|found| found == name)))
     }
 
     /// Builds the secondary indexes for large charts. Safe to repeat. It checks the collection's
     /// UUID, because an index build at a stale location would create a collection there.
     pub async fn index_teams(&self, location: &Location, collection: [u8; 16]) -> Result<()> {
-        self.client()
-            .database(&location.database)
-            .run_command(doc! {
-                "createIndexes": &location.collection,
-                "indexes": schema::team_indexes(),
-                "collectionUUID": uuid(collection),
-                "writeConcern": { "w": "majority" },
-            })
-            .await
-            .map_err(StoreError::from)?;
-        Ok(())
+        let build = doc! {
+            "createIndexes": &location.collection,
+            "indexes": schema::team_indexes(),
+            "collectionUUID": uuid(collection),
+            "writeConcern": { "w": "majority" },
+        };
+        self.command("index.build", &location.database, build, INDEX_WITHIN).await
+    }
+
+    /// Runs a command that may take longer than others, up to `limit`.
+    async fn command(
+        &self,
+        call: &'static str,
+        database: &str,
+        command: Document,
+        limit: Duration,
+    ) -> Result<()> {
+        let database = self.client().database(database);
+        let answer = async { Ok(database.run_command(command).await.map_err(StoreError::from)?) };
+        self.answer_until(Instant::now() + limit, call, answer).await.map(drop)
+    }
+
+    /// The time limit of one attempt at a step of a task. Without it, a silent connection would hold
+    /// up the task for ever, because its lease is renewed through others.
+    fn step_limit(&self) -> Duration {
+        self.limits.lease.max(self.limits.answer)
     }
 
     /// The names of all tenant collections, including those that belong to no organization.
@@ -145,6 +159,10 @@ impl Store {
             .filter(|name| name.starts_with(Location::COLLECTION_PREFIX))
             .collect())
     }
+}
+
+fn code_of(error: &Error) -> Option<i32> {
+    StoreError::of(error).and_then(StoreError::command_code)
 }
 
 fn uuid(bytes: [u8; 16]) -> Bson {

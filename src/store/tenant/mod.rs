@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bson::{Bson, Document, doc};
 use futures::{TryStreamExt, future::BoxFuture};
-use mongodb::{Collection, Database};
+use mongodb::{Collection, Database, action::Find};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -159,14 +159,7 @@ impl TenantReader<'_> {
     pub async fn list(&mut self, kind: Kind, limit: u32) -> Result<Vec<Document>> {
         let range = keys::range(self.store.org, kind);
         let find = self.store.collection.find(range).limit(i64::from(limit)).batch_size(limit);
-        let listed = match &mut self.tx {
-            Some(tx) => {
-                let mut cursor = find.session(&mut tx.session).await.map_err(StoreError::from)?;
-                cursor.stream(&mut tx.session).try_collect().await
-            }
-            None => find.await.map_err(StoreError::from)?.try_collect().await,
-        };
-        Ok(listed.map_err(StoreError::from)?)
+        self.collect(find).await
     }
 
     pub(in crate::store) async fn find<D>(&mut self, filter: Document, limit: u32) -> Result<Vec<D>>
@@ -196,6 +189,13 @@ impl TenantReader<'_> {
         if limit > 0 {
             find = find.batch_size(limit);
         }
+        self.collect(find).await
+    }
+
+    async fn collect<D>(&mut self, find: Find<'_, D>) -> Result<Vec<D>>
+    where
+        D: DeserializeOwned + Send + Sync + Unpin,
+    {
         let found = match &mut self.tx {
             Some(tx) => {
                 let mut cursor = find.session(&mut tx.session).await.map_err(StoreError::from)?;
@@ -215,15 +215,7 @@ impl TenantReader<'_> {
     where
         D: DeserializeOwned + Send + Sync + Unpin,
     {
-        let find = collection.find(filter);
-        let found = match &mut self.tx {
-            Some(tx) => {
-                let mut cursor = find.session(&mut tx.session).await.map_err(StoreError::from)?;
-                cursor.stream(&mut tx.session).try_collect().await
-            }
-            None => find.await.map_err(StoreError::from)?.try_collect().await,
-        };
-        Ok(found.map_err(StoreError::from)?)
+        self.collect(collection.find(filter)).await
     }
 }
 

@@ -171,9 +171,9 @@ async fn import(
     let dry_run = query.0.dry_run.unwrap_or_default();
     let replace = query.0.replace.unwrap_or_default();
     let lines = body.lines();
-    let room = state.manager.admit_chart(&ctx, ChartWork::Import, lines).await?;
-    let read = aside(lines, (body.0, room), |(text, room)| Ok((places(&text)?, room)));
-    let ((people, has_ids), _room) = read.await?;
+    let permit = state.manager.admit_chart(&ctx, ChartWork::Import, lines).await?;
+    let read = aside(lines, (body.0, permit), |(text, permit)| Ok((places(&text)?, permit)));
+    let ((people, has_ids), _permit) = read.await?;
     let imported = people.len();
     let mode = ImportMode { replace, dry_run, renumber: !has_ids };
     state.manager.chart_import(&ctx, id, people, mode).await?;
